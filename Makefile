@@ -1,0 +1,36 @@
+# costlab: everything runs in .venv, which any of these targets sets up first.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help report test lint soak bench clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+report: $(READY)  ## set up and report on mobilenet_v2
+	@$(BIN)/costlab report mobilenet_v2
+
+test: $(READY)  ## set up and run the tests
+	@echo "costlab: running the tests"
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## style, types, direction of imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes hours)
+	@$(BIN)/python -m pytest -m soak
+
+bench: $(READY)  ## how long a profile takes beside a forward pass and other counters
+	@$(BIN)/python tests/bench/speed.py
+
+clean:  ## remove what was set up
+	rm -rf .venv build *.egg-info
+
+$(READY): pyproject.toml constraints.txt
+	@echo "costlab: setting up .venv (once; a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@

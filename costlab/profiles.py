@@ -1,0 +1,240 @@
+"""A profile: a traced network with the cost of every operator, added up by module, by kind and in total."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from costlab.cost import Cost, total
+from costlab.errors import CostlabError
+from costlab.graph import ITEM_BYTES, Op, Source, Tensor, Trace
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+COST_KEYS = tuple(f.name for f in fields(Cost))
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Cost):
+    """The cost of the whole network."""
+
+    unused_params: int = 0  # elements of parameters that no operator reads, part of `params`
+    peak_activation_bytes: int = 0  # largest sum of live storages in execution order
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Cost):
+    """The cost of some operators together: of a module, or of a kind."""
+
+    name: str = ""  # module path or kind
+    type: str = ""  # class of the module
+    source: Source | None = None
+    output_shape: tuple[int, ...] | None = None
+    ops: int = 0  # operators that are not free
+    unused_params: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The cost of one forward pass, operator by operator. Prints nothing; holds plain data; never changes."""
+
+    name: str
+    provider: str  # "zoo", "torchvision", "python", ...
+    arguments: Mapping[str, Any]
+    trace: Trace
+    costs: tuple[Cost | None, ...]  # beside trace.ops; None where no rule knows the kind
+    torch: str  # versions that traced it
+    costlab: str
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        return self.trace.ops
+
+    @property
+    def mode(self) -> str:
+        return self.trace.mode
+
+    @cached_property
+    def total(self) -> Total:
+        """The sum of all operators, with the parameters that none of them reads."""
+        cost = total(c for c in self.costs if c is not None)
+        unused = sum(m.unused_params for m in self.trace.modules)
+        uncounted = [op for op, cost in zip(self.ops, self.costs, strict=True) if cost is None]
+        sums = {key: getattr(cost, key) for key in COST_KEYS}
+        sums["params"] += unused + sum(op.params for op in uncounted)
+        sums["param_bytes"] += sum(m.unused_param_bytes for m in self.trace.modules)
+        sums["param_bytes"] += sum(op.param_bytes for op in uncounted)
+        return Total(**sums, unused_params=unused, peak_activation_bytes=peak_activation_bytes(self.trace))
+
+    @property
+    def params(self) -> int:
+        """Elements of the distinct parameters."""
+        return self.total.params
+
+    @property
+    def mult_adds(self) -> int:
+        """Multiply-accumulates of all contractions."""
+        return self.total.mult_adds
+
+    @cached_property
+    def uncounted(self) -> dict[str, int]:
+        """How many operators of which kind no rule knows. Totals leave them out."""
+        return dict(Counter(op.kind for op, cost in zip(self.ops, self.costs, strict=True) if cost is None))
+
+    @cached_property
+    def estimated(self) -> dict[str, int]:
+        """How many operators of which kind rest on a guessed size."""
+        return dict(Counter(op.kind for op in self.ops if op.estimated))
+
+    @cached_property
+    def guesses(self) -> dict[str, int]:
+        """How many operators of which kind had to guess: those that made the total an estimate."""
+        guessed = (op for op in self.ops if op.estimated and not any(self.ops[i].estimated for i in op.after))
+        return dict(Counter(op.kind for op in guessed))
+
+    @cached_property
+    def graph(self) -> nx.DiGraph:
+        """The operators as a DAG: nodes in execution order, flat plain data on each; edges follow tensors."""
+        import networkx as nx
+
+        graph = nx.DiGraph(name=self.name)
+        for op, cost in zip(self.ops, self.costs, strict=True):
+            graph.add_node(op.name, **node(op, cost))
+        graph.add_edges_from(self.edges())
+        return graph
+
+    def edges(self) -> list[tuple[str, str]]:
+        """Pairs of operator names: the second reads what the first wrote."""
+        ops = self.ops
+        return [(ops[i].name, op.name) for op in ops for i in op.after]
+
+    def by_module(self, depth: int | None = None) -> dict[str, Row]:
+        """Rows by module path, cut to `depth` names; without depth every module for itself. Rows sum to the total."""
+        if depth is not None and depth < 0:
+            raise CostlabError(f"depth is a number of path components, 0 or more; {depth} is not")
+        infos = {m.path: m for m in self.trace.modules}
+        rows: dict[str, list[int]] = {cut(m.path, depth): [] for m in self.trace.modules}
+        for position, op in enumerate(self.ops):
+            rows.setdefault(cut(op.module, depth), []).append(position)
+        unused: Counter[str] = Counter()
+        unused_bytes: Counter[str] = Counter()
+        for module in self.trace.modules:
+            unused[cut(module.path, depth)] += module.unused_params
+            unused_bytes[cut(module.path, depth)] += module.unused_param_bytes
+        result = {}
+        for path, positions in rows.items():
+            row = self._row(path, positions, unused[path], unused_bytes[path])
+            info = infos.get(path)
+            if info:
+                row = replace(row, type=info.type, source=info.source, output_shape=info.output_shape)
+            result[path] = row
+        return result
+
+    def by_kind(self) -> dict[str, Row]:
+        """Rows by operator kind, dearest in mult-adds first; unread parameters have no kind and are left out."""
+        groups: dict[str, list[int]] = {}
+        for position, op in enumerate(self.ops):
+            if not op.free:
+                groups.setdefault(op.kind, []).append(position)
+        rows = [self._row(kind, positions) for kind, positions in groups.items()]
+        rows.sort(key=lambda row: (-row.mult_adds, -row.memory_access))
+        return {row.name: row for row in rows}
+
+    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0) -> Row:
+        known = [(self.ops[p], self.costs[p]) for p in positions]
+        cost = total(c for _, c in known if c is not None)
+        sums = {key: getattr(cost, key) for key in COST_KEYS}
+        sums["params"] += unused + sum(op.params for op, c in known if c is None)
+        sums["param_bytes"] += unused_bytes + sum(op.param_bytes for op, c in known if c is None)
+        return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row an operator, the columns those of the graph's nodes."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise CostlabError("to_pandas needs pandas: pip install pandas") from None
+        return pd.DataFrame(
+            [{"name": op.name, **node(op, cost)} for op, cost in zip(self.ops, self.costs, strict=True)]
+        )
+
+    def to_json(self) -> str:
+        """The profile as a JSON document (schema version 1); `Profile.from_json` reads it back without loss."""
+        from costlab.saving import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Profile:
+        """Read what `to_json` wrote. Raises CostlabError where it is anything else."""
+        from costlab.saving import from_json
+
+        return from_json(text)
+
+    def _repr_html_(self) -> str:
+        from costlab.reports.notebook import profile_html
+
+        return profile_html(self)
+
+
+def node(op: Op, cost: Cost | None) -> dict[str, Any]:
+    """One operator as flat plain data; costs that are not known are None, parameters always are."""
+    costs = {key: getattr(cost, key) if cost else None for key in COST_KEYS}
+    return {
+        "kind": op.kind,
+        "module": op.module,
+        **costs,
+        "params": op.params,
+        "param_bytes": op.param_bytes,
+        "bytes_accessed": cost.bytes_accessed if cost else None,
+        "arithmetic_intensity": cost.arithmetic_intensity if cost else None,
+        "free": op.free,
+        "estimated": op.estimated,
+        "inputs": [tensor_data(t) for t in op.inputs],
+        "outputs": [tensor_data(t) for t in op.outputs],
+        "attrs": dict(op.attrs),
+        "source": op.source._asdict() if op.source else None,
+    }
+
+
+def tensor_data(tensor: Tensor) -> dict[str, Any]:
+    return {**tensor._asdict(), "shape": list(tensor.shape)}
+
+
+def cut(path: str, depth: int | None) -> str:
+    """The first `depth` names of a module path."""
+    return path if depth is None else ".".join(path.split(".")[:depth])
+
+
+def peak_activation_bytes(trace: Trace) -> int:
+    """The largest sum of live storages in execution order.
+
+    A storage lives from the operator that makes it (an input: from the start) to the last operator that touches it or
+    a view of it; what the model returns lives to the end. Parameters, buffers and workspace are left out.
+    """
+    size: dict[int, int] = {}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    left_out = set()
+    for position, op in enumerate(trace.ops):
+        for tensor, made in (*((t, False) for t in op.inputs), *((t, True) for t in op.outputs)):
+            if tensor.role in ("parameter", "buffer", "constant"):
+                left_out.add(tensor.storage)
+            size.setdefault(tensor.storage, tensor.elements * ITEM_BYTES[tensor.dtype])
+            first.setdefault(tensor.storage, position if made else -1)
+            last[tensor.storage] = position
+    end = len(trace.ops)
+    change = [0] * (end + 2)
+    for storage in size.keys() - left_out:
+        change[max(first[storage], 0)] += size[storage]
+        change[end + 1 if storage in trace.outputs else last[storage] + 1] -= size[storage]
+    live = peak = 0
+    for step in change:
+        live += step
+        peak = max(peak, live)
+    return peak

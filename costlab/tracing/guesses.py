@@ -1,0 +1,83 @@
+"""What to go on with where an operator needs a value that nobody knows: everything is kept, nothing is special."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from costlab.tracing.operators import Operator
+
+
+def guess(
+    func: Any, operator: Operator, args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]
+) -> tuple[Any, bool] | None:
+    """The assumed result, and whether it rests on a guess; None where the operator needs no guess after all."""
+    if operator.kind == "index":
+        return _index(args, is_abstract)
+    name = func._schema.name.partition("::")[2]
+    if name in VALUES:
+        return VALUES[name](args), True
+    if name in SIZES:
+        return SIZES[name](args), True
+    return None
+
+
+def _meta(tensor: torch.Tensor, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype or tensor.dtype, device="meta")
+
+
+def _index(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool] | None:
+    """x[mask] picks the true places of a mask that is known, and all of one that is not."""
+    table, indices = args[0], args[1]
+    masks = [i for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
+    if not masks:
+        return None
+    picked: list[torch.Tensor | None] = []
+    unknown = False
+    for index in indices:
+        if index is None:
+            picked.append(None)
+        elif index.dtype not in (torch.bool, torch.uint8):
+            picked.append(_meta(index, *index.shape))
+        else:
+            abstract = is_abstract(index)
+            unknown = unknown or abstract
+            count = index.numel() if abstract else int(index.count_nonzero())
+            picked.extend(_meta(index, count, dtype=torch.long) for _ in range(index.dim()))
+    return torch.ops.aten.index.Tensor(table.to("meta"), picked), unknown
+
+
+def _scalar(args: tuple[Any, ...]) -> Any:
+    dtype = args[0].dtype
+    return False if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
+
+
+VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    "_local_scalar_dense": _scalar,
+    "item": _scalar,
+    "is_nonzero": lambda args: False,
+    "equal": lambda args: False,
+    "allclose": lambda args: False,
+}
+
+SIZES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    "nonzero": lambda args: _meta(args[0], args[0].numel(), args[0].dim(), dtype=torch.long),
+    "nonzero_static": lambda args: _meta(args[0], args[0].numel(), args[0].dim(), dtype=torch.long),
+    "masked_select": lambda args: _meta(args[0], torch.broadcast_shapes(args[0].shape, args[1].shape).numel()),
+    "nms": lambda args: _meta(args[0], args[0].shape[0], dtype=torch.long),
+    "_unique2": lambda args: tuple(
+        _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)
+    ),
+    "unique_consecutive": lambda args: tuple(
+        _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)
+    ),
+    "unique_dim": lambda args: (
+        _meta(args[0], *args[0].shape),
+        _meta(args[0], args[0].shape[args[1]], dtype=torch.long),
+        _meta(args[0], args[0].shape[args[1]], dtype=torch.long),
+    ),
+    "repeat_interleave": lambda args: _meta(args[0], args[0].numel(), dtype=torch.long),
+    "bincount": lambda args: _meta(args[0], args[0].numel(), dtype=torch.long),
+}

@@ -1,0 +1,190 @@
+"""What costlab knows of torch's operators: their kinds, their arguments, and which of them need care when traced."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from costlab.cost import RULES
+from costlab.tracing.rewrites import REWRITES
+
+# Kinds that differ from torch's name for other reasons than a suffix or prefix (see `kind_of`).
+KINDS = {
+    "__and__": "bitwise_and",
+    "__or__": "bitwise_or",
+    "__xor__": "bitwise_xor",
+    "__lshift__": "bitwise_left_shift",
+    "__rshift__": "bitwise_right_shift",
+    "_grouped_mm": "grouped_mm",
+    "_local_scalar_dense": "item",
+    "_native_batch_norm_legit": "batch_norm",
+    "_native_batch_norm_legit_no_training": "batch_norm",
+    "_reshape_alias": "reshape",
+    "_scaled_dot_product_attention_math": "scaled_dot_product_attention",
+    "_scaled_dot_product_efficient_attention": "scaled_dot_product_attention",
+    "_scaled_dot_product_flash_attention": "scaled_dot_product_attention",
+    "_scaled_dot_product_flash_attention_for_cpu": "scaled_dot_product_attention",
+    "_to_copy": "to",
+    "_unique2": "unique",
+    "_unsafe_index": "index",
+    "_unsafe_view": "view",
+    "_upsample_bicubic2d_aa": "upsample_bicubic2d",
+    "_upsample_bilinear2d_aa": "upsample_bilinear2d",
+    "absolute": "abs",
+    "concat": "cat",
+    "concatenate": "cat",
+    "divide": "div",
+    "fft_fftshift": "roll",
+    "fft_ifftshift": "roll",
+    "fix": "trunc",
+    "frobenius_norm": "norm",
+    "fused_moving_avg_obs_fake_quant": "fake_quantize",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "is_nonzero": "item",
+    "less": "lt",
+    "less_equal": "le",
+    "lift": "lift_fresh",
+    "linalg_matmul": "matmul",
+    "linalg_matrix_norm": "norm",
+    "multiply": "mul",
+    "negative": "neg",
+    "nonzero_numpy": "nonzero",
+    "not_equal": "ne",
+    "numpy_T": "t",
+    "special_expit": "sigmoid",
+    "square_": "square",
+    "subtract": "sub",
+    "true_divide": "div",
+    "unfold": "unfold_dim",  # Tensor.unfold slides a window over one dimension
+    "unique_dim": "unique",
+}
+PREFIXES = ("native_", "special_", "linalg_", "_")
+
+# Checks that compute nothing, and would fail on tensors without data.
+IGNORED = {
+    "aten::_assert_async",
+    "aten::_assert_scalar",
+    "aten::_assert_tensor_metadata",
+    "aten::_functional_assert_async",
+    "aten::_functional_assert_scalar",
+    "aten::sym_constrain_range",
+    "aten::sym_constrain_range_for_size",
+}
+
+# Operators whose result has values that no activation decides: kept real while small, so that masks, position tables
+# and loop bounds made inside `forward` can steer it.
+CREATES = {
+    f"aten::{name}"
+    for name in (
+        "arange bartlett_window blackman_window eye full full_like hamming_window hann_window kaiser_window linspace"
+        " logspace new_full new_ones new_zeros ones ones_like rand rand_like randint randint_like randn randn_like"
+        " randperm scalar_tensor tril_indices triu_indices zeros zeros_like"
+    ).split()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The facts about one torch operator overload that its schema tells."""
+
+    kind: str
+    arguments: tuple[str, ...]
+    lists: frozenset[str]  # arguments that are lists of numbers, also where one number is given
+    defaults: dict[str, Any]  # plain attributes that hold when not given
+    written: frozenset[str]  # arguments that it writes in place
+    overwritten: frozenset[str]  # those of them that it does not read first: `out`
+    returned: tuple[str | None, ...]  # for each result, the written argument that it is
+    composite: bool  # torch can take it apart
+    creates: bool
+    ignored: bool
+    reshapes_in_place: bool  # `unsqueeze_`, `resize_`: changes the metadata of its argument
+    dynamic: bool  # result sizes, or the Python value it returns, depend on values
+    has_device: bool
+    rewrite: Callable[..., Any] | None  # says the same in operators that have rules
+
+
+@functools.cache
+def operator_of(func: Any) -> Operator:
+    """The facts about an overload, read from its schema once."""
+    schema = func._schema
+    aliases = {a.name: a.alias_info for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+    by_alias = {next(iter(info.before_set), None): name for name, info in aliases.items()}
+    returned = tuple(
+        by_alias.get(next(iter(r.alias_info.before_set), None)) if r.alias_info and r.alias_info.is_write else None
+        for r in schema.returns
+    )
+    return Operator(
+        kind=kind_of(schema.name),
+        arguments=tuple(a.name for a in schema.arguments),
+        lists=frozenset(a.name for a in schema.arguments if str(a.type) in ("List[int]", "Optional[List[int]]")),
+        defaults={
+            a.name: plain(a.default_value)
+            for a in schema.arguments
+            if a.default_value is not None and a.name not in UNTOLD
+        },
+        written=frozenset(aliases),
+        overwritten=frozenset(a.name for a in schema.arguments if a.is_out),
+        returned=returned,
+        composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        creates=schema.name in CREATES,
+        ignored=schema.name in IGNORED,
+        reshapes_in_place=torch.Tag.inplace_view in func.tags,
+        dynamic=torch.Tag.dynamic_output_shape in func.tags
+        or torch.Tag.data_dependent_output in func.tags
+        or schema.name in DYNAMIC,
+        has_device=any(a.name == "device" for a in schema.arguments),
+        rewrite=REWRITES.get(schema.name),
+    )
+
+
+DYNAMIC = {"torchvision::nms", "aten::item", "aten::is_nonzero", "aten::equal", "aten::allclose"}
+
+
+def kind_of(name: str) -> str:
+    """The human name of a torch operator: `aten::add_` is `add`, `aten::native_layer_norm` is `layer_norm`.
+
+    Operators of other libraries keep their full name, so that a rule can be given for `mylib::op`.
+    """
+    namespace, _, base = name.partition("::")
+    if base in KINDS and namespace == "aten":
+        return KINDS[base]
+    if not base.startswith("__"):
+        base = base.removesuffix("_")
+    if base in KINDS and namespace == "aten":
+        return KINDS[base]
+    if namespace not in ("aten", "torchvision"):
+        return f"{namespace}::{base}"
+    if base in RULES:
+        return base
+    for prefix in PREFIXES:
+        if base.startswith(prefix) and base.removeprefix(prefix) in RULES:
+            return base.removeprefix(prefix)
+    if base.startswith("_upsample_nearest_exact"):
+        return base.replace("_upsample_nearest_exact", "upsample_nearest")
+    return base if namespace == "aten" else f"{namespace}::{base}"
+
+
+def specific_kind(kind: str, attrs: dict[str, Any], weight_rank: int) -> str:
+    """`convolution`, the operator that stands for all, named by its spatial dimensions."""
+    if kind != "convolution":
+        return kind
+    return f"conv{'_transpose' if attrs.get('transposed') else ''}{weight_rank - 2}d"
+
+
+UNTOLD = {"device", "layout", "pin_memory", "generator", "non_blocking", "cudnn_enabled", "deterministic", "benchmark"}
+
+
+def plain(value: Any) -> Any:
+    """An attribute as plain data that JSON can hold; numbers that JSON lacks become words."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0.0 else str(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return str(value).removeprefix("torch.")

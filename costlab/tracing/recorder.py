@@ -1,0 +1,445 @@
+"""A dispatch mode that writes down every operator of a forward pass and answers it without computing it.
+
+A tensor is *abstract* where its values depend on a parameter or a floating-point input: operators on it are answered
+with tensors on the meta device, by torch's own meta kernels the first time and from memory when the same operator meets
+the same shapes again. All other tensors (masks, positions, tables, integer inputs) are computed for real, so that
+control flow which rests on them just works. What still needs a value that nobody knows is guessed, and marked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from os.path import dirname
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from costlab.graph import ITEM_BYTES, Op, Source, Tensor
+from costlab.tracing.guesses import guess
+from costlab.tracing.modules import Caller
+from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
+
+LIMIT = 1 << 22  # elements: what is larger is not computed for real
+ANSWERS_KEPT = 200_000
+META = torch.device("meta")
+CPU = torch.device("cpu")
+SILENT = (dirname(torch.__file__) + "/", dirname(dirname(__file__)) + "/")  # code that is not the user's
+
+Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dtype
+DTYPE_NAMES: dict[torch.dtype, str] = {}
+
+
+class Storage:
+    """Memory that tensors share."""
+
+    __slots__ = ("abstract", "external", "number", "role", "writer")
+
+    def __init__(self, number: int, role: str, abstract: bool, external: bool) -> None:
+        self.number = number
+        self.role = role
+        self.abstract = abstract
+        self.external = external  # belongs to the user: put back after a write
+        self.writer = -1  # position of the last operator that wrote to it in place
+
+
+class Value:
+    """What the recorder knows of one tensor; holds it, so that its id stays its own."""
+
+    __slots__ = ("dtype", "elements", "guessed", "param", "producer", "shape", "spec", "storage", "tensor")
+
+    def __init__(self, tensor: torch.Tensor, storage: Storage, producer: int, param: int | None, guessed: bool) -> None:
+        self.tensor = tensor
+        self.storage = storage
+        self.producer = producer
+        self.param = param  # position among the parameters
+        self.guessed = guessed
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read shape and layout from the tensor."""
+        self.shape = tuple(self.tensor.shape)
+        dtype = self.tensor.dtype
+        try:
+            stride = self.tensor.stride()
+        except RuntimeError:  # a sparse tensor has none
+            stride = ()
+        self.spec: Spec = (self.shape, stride, dtype)
+        self.dtype = DTYPE_NAMES.get(dtype) or DTYPE_NAMES.setdefault(dtype, str(dtype).removeprefix("torch."))
+        elements = 1
+        for size, step in zip(self.shape, stride, strict=False):
+            if step or size == 0:
+                elements *= size
+        self.elements = elements
+
+
+class Answer(NamedTuple):
+    """How to make the results of an operator signature seen before."""
+
+    fresh: tuple[Spec | None, ...] | None  # None: results share memory with the arguments, so torch makes them
+    sequence: type | None  # list or tuple; None for a single result
+
+
+ANSWERS: dict[tuple[Any, ...], Answer] = {}
+
+
+class Recorder(TorchDispatchMode):
+    """Collects `ops` while a forward pass runs under it."""
+
+    def __init__(self, caller: Caller, kinds: Collection[str]) -> None:
+        super().__init__()
+        self.caller = caller
+        self.kinds = kinds  # those with a rule: recorded whole; others are taken apart where torch can
+        self.ops: list[Op] = []
+        self.written_externals: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.params_read: set[int] = set()
+        self._params: list[torch.Tensor] = []
+        self._values: dict[int, Value] = {}
+        self._storages: dict[int, Storage] = {}
+        self._names: dict[str, int] = {}
+        self._silent: dict[Any, bool] = {}
+
+    # Tensors that exist before the forward pass.
+
+    def know(self, tensor: torch.Tensor, role: str) -> None:
+        """Take note of a parameter, a buffer or an input."""
+        storage = self._storage(tensor, role, abstract=role == "parameter" or tensor.is_meta, external=True)
+        param = None
+        if role == "parameter":
+            param = len(self._params)
+            self._params.append(tensor)
+        self._values[id(tensor)] = Value(tensor, storage, -1, param, guessed=False)
+
+    def storage_number(self, tensor: torch.Tensor) -> int:
+        """The number of the storage of a tensor, as the recorded operators have it."""
+        return self._value(tensor).storage.number
+
+    def restore_externals(self) -> None:
+        """Undo writes to memory that is the user's."""
+        for tensor, before in reversed(self.written_externals):
+            tensor.copy_(before)
+
+    def _storage(self, tensor: torch.Tensor, role: str, abstract: bool, external: bool) -> Storage:
+        key = storage_key(tensor)
+        storage = self._storages.get(key)
+        if storage is None:
+            storage = self._storages[key] = Storage(len(self._storages), role, abstract, external)
+        return storage
+
+    def _value(self, tensor: torch.Tensor) -> Value:
+        value = self._values.get(id(tensor))
+        if value is None:
+            storage = self._storage(tensor, "constant", abstract=tensor.is_meta, external=True)
+            owner = next((v.param for v in self._values.values() if v.storage is storage), None)
+            value = self._values[id(tensor)] = Value(tensor, storage, -1, owner, guessed=False)
+        return value
+
+    # Operators.
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        operator = operator_of(func)
+        if operator.ignored:
+            return None
+        if operator.rewrite is not None:
+            with self:
+                return operator.rewrite(*args, **kwargs)
+        if operator.composite and operator.kind not in self.kinds:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        inputs: list[tuple[str, Value]] = []
+        attrs = dict(operator.defaults)
+        key: list[Any] = [func]
+        for name, arg in zip(operator.arguments, args, strict=False):
+            self._bind(operator, name, arg, inputs, attrs, key)
+        for name, arg in kwargs.items():
+            key.append(name)
+            self._bind(operator, name, arg, inputs, attrs, key)
+        abstract = guessed = False
+        for _, value in inputs:
+            abstract = abstract or value.storage.abstract
+            guessed = guessed or value.guessed
+        if operator.creates:
+            abstract = False
+            result = self._create(func, args, kwargs)
+        elif not abstract and sum(value.elements for _, value in inputs) <= LIMIT:
+            result = self._compute(operator, func, args, kwargs, inputs)
+        else:
+            if operator.has_device and kwargs.get("device") is not None:
+                kwargs = {**kwargs, "device": META}
+            guesses = (
+                guess(func, operator, args, self.is_abstract) if operator.dynamic or operator.kind == "index" else None
+            )
+            if guesses is not None:
+                result, unknown = guesses
+                guessed = guessed or unknown
+            else:
+                result = self._answer(operator, func, args, kwargs, inputs, tuple(key))
+        return self._record(operator, inputs, attrs, result, abstract, guessed)
+
+    def is_abstract(self, tensor: torch.Tensor) -> bool:
+        return self._value(tensor).storage.abstract
+
+    def _bind(
+        self,
+        operator: Operator,
+        name: str,
+        arg: Any,
+        inputs: list[tuple[str, Value]],
+        attrs: dict[str, Any],
+        key: list[Any],
+    ) -> None:
+        """Sort one argument into tensors and attributes, and add to the signature whatever shapes depend on."""
+        if isinstance(arg, torch.Tensor):
+            value = self._values.get(id(arg)) or self._value(arg)
+            inputs.append((name, value))
+            key.append(value.spec)
+        elif isinstance(arg, (list, tuple)):
+            key.append(len(arg))
+            numbers = []
+            for position, item in enumerate(arg):
+                if isinstance(item, torch.Tensor):
+                    value = self._value(item)
+                    inputs.append((f"{name}.{position}", value))
+                    key.append(value.spec)
+                else:
+                    numbers.append(item)
+                    key.append(item)
+            if len(numbers) == len(arg):
+                attrs[name] = plain(arg)
+        else:
+            key.append(type(arg))
+            key.append(arg)
+            if name not in UNTOLD:
+                attrs[name] = [arg] if name in operator.lists and isinstance(arg, int) else plain(arg)
+
+    def _create(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A new tensor of known or random values: real while small."""
+        result = func(*args, **{**kwargs, "device": META})
+        return result if result.numel() > LIMIT else func(*args, **{**kwargs, "device": CPU})
+
+    def _compute(
+        self,
+        operator: Operator,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[tuple[str, Value]],
+    ) -> Any:
+        """Run an operator on values that are known, minding what belongs to the user."""
+        for name, value in inputs:
+            if name in operator.written and value.storage.external:
+                self.written_externals.append((value.tensor, value.tensor.clone()))
+        if operator.has_device and torch.device(kwargs.get("device") or CPU).type == "meta":
+            kwargs = {**kwargs, "device": CPU}
+        if len({value.tensor.device for _, value in inputs}) > 1:
+            args, kwargs = moved(args, lambda t: t.cpu()), moved(kwargs, lambda t: t.cpu())
+        return func(*args, **kwargs)
+
+    def _answer(
+        self,
+        operator: Operator,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[tuple[str, Value]],
+        key: tuple[Any, ...],
+    ) -> Any:
+        """Results with the right shapes and layouts, without values."""
+        try:
+            answer = ANSWERS.get(key)
+        except TypeError:  # an attribute that cannot be hashed
+            key, answer = (), None
+        if answer is None:
+            answer = infer(func, args, kwargs)
+            if len(ANSWERS) >= ANSWERS_KEPT:
+                ANSWERS.clear()
+            if key:
+                ANSWERS[key] = answer
+        if operator.written and not operator.reshapes_in_place:
+            targets = dict(inputs)
+            for name in operator.written:
+                for target in [v for n, v in inputs if n == name or n.startswith(name + ".")]:
+                    target.storage.abstract = True
+            written = [targets[name].tensor if name in targets else None for name in operator.returned]
+            return written[0] if len(written) == 1 else tuple(written)
+        if answer.fresh is None:
+            return func(*args, **kwargs)
+        made = [
+            None if spec is None else torch.empty_strided(spec[0], spec[1], dtype=spec[2], device=META)
+            for spec in answer.fresh
+        ]
+        return made[0] if answer.sequence is None else answer.sequence(made)
+
+    def _record(
+        self,
+        operator: Operator,
+        inputs: list[tuple[str, Value]],
+        attrs: dict[str, Any],
+        result: Any,
+        abstract: bool,
+        guessed: bool,
+    ) -> Any:
+        """Write the operator down; gives back its result, with an identity of its own where it returned an argument."""
+        position = len(self.ops)
+        after: set[int] = set()
+        params = param_bytes = 0
+        seen = []
+        for name, value in inputs:
+            storage = value.storage
+            if name in operator.overwritten:
+                continue
+            after.add(value.producer)
+            after.add(storage.writer)
+            role = storage.role if storage.writer < 0 else "activation"
+            seen.append(Tensor(name, value.shape, value.dtype, role, value.elements, storage.number))
+        after.discard(-1)
+        written = {id(value.tensor): value for name, value in inputs if name.partition(".")[0] in operator.written}
+        results = list(result) if isinstance(result, (list, tuple)) else [result]
+        outputs, free = [], not written
+        for index, tensor in enumerate(results):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            name = str(index) if len(results) > 1 else "output"
+            value = written.get(id(tensor))
+            if value is not None:
+                value.producer = position
+                if operator.reshapes_in_place:
+                    value.refresh()
+            else:
+                base = self._base(tensor, inputs)
+                if id(tensor) in self._values:
+                    tensor = results[index] = torch.ops.aten.alias.default(tensor)
+                storage = self._storage(tensor, "activation", abstract or tensor.is_meta, external=False)
+                value = Value(tensor, storage, position, base.param if base else None, guessed)
+                self._values[id(tensor)] = value
+                free = free and base is not None
+            value.guessed = guessed
+            outputs.append(
+                Tensor(name, value.shape, value.dtype, value.storage.role, value.elements, value.storage.number)
+            )
+        if operator.reshapes_in_place:
+            free = True
+        if not free:
+            for value in written.values():
+                value.storage.writer = position
+            for _, value in inputs:
+                if value.param is not None and value.param not in self.params_read:
+                    self.params_read.add(value.param)
+                    owner = self._params[value.param]
+                    params += owner.numel()
+                    param_bytes += owner.numel() * owner.element_size()
+        path = self.caller.path
+        weight = next((t for t in seen if t.name == "weight"), None)
+        kind = specific_kind(operator.kind, attrs, len(weight.shape) if weight else 0)
+        self.ops.append(
+            Op(
+                name=self._unique(f"{path}/{kind}" if path else kind),
+                kind=kind,
+                module=path,
+                inputs=tuple(seen),
+                outputs=tuple(outputs),
+                attrs=attrs,
+                source=self._source(),
+                after=tuple(sorted(after)),
+                free=free and bool(outputs),
+                estimated=guessed,
+                params=params,
+                param_bytes=param_bytes,
+            )
+        )
+        return type(result)(results) if isinstance(result, (list, tuple)) else results[0]
+
+    def _base(self, tensor: torch.Tensor, inputs: list[tuple[str, Value]]) -> Value | None:
+        """The input whose memory a result shares."""
+        storage = self._storages.get(storage_key(tensor))
+        if storage is None:
+            return None
+        return next((value for _, value in inputs if value.storage is storage), None)
+
+    def _unique(self, name: str) -> str:
+        count = self._names[name] = self._names.get(name, -1) + 1
+        return f"{name}_{count}" if count else name
+
+    def _source(self) -> Source | None:
+        """The innermost line outside torch and costlab that led here."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            code = frame.f_code
+            silent = self._silent.get(code)
+            if silent is None:
+                silent = self._silent[code] = code.co_filename.startswith(SILENT)
+            if not silent:
+                return Source(code.co_filename, frame.f_lineno)
+            frame = frame.f_back  # type: ignore[assignment]
+        return None
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """What tell storages apart while they live; a tensor without storage (sparse, opaque) is its own."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)
+
+
+def moved(value: Any, move: Any) -> Any:
+    """`value` with `move` applied to every tensor in it."""
+    if isinstance(value, torch.Tensor):
+        return move(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(moved(v, move) for v in value)
+    if isinstance(value, dict):
+        return {k: moved(v, move) for k, v in value.items()}
+    return value
+
+
+def on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape, layout and dtype without data."""
+    if tensor.is_meta:
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
+def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+    """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none."""
+    abstract = moved(list(args), on_meta), moved(kwargs, on_meta)
+    try:
+        result = func(*abstract[0], **abstract[1])
+    except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
+        if sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
+            raise
+        real = moved(list(args), real_zeros), moved(kwargs, real_zeros)
+        try:
+            result = func(*real[0], **{k: CPU if v == META else v for k, v in real[1].items()})
+        except Exception as second:
+            raise second from error
+        abstract = real
+    shared = {storage_key(t) for t in all_tensors(abstract)}
+    results = result if isinstance(result, (list, tuple)) else [result]
+    tensors = [t for t in results if isinstance(t, torch.Tensor)]
+    sequence = type(result) if isinstance(result, (list, tuple)) else None
+    if any(storage_key(t) in shared for t in tensors):
+        return Answer(None, sequence)
+    specs = tuple((tuple(t.shape), t.stride(), t.dtype) if isinstance(t, torch.Tensor) else None for t in results)
+    return Answer(specs, sequence)
+
+
+def all_tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in all_tensors(v)]
+    return []
+
+
+def real_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself where its values are known, else zeros of its shape."""
+    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
