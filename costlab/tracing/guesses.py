@@ -9,6 +9,8 @@ import torch
 
 from costlab.tracing.operators import Operator
 
+LARGEST = 1 << 24  # elements of a mask whose places are listed
+
 
 def guess(
     func: Any, operator: Operator, args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]
@@ -49,6 +51,12 @@ def _index(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -
     return torch.ops.aten.index.Tensor(table.to("meta"), picked), unknown
 
 
+def _all_places(mask: torch.Tensor) -> torch.Tensor:
+    if mask.numel() > LARGEST:
+        return _meta(mask, mask.numel(), mask.dim(), dtype=torch.long)
+    return torch.ones(mask.shape, dtype=torch.bool).nonzero()
+
+
 def _scalar(args: tuple[Any, ...]) -> Any:
     dtype = args[0].dtype
     return False if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
@@ -62,11 +70,11 @@ VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "allclose": lambda args: False,
 }
 
+# Where everything is kept it is also known which: those indices are real, and what they pick from stays known.
 SIZES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "nonzero": lambda args: _meta(args[0], args[0].numel(), args[0].dim(), dtype=torch.long),
-    "nonzero_static": lambda args: _meta(args[0], args[0].numel(), args[0].dim(), dtype=torch.long),
+    "nonzero": lambda args: _all_places(args[0]),
     "masked_select": lambda args: _meta(args[0], torch.broadcast_shapes(args[0].shape, args[1].shape).numel()),
-    "nms": lambda args: _meta(args[0], args[0].shape[0], dtype=torch.long),
+    "nms": lambda args: torch.arange(args[0].shape[0]),
     "_unique2": lambda args: tuple(
         _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)
     ),

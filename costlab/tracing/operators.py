@@ -53,7 +53,6 @@ KINDS = {
     "linalg_matrix_norm": "norm",
     "multiply": "mul",
     "negative": "neg",
-    "nonzero_numpy": "nonzero",
     "not_equal": "ne",
     "numpy_T": "t",
     "special_expit": "sigmoid",
@@ -138,7 +137,7 @@ def operator_of(func: Any) -> Operator:
         or torch.Tag.data_dependent_output in func.tags
         or schema.name in DYNAMIC,
         has_device=any(a.name == "device" for a in schema.arguments),
-        rewrite=REWRITES.get(schema.name),
+        rewrite=REWRITES.get(func.name()),
     )
 
 

@@ -131,7 +131,9 @@ class Recorder(TorchDispatchMode):
         value = self._values.get(id(tensor))
         if value is None:
             storage = self._storage(tensor, "constant", abstract=tensor.is_meta, external=True)
-            owner = next((v.param for v in self._values.values() if v.storage is storage), None)
+            owner = None
+            if storage.role == "parameter":  # reached by another object, as in TorchScript
+                owner = next((v.param for v in self._values.values() if v.storage is storage), None)
             value = self._values[id(tensor)] = Value(tensor, storage, -1, owner, guessed=False)
         return value
 
@@ -177,9 +179,15 @@ class Recorder(TorchDispatchMode):
             )
             if guesses is not None:
                 result, unknown = guesses
-                guessed = guessed or unknown
+                guessed, abstract = guessed or unknown, False
             else:
-                result = self._answer(operator, func, args, kwargs, inputs, tuple(key))
+                try:
+                    result = self._answer(operator, func, args, kwargs, inputs, tuple(key))
+                except (NotImplementedError, RuntimeError):
+                    if not operator.composite:
+                        raise
+                    with self:
+                        return func.decompose(*args, **kwargs)
         return self._record(operator, inputs, attrs, result, abstract, guessed)
 
     def is_abstract(self, tensor: torch.Tensor) -> bool:
@@ -256,10 +264,10 @@ class Recorder(TorchDispatchMode):
         except TypeError:  # an attribute that cannot be hashed
             key, answer = (), None
         if answer is None:
-            answer = infer(func, args, kwargs)
+            answer, lasting = infer(func, args, kwargs, fall_back=not operator.composite)
             if len(ANSWERS) >= ANSWERS_KEPT:
                 ANSWERS.clear()
-            if key:
+            if key and lasting:
                 ANSWERS[key] = answer
         if operator.written and not operator.reshapes_in_place:
             targets = dict(inputs)
@@ -406,28 +414,31 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
-def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
-    """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none."""
-    abstract = moved(list(args), on_meta), moved(kwargs, on_meta)
+def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: bool) -> tuple[Answer, bool]:
+    """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none.
+
+    Also says whether the answer lasts: a run on zeros may have looked at values that are known this time only.
+    """
+    shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
+    lasting = True
     try:
-        result = func(*abstract[0], **abstract[1])
+        result = func(*shadow[0], **shadow[1])
     except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
-        if sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
+        if not fall_back or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
             raise
-        real = moved(list(args), real_zeros), moved(kwargs, real_zeros)
+        shadow = moved(list(args), real_zeros), moved(kwargs, real_zeros)
+        lasting = False
         try:
-            result = func(*real[0], **{k: CPU if v == META else v for k, v in real[1].items()})
+            result = func(*shadow[0], **{k: CPU if v == META else v for k, v in shadow[1].items()})
         except Exception as second:
             raise second from error
-        abstract = real
-    shared = {storage_key(t) for t in all_tensors(abstract)}
+    shared = {storage_key(t) for t in all_tensors(shadow)}
     results = result if isinstance(result, (list, tuple)) else [result]
-    tensors = [t for t in results if isinstance(t, torch.Tensor)]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
-    if any(storage_key(t) in shared for t in tensors):
-        return Answer(None, sequence)
+    if any(storage_key(t) in shared for t in results if isinstance(t, torch.Tensor)):
+        return Answer(None, sequence), lasting
     specs = tuple((tuple(t.shape), t.stride(), t.dtype) if isinstance(t, torch.Tensor) else None for t in results)
-    return Answer(specs, sequence)
+    return Answer(specs, sequence), lasting
 
 
 def all_tensors(value: Any) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""torch's fused inference operators, written out in the operators that people know and costs are known for."""
+"""Operators written out in others: torch's fused inference paths, and those whose sizes only their parts tell."""
 
 from __future__ import annotations
 
@@ -93,7 +93,14 @@ def transformer_encoder_layer(
     return norm(src + feed(src), norm_weight_2, norm_bias_2)
 
 
+def places(condition: Tensor) -> list[Tensor]:
+    """`torch.where(condition)` and `nonzero(as_tuple=True)`: one tensor of indices a dimension."""
+    return list(torch.nonzero(condition).unbind(1))
+
+
 REWRITES: dict[str, Callable[..., Any]] = {
     "aten::_native_multi_head_attention": multi_head_attention,
+    "aten::nonzero_numpy": places,
+    "aten::where": places,  # with a condition alone
     "aten::_transformer_encoder_layer_fwd": transformer_encoder_layer,
 }
