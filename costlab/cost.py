@@ -433,6 +433,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         **each_of("batch_norm instance_norm", batch_norm),
         **each_of("layer_norm group_norm", per_input(5)),
         "rms_norm": per_input(4),
+        "weight_norm": per_input(3),
     },
     "softmax": each_of("softmax log_softmax", per_input(3)),
     "pooling": {

@@ -138,7 +138,7 @@ def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         channels = getattr(vision, "num_channels", 3)
         shape = (1, channels, height, width)
-        if getattr(config, "num_frames", None) and "Video" in type(model).__name__:
+        if getattr(config, "num_frames", None):
             shape = (1, config.num_frames, channels, height, width)
         inputs["pixel_values"] = torch.empty(shape, device="meta")
     if main == "input_features":
@@ -147,7 +147,9 @@ def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
         whisper = hasattr(config, "max_source_positions") and config.model_type == "whisper"
         inputs["input_features"] = torch.empty((1, bins, frames) if whisper else (1, frames, bins), device="meta")
     if main == "input_values":
-        inputs["input_values"] = torch.empty(1, AUDIO_SAMPLES, device="meta")
+        channels = getattr(config, "audio_channels", None)
+        shape = (1, AUDIO_SAMPLES) if channels is None else (1, channels, AUDIO_SAMPLES)
+        inputs["input_values"] = torch.empty(shape, device="meta")
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         inputs["decoder_input_ids"] = tokens
     if "use_cache" in parameters:

@@ -147,7 +147,7 @@ def module_rows(caller: Caller, recorder: Recorder, parameters: list[tuple[torch
             elements, size = unused.get(path, (0, 0))
             yield ModuleInfo(
                 path=path,
-                type=getattr(module, "_ty", None) or owner.__name__,
+                type=(getattr(module, "_ty", None) or owner.__name__).rpartition(".")[2],
                 source=lines.get(path) if owner.__module__.startswith("torch.") else source_of(owner.forward),
                 output_shape=caller.output_shapes.get(path),
                 unused_params=elements,

@@ -34,6 +34,7 @@ KINDS = {
     "_unsafe_view": "view",
     "_upsample_bicubic2d_aa": "upsample_bicubic2d",
     "_upsample_bilinear2d_aa": "upsample_bilinear2d",
+    "_weight_norm_interface": "weight_norm",
     "absolute": "abs",
     "concat": "cat",
     "concatenate": "cat",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from os.path import dirname
+from os.path import dirname, sep
 from typing import Any, NamedTuple
 
 import torch
@@ -20,12 +20,13 @@ from costlab.graph import ITEM_BYTES, Op, Source, Tensor
 from costlab.tracing.guesses import guess
 from costlab.tracing.modules import Caller
 from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
+from costlab.tracing.shapes import SHAPES
 
 LIMIT = 1 << 22  # elements: what is larger is not computed for real
 ANSWERS_KEPT = 200_000
 META = torch.device("meta")
 CPU = torch.device("cpu")
-SILENT = (dirname(torch.__file__) + "/", dirname(dirname(__file__)) + "/")  # code that is not the user's
+TORCH, TRACING = dirname(torch.__file__) + sep, dirname(__file__) + sep
 
 Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dtype
 DTYPE_NAMES: dict[torch.dtype, str] = {}
@@ -98,7 +99,7 @@ class Recorder(TorchDispatchMode):
         self._values: dict[int, Value] = {}
         self._storages: dict[int, Storage] = {}
         self._names: dict[str, int] = {}
-        self._silent: dict[Any, bool] = {}
+        self._owners: dict[Any, str] = {}
 
     # Tensors that exist before the forward pass.
 
@@ -172,8 +173,8 @@ class Recorder(TorchDispatchMode):
         elif not abstract and sum(value.elements for _, value in inputs) <= LIMIT:
             result = self._compute(operator, func, args, kwargs, inputs)
         else:
-            if operator.has_device and kwargs.get("device") is not None:
-                kwargs = {**kwargs, "device": META}
+            if operator.has_device:
+                args, kwargs = placed(args, kwargs, META)
             guesses = (
                 guess(func, operator, args, self.is_abstract) if operator.dynamic or operator.kind == "index" else None
             )
@@ -243,8 +244,8 @@ class Recorder(TorchDispatchMode):
         for name, value in inputs:
             if name in operator.written and value.storage.external:
                 self.written_externals.append((value.tensor, value.tensor.clone()))
-        if operator.has_device and torch.device(kwargs.get("device") or CPU).type == "meta":
-            kwargs = {**kwargs, "device": CPU}
+        if operator.has_device:
+            args, kwargs = placed(args, kwargs, CPU)
         if len({value.tensor.device for _, value in inputs}) > 1:
             args, kwargs = moved(args, lambda t: t.cpu()), moved(kwargs, lambda t: t.cpu())
         return func(*args, **kwargs)
@@ -375,17 +376,28 @@ class Recorder(TorchDispatchMode):
         return f"{name}_{count}" if count else name
 
     def _source(self) -> Source | None:
-        """The innermost line outside torch and costlab that led here."""
-        frame = sys._getframe(2)
+        """The innermost line outside torch and costlab that led here, no further out than the trace itself."""
+        frame: Any = sys._getframe(2)
         while frame is not None:
             code = frame.f_code
-            silent = self._silent.get(code)
-            if silent is None:
-                silent = self._silent[code] = code.co_filename.startswith(SILENT)
-            if not silent:
+            owner = self._owners.get(code)
+            if owner is None:
+                owner = self._owners[code] = owner_of(code.co_filename)
+            if owner == "user":
                 return Source(code.co_filename, frame.f_lineno)
-            frame = frame.f_back  # type: ignore[assignment]
+            if owner == "trace":
+                return None
+            frame = frame.f_back
         return None
+
+
+def owner_of(file: str) -> str:
+    """Whose code a file is: "user", "torch", "costlab", or "trace" for the module that starts a forward pass."""
+    if file.startswith(TORCH):
+        return "torch"
+    if not file.startswith(TRACING):
+        return "user"
+    return "trace" if file.endswith("forward.py") else "costlab"
 
 
 def storage_key(tensor: torch.Tensor) -> int:
@@ -394,6 +406,12 @@ def storage_key(tensor: torch.Tensor) -> int:
         return tensor.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):
         return id(tensor)
+
+
+def placed(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> tuple[Any, Any]:
+    """The arguments with `device` in the place of whatever device they name."""
+    args = tuple(device if isinstance(a, torch.device) else a for a in args)
+    return args, {k: device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
 
 
 def moved(value: Any, move: Any) -> Any:
@@ -422,7 +440,7 @@ def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: b
     shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
     lasting = True
     try:
-        result = func(*shadow[0], **shadow[1])
+        result = SHAPES.get(func.name(), func)(*shadow[0], **shadow[1])
     except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
         if not fall_back or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
             raise
