@@ -19,8 +19,8 @@ test: $(READY)  ## set up and run the tests
 lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes hours)
-	@$(BIN)/python -m pytest -m soak
+soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes minutes)
+	@$(BIN)/python tests/soak/coverage.py
 
 bench: $(READY)  ## how long a profile takes beside a forward pass and other counters
 	@$(BIN)/python tests/bench/speed.py

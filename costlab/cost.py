@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import log2, prod
-
 
 from costlab.graph import ITEM_BYTES, Op, Tensor
 
@@ -128,10 +128,17 @@ def bilinear(op: Op) -> Cost:
     return traffic(op, mult_adds=outputs * i * j + outputs * j, activations=outputs)
 
 
+def summed_matrix_product(op: Op) -> Cost:
+    """[b, i, k] x [b, k, o], summed over the batch: [i, o]."""
+    return traffic(op, mult_adds=op["batch1"].numel * op["batch2"].shape[-1], activations=op.output.numel)
+
+
 def grouped_matrix_product(op: Op) -> Cost:
-    """Rows [m, k] fall into groups, each with a matrix [k, n] of its own: every row meets one matrix."""
-    outputs = op.output.numel
-    return traffic(op, mult_adds=outputs * op.inputs[0].shape[-1], activations=outputs)
+    """Rows, columns or summands of [.., m, k] x [.., k, n] fall into groups: each meets one group of the other side."""
+    rows, matrices = op.inputs[:2]
+    summands = len(rows.shape) == len(matrices.shape) == 2  # then every group has an output of its own
+    outputs = rows.shape[0] * matrices.shape[1] if summands else op.output.numel
+    return traffic(op, mult_adds=outputs * rows.shape[-1], activations=op.output.numel)
 
 
 def cdist(op: Op) -> Cost:
@@ -147,12 +154,13 @@ def attention(op: Op) -> Cost:
     q, k, v = op["query"], op["key"], op["value"]
     rows = op.output.numel // v.shape[-1]  # n h l
     scores = rows * k.shape[-2]
-    masked = 1 if op.find("attn_mask") else 0
+    masked = 1 if op.find("attn_mask") or op.find("attn_bias") else 0
     return traffic(
         op,
         mult_adds=scores * (q.shape[-1] + v.shape[-1]),
         element_wise_ops=scores * (3 + masked),
-        activations=op.outputs[0].numel,
+        activations=op.output.numel,
+        writes=[(op.output.elements, op.output)],
     )
 
 
@@ -206,8 +214,8 @@ def einsum_terms(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[dic
     return terms, {d for d in every if sources.count(d) == 1} | ellipsis
 
 
-def recurrent(per_unit: int) -> Rule:
-    """Every step and row multiplies every weight matrix once; `per_unit` operations per gate-sized hidden element.
+def recurrent(gates: int, per_unit: int) -> Rule:
+    """Every step and row multiplies every weight matrix once; `per_unit` operations for each unit of the hidden state.
 
     x [l, n, i] (or packed rows [l n, i]) with w_ih [g h, i] and w_hh [g h, h], per layer and direction; the weights are
     read once per layer and direction.
@@ -217,18 +225,19 @@ def recurrent(per_unit: int) -> Rule:
         x = op.find("data") or op["input"]
         rows = prod(x.shape[:-1])
         weights = [t for t in op.each("params") if len(t.shape) == 2]
-        hidden = sum(t.shape[0] for t in weights) // 2
+        gate_rows = max(t.shape[0] for t in weights)  # a projection has fewer rows
+        units = sum(t.shape[0] for t in weights if t.shape[0] == gate_rows) // 2 // gates
         return traffic(
             op,
             mult_adds=rows * sum(t.numel for t in weights),
-            element_wise_ops=rows * hidden * per_unit,
+            element_wise_ops=rows * units * per_unit,
             activations=op.output.numel,
         )
 
     return rule
 
 
-def recurrent_cell(per_unit: int) -> Rule:
+def recurrent_cell(gates: int, per_unit: int) -> Rule:
     """One step of `recurrent`: rows [n] times w_ih and w_hh."""
 
     def rule(op: Op) -> Cost:
@@ -237,11 +246,17 @@ def recurrent_cell(per_unit: int) -> Rule:
         return traffic(
             op,
             mult_adds=rows * (w_ih.numel + w_hh.numel),
-            element_wise_ops=rows * w_ih.shape[0] * per_unit,
+            element_wise_ops=rows * w_ih.shape[0] // gates * per_unit,
             activations=op.output.numel,
         )
 
     return rule
+
+
+# What a unit of the hidden state does besides its matrix products: each gate adds its two halves and is squashed; then
+LSTM = 4, 13  # c' = f c + i g, h' = o tanh(c')
+GRU = 3, 11  # n = tanh(x + r h), h' = (1 - z) n + z h
+RNN = 1, 2
 
 
 # Arithmetic outside contractions.
@@ -258,7 +273,7 @@ def per_input(operations: int) -> Rule:
 
 
 def batch_norm(op: Op) -> Cost:
-    """2 an element: the statistics are folded into a scale and a shift. In train mode it also finds and updates them."""
+    """2 an element: the statistics are folded into a scale and a shift. In train mode it finds and updates them too."""
     train = op.attrs.get("training") or op.attrs.get("use_input_stats")
     cost = traffic(op, element_wise_ops=(5 if train else 2) * op.inputs[0].numel)
     statistics = [t for t in (op.find("running_mean"), op.find("running_var")) if t]
@@ -268,11 +283,29 @@ def batch_norm(op: Op) -> Cost:
 
 
 def pooling(op: Op) -> Cost:
-    """One for each element visited: every output element sees one window."""
-    kernel = op.attrs["kernel_size"]
+    """One for each element visited: every output element sees the part of its window that lies on the input."""
     spatial = spatial_rank(op)
-    window = prod(kernel) if len(kernel) == spatial else kernel[0] ** spatial
-    return traffic(op, element_wise_ops=op.output.numel * window)
+    kernel, stride, padding, dilation = (
+        numbers * spatial if len(numbers) == 1 else numbers
+        for numbers in (
+            op.attrs["kernel_size"],
+            op.attrs.get("stride") or op.attrs["kernel_size"],
+            op.attrs.get("padding") or [0],
+            op.attrs.get("dilation") or [1],
+        )
+    )
+    sizes = zip(op.inputs[0].shape[-spatial:], op.output.shape[-spatial:], strict=True)
+    visited = prod(op.output.shape[:-spatial])
+    for (i, o), k, s, p, d in zip(sizes, kernel, stride, padding, dilation, strict=True):
+        visited *= sum(positions_inside(i, o, s, tap * d - p) for tap in range(k))
+    return traffic(op, element_wise_ops=visited)
+
+
+def positions_inside(inputs: int, outputs: int, stride: int, offset: int) -> int:
+    """For how many output positions j the input position j * stride + offset exists."""
+    first = max(-(offset // stride), 0)  # the smallest j that does not fall short of the input
+    last = min((inputs - 1 - offset) // stride, outputs - 1)
+    return max(last - first + 1, 0)
 
 
 def adaptive_pooling(op: Op) -> Cost:
@@ -350,6 +383,11 @@ def create(op: Op) -> Cost:
     return traffic(op, reads=())
 
 
+def allocate(op: Op) -> Cost:
+    """Memory with nothing in it: neither read nor written."""
+    return traffic(op, reads=(), writes=())
+
+
 def fill(op: Op) -> Cost:
     """Writes its output over whatever was there."""
     return traffic(op, reads=[(t.elements, t) for t in op.inputs if t.name not in ("self", "input")])
@@ -380,15 +418,17 @@ def embedding_bag(op: Op) -> Cost:
 def scatter(op: Op) -> Cost:
     """Reads indices and source, writes the elements they touch; one that adds reads those as well."""
     table, *others = op.inputs
-    source = next((t for t in others if t.name in ("src", "source", "values", "tensor")), None)
-    indices = [t for t in others if t is not source]
-    touched = source.numel if source else max((t.numel for t in indices), default=op.output.numel)
-    if op.kind in ("index_fill", "index_copy") and source is None:
-        touched = op.output.numel // op.output.shape[op.attrs["dim"]] * indices[0].numel
+    source = next((t for t in others if t.name in ("src", "source", "values")), None)
     if op.kind == "index_put":
-        touched = max(touched, prod(op.output.shape[len(indices) :]) * max(t.numel for t in indices))
-    adds = op.kind.endswith(("_add", "_reduce")) or bool(op.attrs.get("accumulate"))
-    reads = [(t.elements, t) for t in others]
+        touched = places_put(op)
+    elif op.kind == "index_fill":
+        touched = op.output.numel // op.output.shape[op.attrs["dim"]] * op["index"].numel
+    elif source and op.kind in ("index_add", "index_copy", "index_reduce", "masked_scatter"):
+        touched = min(source.numel, op.output.numel)
+    else:
+        touched = op["index"].numel
+    adds = op.kind.endswith(("_add", "_reduce")) or bool(op.attrs.get("accumulate") or op.attrs.get("reduce"))
+    reads = [(min(t.elements, touched) if t is source else t.elements, t) for t in others]
     return traffic(
         op,
         element_wise_ops=touched if adds else 0,
@@ -397,7 +437,29 @@ def scatter(op: Op) -> Cost:
     )
 
 
-def each_of(kinds: str, rule: Rule) -> Mapping[str, Rule]:
+def places_put(op: Op) -> int:
+    """Elements that x[indices] = values touches: the indices, broadcast, times the dimensions that they leave alone.
+
+    A mask touches as many places as it is given values, and all that it covers where they are broadcast to it.
+    """
+    shape, values = op.output.shape, op["values"]
+    indices = {int(t.name.rpartition(".")[2]): t for t in op.each("indices")}
+    masks = [t for t in indices.values() if t.dtype in ("bool", "uint8")]
+    kept: list[int] = []
+    dim = 0
+    for position in range(max(indices) + 1):
+        index = indices.get(position)
+        if index is None:
+            kept.append(shape[dim])
+        dim += len(index.shape) if index in masks else 1
+    kept += shape[dim:]
+    if masks and len(values.shape) > len(kept):
+        return values.numel
+    picked = [(t.numel,) if t in masks else t.shape for t in indices.values()]
+    return prod(map(max, zip_longest(*(reversed(p) for p in picked), fillvalue=1))) * prod(kept)
+
+
+def each_of(kinds: str, rule: Rule) -> dict[str, Rule]:
     """`rule` for every kind of a list of words."""
     return dict.fromkeys(kinds.split(), rule)
 
@@ -410,30 +472,30 @@ FAMILIES: dict[str, dict[str, Rule]] = {
     },
     "matmul": {
         "linear": matrix_product("input"),
-        **each_of("matmul mm bmm mv dot vdot", matrix_product("self")),
+        **each_of("matmul mm bmm mv dot vdot int_mm scaled_mm", matrix_product("self")),
         "addmm": matrix_product("mat1"),
         "addmv": matrix_product("mat"),
-        **each_of("baddbmm addbmm", matrix_product("batch1")),
+        "baddbmm": matrix_product("batch1"),
+        "addbmm": summed_matrix_product,
         "grouped_mm": grouped_matrix_product,
+        "affine_grid_generator": matrix_product("theta"),
         "bilinear": bilinear,
         "einsum": einsum,
     },
     "attention": {"scaled_dot_product_attention": attention},
     "recurrent": {
-        "lstm": recurrent(3),
-        "gru": recurrent(3),
-        "rnn_tanh": recurrent(2),
-        "rnn_relu": recurrent(2),
-        "lstm_cell": recurrent_cell(3),
-        "gru_cell": recurrent_cell(3),
-        "rnn_tanh_cell": recurrent_cell(2),
-        "rnn_relu_cell": recurrent_cell(2),
+        "lstm": recurrent(*LSTM),
+        "gru": recurrent(*GRU),
+        **each_of("rnn_tanh rnn_relu", recurrent(*RNN)),
+        "lstm_cell": recurrent_cell(*LSTM),
+        "gru_cell": recurrent_cell(*GRU),
+        **each_of("rnn_tanh_cell rnn_relu_cell", recurrent_cell(*RNN)),
     },
     "normalisation": {
         **each_of("batch_norm instance_norm", batch_norm),
         **each_of("layer_norm group_norm", per_input(5)),
         "rms_norm": per_input(4),
-        "weight_norm": per_input(3),
+        **each_of("weight_norm weight_norm_interface", per_input(3)),
     },
     "softmax": each_of("softmax log_softmax", per_input(3)),
     "pooling": {
@@ -453,26 +515,29 @@ FAMILIES: dict[str, dict[str, Rule]] = {
     },
     "element_wise": {
         **each_of(
-            "add sub rsub mul div floor_divide remainder fmod pow square sqrt rsqrt reciprocal exp exp2 expm1 log log2 log10"
-            " log1p abs neg sign sgn floor ceil round trunc frac clamp clamp_min clamp_max maximum minimum fmax fmin"
-            " sin cos tan asin acos atan atan2 sinh cosh tanh erf erfc erfinv sigmoid logit relu relu6 hardtanh hardswish"
-            " hardsigmoid silu mish gelu elu selu celu leaky_relu prelu rrelu softplus softsign hardshrink softshrink"
-            " tanhshrink log_sigmoid threshold glu eq ne lt le gt ge logical_and logical_or logical_not logical_xor"
-            " bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift where masked_fill"
-            " isnan isinf isfinite isin lerp addcmul addcdiv nan_to_num dropout feature_dropout alpha_dropout"
-            " polar complex real imag angle view_as_complex view_as_real conj conj_physical hypot copysign"
-            " fake_quantize quantize_per_tensor quantize_per_channel dequantize xlogy sinc bernoulli"
-            " triu tril deg2rad rad2deg i0 special_entr heaviside logaddexp",
+            "add sub rsub mul div floor_divide remainder fmod pow square sqrt rsqrt reciprocal exp exp2 expm1 log"
+            " log2 log10 log1p abs neg sign sgn floor ceil round trunc frac clamp clamp_min clamp_max maximum minimum"
+            " fmax fmin sin cos tan asin acos atan atan2 sinh cosh tanh erf erfc erfinv sigmoid logit relu relu6"
+            " hardtanh hardswish hardsigmoid silu mish gelu elu selu celu leaky_relu prelu rrelu softplus softsign"
+            " hardshrink softshrink tanhshrink log_sigmoid threshold glu eq ne lt le gt ge logical_and logical_or"
+            " logical_not logical_xor bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift"
+            " bitwise_right_shift where masked_fill isnan isinf isfinite isin lerp addcmul addcdiv nan_to_num dropout"
+            " feature_dropout alpha_dropout polar complex real imag angle view_as_complex view_as_real conj"
+            " conj_physical hypot copysign fake_quantize quantize_per_tensor quantize_per_channel dequantize xlogy"
+            " sinc bernoulli triu tril deg2rad rad2deg i0 special_entr heaviside logaddexp acosh asinh atanh lgamma"
+            " digamma signbit",
             per_output(1),
         ),
         "cdist": cdist,
+        "addr": per_output(2),
         "cross": per_output(3),
     },
     "reduction": {
         **each_of(
             "sum mean max min amax amin argmax argmin prod all any norm vector_norm logsumexp cumsum cumprod cummax"
             " cummin count_nonzero median nanmedian mode topk sort argsort kthvalue unique unique_consecutive nonzero"
-            " bincount histc searchsorted bucketize equal aminmax nansum nanmean trace logcumsumexp",
+            " bincount histc searchsorted bucketize equal aminmax nansum nanmean trace logcumsumexp quantile"
+            " nanquantile",
             per_input(1),
         ),
         **each_of("var std", per_input(3)),
@@ -491,30 +556,31 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d"
             " replication_pad3d flip fliplr flipud rot90 pixel_shuffle pixel_unshuffle channel_shuffle unfold im2col"
             " fold col2im diag diag_embed meshgrid hstack vstack item expand movedim permute transpose select slice"
-            " unsqueeze squeeze chunk split split_with_sizes tensor_split unbind narrow t numpy_T mT diagonal unfold_dim"
-            " as_strided expand_as view_as reshape_as detach alias lift_fresh swapaxes ravel block_diag atleast_1d"
-            " select_scatter slice_scatter diagonal_scatter broadcast_to broadcast_tensors cartesian_prod resize"
-            " pack_padded_sequence pad_packed_sequence type_as positive hsplit vsplit combinations matrix_H adjoint resolve_conj"
-            " resolve_neg moveaxis vander chunk_cat",
+            " unsqueeze squeeze chunk split split_with_sizes tensor_split unbind narrow t numpy_T mT diagonal"
+            " unfold_dim as_strided expand_as view_as reshape_as detach alias lift_fresh swapaxes ravel block_diag"
+            " atleast_1d select_scatter slice_scatter diagonal_scatter broadcast_to broadcast_tensors cartesian_prod"
+            " resize pad_packed_sequence type_as positive hsplit vsplit combinations matrix_H"
+            " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d",
             copy,
         ),
     },
     "indexing": {
-        **each_of("embedding index gather index_select take take_along_dim masked_select", gather),
+        **each_of("embedding index gather index_select take take_along_dim masked_select pack_padded_sequence", gather),
         "embedding_bag": embedding_bag,
         **each_of(
-            "scatter scatter_add scatter_reduce index_put index_add index_copy index_fill masked_scatter index_reduce put",
+            "scatter scatter_add scatter_reduce index_put index_add index_copy index_fill masked_scatter index_reduce"
+            " put",
             scatter,
         ),
     },
     "creation": {
         **each_of(
-            "zeros ones full empty empty_strided zeros_like ones_like full_like empty_like new_zeros new_ones new_full"
-            " new_empty new_empty_strided arange linspace logspace eye rand randn randint randperm rand_like randn_like"
-            " randint_like tril_indices triu_indices scalar_tensor hann_window hamming_window blackman_window one_hot"
-            " normal uniform exponential",
+            "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full arange linspace logspace eye"
+            " rand randn randint randperm rand_like randn_like randint_like tril_indices triu_indices scalar_tensor"
+            " hann_window hamming_window blackman_window normal uniform exponential",
             create,
         ),
+        **each_of("empty empty_strided empty_like new_empty new_empty_strided", allocate),
         **each_of("fill zero copy", fill),
     },
 }

@@ -16,11 +16,12 @@ RANDOM = {torch.rand, torch.randn, torch.normal}
 CONSTANT = {torch.zeros, torch.ones, torch.full}
 
 # What constructors do to the values of a weight, which has none here.
-IN_PLACE = {
-    getattr(torch.Tensor, name)
-    for name in (
-        "add_ bernoulli_ clamp_ copy_ div_ erfinv_ exponential_ fill_ log_ mul_ neg_ normal_ random_ sub_ uniform_ zero_"
-    ).split()
+METHODS = (
+    "add_ bernoulli_ clamp_ copy_ div_ erfinv_ exponential_ fill_ log_ mul_ neg_ normal_ random_ sub_ uniform_ zero_"
+)
+INITIALISERS = "constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ uniform_ xavier_normal_ xavier_uniform_"
+IN_PLACE = {getattr(torch.Tensor, name) for name in METHODS.split()} | {
+    getattr(torch.nn.init, name) for name in INITIALISERS.split()
 }
 
 
@@ -31,8 +32,10 @@ class Weightless(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in IN_PLACE and args[0].is_meta:
-            return args[0]
+        if func in IN_PLACE:
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta:
+                return target
         if func in UNINITIALISED or func in RANDOM:
             kwargs = {**kwargs, "device": "meta"}
         elif func in CONSTANT and kwargs.get("device") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,8 @@ from costlab.errors import CostlabError
 from costlab.graph import InputInfo, ModuleInfo, Source, Trace
 from costlab.tracing.modules import Caller, left_as_it_was, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder, moved
+
+ONE_AT_A_TIME = threading.RLock()  # random state, warning filters and a shared network belong to the whole process
 
 
 def trace(
@@ -35,7 +38,8 @@ def trace(
     recorder = Recorder(caller, kinds)
     modules = list(caller.paths)
     with ExitStack() as stack:
-        stack.enter_context(left_as_it_was(model, modules, train))
+        stack.enter_context(ONE_AT_A_TIME)
+        stack.enter_context(left_as_it_was(modules, train))
         stack.enter_context(random_state())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -109,13 +113,19 @@ def named_inputs(model: torch.nn.Module, args: Sequence[Any]) -> Iterator[tuple[
 def random_state() -> Iterator[None]:
     """Random numbers drawn in the body are always the same, and those drawn afterwards do not notice."""
     state, python_state = torch.get_rng_state(), random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpy_state = numpy.random.get_state() if numpy else None
     torch.random.default_generator.manual_seed(0)
     random.seed(0)
+    if numpy:
+        numpy.random.seed(0)
     try:
         yield
     finally:
         torch.set_rng_state(state)
         random.setstate(python_state)
+        if numpy:
+            numpy.random.set_state(numpy_state)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ def guess(
     func: Any, operator: Operator, args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]
 ) -> tuple[Any, bool] | None:
     """The assumed result, and whether it rests on a guess; None where the operator needs no guess after all."""
-    if operator.kind == "index":
-        return _index(args, is_abstract)
     name = func._schema.name.partition("::")[2]
+    if name in TOLD:
+        return TOLD[name](args, is_abstract)
     if name in VALUES:
         return VALUES[name](args), True
     if name in SIZES:
@@ -57,6 +57,42 @@ def _all_places(mask: torch.Tensor) -> torch.Tensor:
     return torch.ones(mask.shape, dtype=torch.bool).nonzero()
 
 
+def _masked_select(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
+    table, mask = args
+    shape = torch.broadcast_shapes(table.shape, mask.shape)
+    unknown = is_abstract(mask)
+    count = shape.numel() if unknown else int(mask.expand(shape).count_nonzero())
+    return _meta(table, count), unknown
+
+
+def _packed(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
+    """Rows [n, l, ...] (or [l, n, ...]) without their padding, and how many rows reach each step."""
+    padded, lengths, batch_first = args
+    unknown = is_abstract(lengths)
+    steps = padded.shape[1 if batch_first else 0]
+    known = torch.full(lengths.shape, steps) if unknown else lengths
+    batch_sizes = (known[None] > torch.arange(int(known.max()))[:, None]).sum(1)
+    return (_meta(padded, int(known.sum()), *padded.shape[2:]), batch_sizes), unknown
+
+
+def _unpacked(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
+    """The inverse of `_packed`: padded rows, and their lengths."""
+    data, batch_sizes, batch_first, _, total_length = args
+    rows, steps = int(batch_sizes[0]), max(len(batch_sizes), total_length)
+    lengths = (batch_sizes[None] > torch.arange(rows)[:, None]).sum(1)
+    shape = (rows, steps) if batch_first else (steps, rows)
+    return (_meta(data, *shape, *data.shape[1:]), lengths), False
+
+
+TOLD: dict[str, Callable[[tuple[Any, ...], Callable[[torch.Tensor], bool]], tuple[Any, bool] | None]] = {
+    "index": _index,
+    "_unsafe_index": _index,
+    "masked_select": _masked_select,
+    "_pack_padded_sequence": _packed,
+    "_pad_packed_sequence": _unpacked,
+}
+
+
 def _scalar(args: tuple[Any, ...]) -> Any:
     dtype = args[0].dtype
     return False if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
@@ -73,7 +109,6 @@ VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
 # Where everything is kept it is also known which: those indices are real, and what they pick from stays known.
 SIZES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "nonzero": lambda args: _all_places(args[0]),
-    "masked_select": lambda args: _meta(args[0], torch.broadcast_shapes(args[0].shape, args[1].shape).numel()),
     "nms": lambda args: torch.arange(args[0].shape[0]),
     "_unique2": lambda args: tuple(
         _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)

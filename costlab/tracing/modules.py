@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import collections
-import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,25 +114,46 @@ def tensors_in(value: Any, depth: int = 8) -> Iterator[torch.Tensor]:
 
 
 @contextmanager
-def left_as_it_was(model: torch.nn.Module, modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
-    """Run the body in eval or train mode; afterwards every attribute of every module is what it was before."""
+def left_as_it_was(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
+    """Run the body in eval or train mode; afterwards every attribute of every module is what it was before.
+
+    Each module's flag is set by itself: a `train` that a network overrides may do more, such as merging weights.
+    """
     saved = []
     for module in modules:
         state = module.__dict__
-        contents = [(v, copy.copy(v)) for v in state.values() if type(v) in CONTAINERS]
-        saved.append((state, dict(state), contents))
+        owned = (*module._parameters.values(), *module._buffers.values())
+        memory = [(tensor, tensor.data) for tensor in owned if tensor is not None]
+        saved.append((module, module.training, state, dict(state), list(containers_in(state.values())), memory))
     try:
-        model.train(train)
+        for module in modules:
+            module.training = train
         yield
     finally:
-        for state, before, contents in saved:
+        for module, training, state, before, contents, memory in saved:
             state.clear()
             state.update(before)
             for container, content in contents:
                 _refill(container, content)
+            for tensor, data in memory:
+                if not torch._C._is_alias_of(tensor, data):
+                    tensor.data = data
+            if module.training != training:  # TorchScript keeps it elsewhere
+                module.training = training
+
+
+def containers_in(values: Iterable[Any], depth: int = 8) -> Iterator[tuple[Any, Any]]:
+    """The containers among values and inside them, each with a copy."""
+    for value in values:
+        if type(value) in CONTAINERS:
+            yield value, value.copy() if value else ()
+            if value and depth:
+                yield from containers_in(value.values() if isinstance(value, dict) else value, depth - 1)
 
 
 def _refill(container: Any, content: Any) -> None:
+    if not container and not content:
+        return
     container.clear()
     container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
 

@@ -19,6 +19,7 @@ KINDS = {
     "__xor__": "bitwise_xor",
     "__lshift__": "bitwise_left_shift",
     "__rshift__": "bitwise_right_shift",
+    "_convolution": "convolution",
     "_grouped_mm": "grouped_mm",
     "_local_scalar_dense": "item",
     "_native_batch_norm_legit": "batch_norm",
@@ -142,7 +143,10 @@ def operator_of(func: Any) -> Operator:
     )
 
 
-DYNAMIC = {"torchvision::nms", "aten::item", "aten::is_nonzero", "aten::equal", "aten::allclose"}
+DYNAMIC = {
+    "torchvision::nms",
+    *(f"aten::{n}" for n in "item is_nonzero equal allclose _pack_padded_sequence _pad_packed_sequence".split()),
+}
 
 
 def kind_of(name: str) -> str:

@@ -8,6 +8,8 @@ control flow which rests on them just works. What still needs a value that nobod
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import sys
 from collections.abc import Collection
 from os.path import dirname, sep
@@ -100,6 +102,10 @@ class Recorder(TorchDispatchMode):
         self._storages: dict[int, Storage] = {}
         self._names: dict[str, int] = {}
         self._owners: dict[Any, str] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the skipping is what would import the compiler, for seconds
 
     # Tensors that exist before the forward pass.
 
@@ -302,6 +308,8 @@ class Recorder(TorchDispatchMode):
         for name, value in inputs:
             storage = value.storage
             if name in operator.overwritten:
+                if storage.writer >= 0 and not fills(value.tensor):
+                    after.add(storage.writer)
                 continue
             after.add(value.producer)
             after.add(storage.writer)
@@ -414,14 +422,27 @@ def placed(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) 
     return args, {k: device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
 
 
+def fills(tensor: torch.Tensor) -> bool:
+    """Whether writing all of a tensor leaves nothing of what its storage held before."""
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
 def moved(value: Any, move: Any) -> Any:
     """`value` with `move` applied to every tensor in it."""
     if isinstance(value, torch.Tensor):
         return move(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(moved(v, move) for v in value)
+        members = [moved(v, move) for v in value]
+        return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
     if isinstance(value, dict):
-        return {k: moved(v, move) for k, v in value.items()}
+        clone = copy.copy(value)
+        clone.update({k: moved(v, move) for k, v in value.items()})
+        return clone
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        clone = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(clone, field.name, moved(getattr(value, field.name), move))
+        return clone
     return value
 
 
