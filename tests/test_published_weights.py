@@ -9,9 +9,9 @@ from costlab.profiling import profile
 
 ENTRIES = published()
 
-# What a detector's second stage costs depends on how many boxes its first stage finds. The figures were counted on noise,
-# where weights decide that; a profile keeps every box and says that it is an estimate. All else agrees: (the modules that
-# are left out, why).
+# What a detector's second stage costs depends on how many boxes its first stage finds. The figures were counted on
+# noise, where weights decide that; a profile keeps every box and says that it is an estimate. All else agrees: (the
+# modules that are left out, why).
 SECOND_STAGE = {
     "fasterrcnn_mobilenet_v3_large_320_fpn": ("roi_heads", "published with no proposal in the box head"),
     "fasterrcnn_mobilenet_v3_large_fpn": ("roi_heads", "published with no proposal in the box head"),

@@ -28,7 +28,11 @@ EXPRESSION = re.compile(r"[\w\s()+\-*/%,.<>=&|~]*")
 
 
 def build(path: Path) -> tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]:
-    """The program as nested modules, and its example inputs. Raises CostlabError for anything but a harmless archive."""
+    """The program as nested modules, and its example inputs.
+
+    Raises:
+        CostlabError: the file is no such program, or something in it could run.
+    """
     examine(path)
     try:
         with weights_only():

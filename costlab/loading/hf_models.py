@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
+import socket
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,25 +80,41 @@ def has_auto_map(value: Any) -> bool:
 
 
 def from_hub(reference: str) -> dict[str, Any]:
-    """The raw configuration from the hub or its local cache."""
-    transformers = import_transformers()
+    """The raw configuration from the local cache or the hub."""
+    import_transformers()
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    huggingface_hub.utils.logging.set_verbosity_error()
+    offline = constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT)
     try:
-        raw, _ = transformers.PretrainedConfig.get_config_dict(reference)
+        path = huggingface_hub.hf_hub_download(reference, "config.json", local_files_only=offline)
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except Exception as error:
+        why = "not in the local cache, and the hub cannot be reached" if offline else one_line(error)
         raise CostlabError(
-            f"no configuration for hf:{reference} here or on the hub ({one_line(error)});"
-            " give a folder or file with its config.json"
+            f"no configuration for hf:{reference} ({why}); give a folder or file with its config.json"
         ) from None
-    if "model_type" not in raw:
+    if not isinstance(raw, dict) or "model_type" not in raw:
         raise CostlabError(f"hf:{reference} has no model_type in its configuration")
     return raw
 
 
-def import_transformers() -> Any:
+def reachable(endpoint: str) -> bool:
+    """Whether a connection can be opened at all: the hub's client would try for half a minute."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    address = urllib.parse.urlsplit(endpoint)
     try:
+        socket.create_connection((address.hostname or "", address.port or 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def import_transformers() -> Any:
+    with contextlib.suppress(CostlabError):
         import_torchvision()  # some of transformers' models import it
-    except CostlabError:
-        pass
     try:
         import transformers
     except ModuleNotFoundError:
@@ -137,7 +156,7 @@ def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
         size = getattr(vision, "image_size", 224)
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         channels = getattr(vision, "num_channels", 3)
-        shape = (1, channels, height, width)
+        shape: tuple[int, ...] = (1, channels, height, width)
         if getattr(config, "num_frames", None):
             shape = (1, config.num_frames, channels, height, width)
         inputs["pixel_values"] = torch.empty(shape, device="meta")

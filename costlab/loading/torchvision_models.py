@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,18 +15,17 @@ from costlab.loading.weightless import weightless
 
 VIDEO_FRAMES = 16
 
-# torchvision's compiled operators, as far as its models call them.
+# torchvision's compiled operators, as far as its import and its models look for them.
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-MODEL_SCHEMAS = (
     "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width,"
     " int sampling_ratio, bool aligned) -> Tensor",
     "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, SymInt stride_h,"
     " SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups,"
     " SymInt offset_groups, bool use_mask) -> Tensor",
 )
+LIBRARIES: list[torch.library.Library] = []  # a declaration holds as long as its library lives
 
 
 @functools.cache
@@ -48,23 +48,19 @@ def import_torchvision() -> Any:
 
 def import_with_schemas() -> Any:
     """Import torchvision after declaring the operators that its import looks for, and give the others shapes."""
-    library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901 - lives as long as the process
-    import_torchvision.library = library  # type: ignore[attr-defined]
-    for schema in SCHEMAS + MODEL_SCHEMAS:
+    library = torch.library.Library("torchvision", "DEF")
+    LIBRARIES.append(library)
+    for schema in SCHEMAS:
         library.define(schema)
-    import sys
-
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
     import torchvision
-    import torchvision.extension
 
     library.impl("roi_align", _roi_align_shape, "Meta")
     library.impl("deform_conv2d", _deform_conv2d_shape, "Meta")
-    torchvision.extension._has_ops = lambda: True
-    for module in [m for name, m in sys.modules.items() if name.startswith("torchvision.ops.")]:
-        if hasattr(module, "_has_ops"):
-            module._has_ops = lambda: True
+    for name, module in sys.modules.items():
+        if name == "torchvision.extension" or name.startswith("torchvision.ops."):
+            vars(module)["_has_ops"] = lambda: True
     return torchvision
 
 
@@ -109,8 +105,9 @@ def default_inputs(name: str, group: list[str], model: torch.nn.Module) -> tuple
 
 def image_size(name: str, model: torch.nn.Module) -> int:
     """The smallest crop that published weights of this network use, or what the network itself insists on."""
-    if isinstance(getattr(model, "image_size", None), int):
-        return model.image_size
+    fixed = getattr(model, "image_size", None)
+    if isinstance(fixed, int):
+        return fixed
     weights = import_torchvision().models.get_model_weights(name)
     crops = [getattr(w.transforms, "keywords", {}).get("crop_size") for w in weights]
     sizes = [min(c) if isinstance(c, (tuple, list)) else c for c in crops if c]

@@ -59,7 +59,7 @@ def weightless(build: Callable[[], Any]) -> Any:
                 try:
                     with mode:
                         return build()
-                except Exception:  # noqa: S112 - the next way of building it may do, or tells what is wrong
+                except Exception:  # the next way may do, and the last one tells what is wrong
                     continue
             return build()
     finally:

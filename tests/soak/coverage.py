@@ -1,4 +1,4 @@
-"""Profile every network of every provider and write docs/coverage.md. Exits 1 when one fails or has uncounted operators."""
+"""Profile every network of every provider and write docs/coverage.md; exit 1 when one fails or is not fully counted."""
 
 from __future__ import annotations
 
@@ -119,9 +119,10 @@ def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) ->
         "",
         "## Published figures",
         "",
-        f"torchvision publishes mult-adds (3 decimals, in billions) and parameters with {same + len(differences)} weights."
-        f" {same} are reproduced to every digit, with the network built as its builder does. Parameters agree everywhere."
-        " Quantised weights publish the figures of their floating-point network, which is what is compared. The others:",
+        f"torchvision publishes mult-adds (3 decimals, in billions) and parameters with {same + len(differences)}"
+        f" weights. {same} are reproduced to every digit, with the network built as its builder does. Parameters agree"
+        " everywhere. Quantised weights publish the figures of their floating-point network, which is what is compared."
+        " The others:",
         "",
         "| weights | published | counted | reason |",
         "| --- | ---: | ---: | --- |",

@@ -1,0 +1,19 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("costlab", deadline=None, derandomize=True, max_examples=40)
+settings.load_profile("costlab")
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> Any:
+    """torchvision, whether or not its compiled operators load beside this torch."""
+    from costlab.loading.torchvision_models import import_torchvision
+
+    return import_torchvision()
