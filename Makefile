@@ -14,7 +14,7 @@ report: $(READY)  ## set up and report on mobilenet_v2
 
 test: $(READY)  ## set up and run the tests
 	@echo "costlab: running the tests"
-	@$(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -1,0 +1,45 @@
+"""An analytical cost model and profiler for PyTorch networks.
+
+Public names are imported when they are first used: `import costlab` does not import torch, and neither does reading a
+saved profile.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from costlab.version import __version__
+
+if TYPE_CHECKING:
+    from costlab import zoo
+    from costlab.comparing import compare
+    from costlab.cost import RULES, Cost
+    from costlab.errors import CostlabError
+    from costlab.loading import load
+    from costlab.profiles import Profile
+    from costlab.profiling import profile
+
+HOMES = {
+    "profile": "costlab.profiling",
+    "load": "costlab.loading",
+    "compare": "costlab.comparing",
+    "Profile": "costlab.profiles",
+    "Cost": "costlab.cost",
+    "RULES": "costlab.cost",
+    "CostlabError": "costlab.errors",
+}
+
+__all__ = ["RULES", "Cost", "CostlabError", "Profile", "__version__", "compare", "load", "profile", "zoo"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "zoo":
+        return importlib.import_module("costlab.zoo")
+    if name in HOMES:
+        return getattr(importlib.import_module(HOMES[name]), name)
+    raise AttributeError(f"module 'costlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

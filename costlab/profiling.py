@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from costlab.cost import RULES, Cost, Rule, cost_of
 from costlab.errors import CostlabError
 from costlab.graph import Op
-from costlab.profiles import Profile
+from costlab.profiles import COST_KEYS, Profile
 from costlab.version import __version__
 
 if TYPE_CHECKING:
@@ -46,16 +48,30 @@ def profile(
         raise CostlabError(f"a model is a torch.nn.Module; got {type(model).__name__}")
     args = positional(inputs)
     named = {key: tensor_of(value) for key, value in (kwargs or {}).items()}
-    traced = trace(model, args, named, kinds=rules, train=train)
+    with uncollected():
+        traced = trace(model, args, named, kinds=rules, train=train)
+        costs = tuple(cost_with_params(op, rules) for op in traced.ops)
     return Profile(
         name=name or type(model).__name__,
         provider=provider,
         arguments=dict(arguments or {}),
         trace=traced,
-        costs=tuple(cost_with_params(op, rules) for op in traced.ops),
+        costs=costs,
         torch=torch.__version__,
         costlab=__version__,
     )
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection in the body: everything that a trace makes lives to its end, so looking is in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
@@ -64,7 +80,11 @@ def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise CostlabError(f"the cost rule of {op.kind} fails on {op.name}: {what}") from error
-    return replace(cost, params=op.params, param_bytes=op.param_bytes) if cost and op.params else cost
+    if cost is not None and not all(type(getattr(cost, key)) is int for key in COST_KEYS):
+        raise CostlabError(f"the cost rule of {op.kind} returns {cost}: costs are whole numbers (int)")
+    if cost is None or (cost.params, cost.param_bytes) == (op.params, op.param_bytes):
+        return cost
+    return replace(cost, params=op.params, param_bytes=op.param_bytes)
 
 
 def positional(inputs: Any) -> list[Any]:

@@ -107,7 +107,7 @@ def test_inputs_are_positional_or_named(tmp_path):
 
 
 def test_list_models_filters_by_provider_and_pattern():
-    assert list_models("zoo") == {"zoo": ["mobilenet_v2"]}
+    assert list_models("zoo", "mobilenet_v?") == {"zoo": ["mobilenet_v1", "mobilenet_v2"]}
     assert "resnet50" in list_models("torchvision", "resnet")["torchvision"]
     assert list_models("timm", "vit_*_patch16_224")["timm"][0].startswith("vit_")
 
@@ -164,7 +164,7 @@ def test_wrong_shapes_are_one_line_with_module_and_input(factories):
         ("no.such.module:factory", "no Python module 'no"),
         ("no/such/file.py:factory", "does not exist"),
         ("missing.pt2", "does not exist"),
-        ("missing.json", "does not exist"),
+        ("missing.json", "missing.json"),
         ("hf:missing.json", "does not exist"),
         ("json:loads", "raises TypeError"),
     ],
@@ -253,3 +253,9 @@ def test_a_hub_id_without_the_network_is_told_at_once(monkeypatch):
 def test_a_broken_configuration_is_told(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": ')
     assert "no readable JSON" in line_of(profile_of, f"hf:{tmp_path}")
+
+
+def test_a_factory_that_exits_is_told(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text("import sys\ndef build(): sys.exit(7)\n")
+    assert "raises SystemExit: 7" in line_of(profile_of, f"{path}:build")

@@ -22,13 +22,16 @@ def copied(
     kwargs: Mapping[str, Any],
     make: Callable[[torch.Tensor], torch.Tensor],
 ) -> Call:
-    """A copy of `model` in eval mode and of its inputs, every tensor in them replaced by what `make` makes of it."""
+    """A copy of `model` in eval mode and of its inputs, every tensor in them replaced by what `make` makes of it.
+
+    No parameter of the copy requires a gradient.
+    """
     model = unwrap(model)
     memo: dict[int, Any] = {}
     for tensor in tensors_of(model):
         made = make(tensor.detach())
         is_parameter = isinstance(tensor, torch.nn.Parameter)
-        memo[id(tensor)] = torch.nn.Parameter(made, tensor.requires_grad) if is_parameter else made
+        memo[id(tensor)] = torch.nn.Parameter(made, requires_grad=False) if is_parameter else made
     return copy.deepcopy(model, memo).eval(), moved(list(args), make), moved(dict(kwargs), make)
 
 
@@ -55,3 +58,8 @@ def real(tensor: torch.Tensor) -> torch.Tensor:
 def meta(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor of the same shape, layout and dtype without data."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def meta_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """As `meta` where the tensor holds floating-point numbers; indices and masks keep their values."""
+    return meta(tensor) if tensor.is_floating_point() or tensor.is_complex() else tensor.clone()

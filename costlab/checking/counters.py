@@ -1,4 +1,4 @@
-"""What other counters say: fvcore's FlopCountAnalysis and torch's FlopCounterMode, each run on a copy of the network."""
+"""What other counters say: fvcore's FlopCountAnalysis and torch's FlopCounterMode, run on copies of the network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib.metadata
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from costlab.checking.copies import copied, meta, real
+from costlab.checking.copies import copied, meta, meta_numbers, real
 from costlab.cost import RULES
-from costlab.tracing.forward import random_state
+from costlab.reports.units import size
+from costlab.tracing.forward import random_state, trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.operators import kind_of, operator_of
 from costlab.tracing.recorder import moved
+
+MEMORY = 4 << 30  # bytes of weights and live activations up to which a network is run for real
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class Reading:
     version: str
     counts: Mapping[str, int] = field(default_factory=dict)  # its number by operator kind, a mult-add counted as one
     unknown: Mapping[str, int] = field(default_factory=dict)  # calls of operators that it has no formula for, by kind
+    inside: Mapping[str, int] = field(default_factory=dict)  # of `counts`, by operators that costlab takes apart
     failure: str | None = None  # one line
+    note: str | None = None  # one line: how it had to be run
 
     @property
     def total(self) -> int:
@@ -39,16 +44,16 @@ class Reading:
         return sum(self.counts.values())
 
 
-Tool = Callable[[torch.nn.Module, Sequence[Any], Mapping[str, Any]], Reading]
-
-
-def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Reading:
-    """FlopCountAnalysis of a real copy on the CPU. A weight without data gets a random value.
+def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], needed: int = 0) -> Reading:
+    """FlopCountAnalysis of a real copy on the CPU; not run where `needed`, bytes of memory, is above `MEMORY`.
 
     It runs as by its documentation, without the fused inference paths of nn.MultiheadAttention and
     nn.TransformerEncoder. It is handed positional inputs and returned tensors: its tracer takes nothing else.
     """
     version = importlib.metadata.version("fvcore")
+    if needed > MEMORY:
+        reason = f"not run: it computes for real, which takes {size(needed)} of memory here, more than {size(MEMORY)}"
+        return Reading("fvcore", version, failure=reason)
     try:
         with quiet(), random_state(), without_fast_path(), torch.no_grad():
             from fvcore.nn import FlopCountAnalysis
@@ -66,18 +71,46 @@ def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str,
 
 
 def run_torch(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Reading:
-    """FlopCounterMode over a weightless copy; its FLOPs are halved, and kept apart by the operator that made them."""
-    version = torch.__version__
-    try:
-        with quiet(), random_state(), torch.inference_mode():
-            module, call_args, call_kwargs = copied(model, args, kwargs, meta)
-            counter = FlopCounterMode(display=False)
-            with counter, ByKind(counter) as split:
+    """FlopCounterMode over a weightless copy; its FLOPs are halved, and kept apart by the operator that made them.
+
+    Where torch cannot run the copy, because values are needed, the mode is laid over costlab's own trace.
+    """
+    with quiet(), random_state(), without_fast_path():
+        try:
+            with torch.inference_mode():
+                copy, call_args, call_kwargs = copied(model, args, kwargs, meta)
+                module = UnderCounter(copy)
                 module(*call_args, **call_kwargs)
-    except Exception as error:
-        return Reading("torch", version, failure=one_line(error))
-    counts = {kind: flops // 2 for kind, flops in split.flops.items() if flops}
-    return Reading("torch", version, counts, {k: n for k, n in split.calls.items() if k not in counts})
+            return module.reading()
+        except Exception as error:
+            alone = one_line(error)
+        try:
+            copy, call_args, call_kwargs = copied(model, args, kwargs, meta_numbers)
+            module = UnderCounter(copy)
+            trace(module, call_args, call_kwargs, RULES)
+            return module.reading(f"counts on the shapes that costlab traced, for by itself it fails: {alone}")
+        except Exception as error:
+            return Reading("torch", torch.__version__, failure=one_line(error))
+
+
+class UnderCounter(torch.nn.Module):
+    """A network whose forward runs under a FlopCounterMode."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.counter = FlopCounterMode(display=False)
+        self.split = ByKind(self.counter)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with self.counter, self.split:
+            return self.model(*args, **kwargs)
+
+    def reading(self, note: str | None = None) -> Reading:
+        """What the last forward pass was counted as."""
+        split = self.split
+        counts, inside = ({k: n // 2 for k, n in flops.items() if n} for flops in (split.flops, split.inside))
+        return Reading("torch", torch.__version__, counts, dict(split.nothing), inside, note=note)
 
 
 class ByKind(TorchDispatchMode):
@@ -86,8 +119,10 @@ class ByKind(TorchDispatchMode):
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()
         self.flops: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
+        self.nothing: Counter[str] = Counter()  # calls that it added nothing for
+        self.inside: Counter[str] = Counter()  # of `flops`, by operators that costlab has no rule for but takes apart
         self._counter = counter
+        self._outer: str | None = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -95,14 +130,21 @@ class ByKind(TorchDispatchMode):
         kwargs = kwargs or {}
         operator = operator_of(func)
         if operator.composite and operator.kind not in RULES:
-            with self:
-                result = func.decompose(*args, **kwargs)
+            outer, self._outer = self._outer, self._outer or operator.kind
+            try:
+                with self:
+                    result = func.decompose(*args, **kwargs)
+            finally:
+                self._outer = outer
             if result is not NotImplemented:
                 return result
         before = self._counter.get_total_flops()
         result = func(*args, **kwargs)
-        self.flops[operator.kind] += self._counter.get_total_flops() - before
-        self.calls[operator.kind] += 1
+        added = self._counter.get_total_flops() - before
+        self.flops[operator.kind] += added
+        self.nothing[operator.kind] += added == 0
+        if self._outer is not None:
+            self.inside[self._outer] += added
         return result
 
 

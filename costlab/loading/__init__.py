@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from costlab import saving
 from costlab.cost import RULES, Rule
 from costlab.errors import CostlabError
 from costlab.profiles import Profile
@@ -51,7 +52,7 @@ def profile_of(
         asked = [arguments, inputs, batch, resolution, dtype, train]
         if any(asked):
             raise CostlabError(f"{target} is a saved profile: it cannot be traced again with other inputs or arguments")
-        return Profile.from_json(read_text(Path(target)))
+        return saving.read(Path(target))
     from costlab.profiling import profile
 
     loaded = load_model(target, arguments, inputs=inputs, batch=batch, resolution=resolution, dtype=dtype)
@@ -187,15 +188,6 @@ def nearest(name: str, models: Mapping[str, list[str]]) -> str:
     names = dict.fromkeys(n for group in models.values() for n in group)
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.6)
     return f"; nearest: {', '.join(close)}" if close else ""
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CostlabError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {error}") from None
 
 
 def load(target: str, **arguments: Any) -> tuple[torch.nn.Module, tuple[Any, ...]]:

@@ -41,7 +41,7 @@ def call(reference: str, factory: Any, arguments: Mapping[str, Any]) -> torch.nn
     """What the factory returns; CostlabError where it raises, or returns something else than an nn.Module."""
     try:
         model = weightless(lambda: factory(**arguments))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = str(error).strip().splitlines() or ["no message"]
         raise CostlabError(f"{reference} raises {type(error).__name__}: {what[0][:300]}") from error
     if not isinstance(model, torch.nn.Module):
@@ -60,7 +60,7 @@ def import_file(path: Path) -> Any:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CostlabError(f"{path} fails when imported: {type(error).__name__}: {error}") from error
     return module
 
@@ -74,7 +74,7 @@ def import_module(name: str) -> Any:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise CostlabError(f"no Python module {error.name!r} here or installed") from None
         raise CostlabError(f"{name} fails when imported: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CostlabError(f"{name} fails when imported: {type(error).__name__}: {error}") from error
 
 

@@ -10,12 +10,16 @@ import torch
 from costlab import zoo
 from costlab.loading.weightless import weightless
 
+RESOLUTION = 224  # of the papers' networks, unless a network was built for another
+
 
 def names() -> list[str]:
     return sorted(zoo.__all__)
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """The network without weights, and an image for it."""
+    """The network without weights, and an image of the size that it is meant for."""
     factory = getattr(zoo, name)
-    return weightless(lambda: factory(**arguments)), (torch.empty(1, 3, 224, 224, device="meta"),)
+    model = weightless(lambda: factory(**arguments))
+    size = getattr(model, "resolution", RESOLUTION)
+    return model, (torch.empty(1, 3, size, size, device="meta"),)

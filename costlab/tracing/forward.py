@@ -44,6 +44,7 @@ def trace(
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.enter_context(eager())
+        stack.enter_context(one_thread())
         stack.enter_context(torch.inference_mode())
         parameters = own_parameters(caller)
         for parameter, _ in parameters:
@@ -126,6 +127,17 @@ def random_state() -> Iterator[None]:
         random.setstate(python_state)
         if numpy:
             numpy.random.set_state(numpy_state)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The few small tensors that are computed for real take longest where threads have to wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

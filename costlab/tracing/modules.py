@@ -12,7 +12,7 @@ import torch
 
 from costlab.graph import Source
 
-CONTAINERS = (list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque)
+CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
 
 
 def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
@@ -122,9 +122,11 @@ def left_as_it_was(modules: list[torch.nn.Module], train: bool) -> Iterator[None
     saved = []
     for module in modules:
         state = module.__dict__
+        contents: list[tuple[Any, Any]] = []
+        copy_containers(state.values(), contents)
         owned = (*module._parameters.values(), *module._buffers.values())
         memory = [(tensor, tensor.data) for tensor in owned if tensor is not None]
-        saved.append((module, module.training, state, dict(state), list(containers_in(state.values())), memory))
+        saved.append((module, module.training, state, dict(state), contents, memory))
     try:
         for module in modules:
             module.training = train
@@ -134,26 +136,25 @@ def left_as_it_was(modules: list[torch.nn.Module], train: bool) -> Iterator[None
             state.clear()
             state.update(before)
             for container, content in contents:
-                _refill(container, content)
+                if container or content:
+                    _refill(container, content)
             for tensor, data in memory:
-                if not torch._C._is_alias_of(tensor, data):
+                if not torch._C._is_alias_of(tensor, data):  # type: ignore[attr-defined]
                     tensor.data = data
             if module.training != training:  # TorchScript keeps it elsewhere
                 module.training = training
 
 
-def containers_in(values: Iterable[Any], depth: int = 8) -> Iterator[tuple[Any, Any]]:
-    """The containers among values and inside them, each with a copy."""
+def copy_containers(values: Iterable[Any], found: list[tuple[Any, Any]], depth: int = 8) -> None:
+    """Add the containers among values and inside them to `found`, each with a copy."""
     for value in values:
         if type(value) in CONTAINERS:
-            yield value, value.copy() if value else ()
+            found.append((value, value.copy() if value else ()))
             if value and depth:
-                yield from containers_in(value.values() if isinstance(value, dict) else value, depth - 1)
+                copy_containers(value.values() if isinstance(value, dict) else value, found, depth - 1)
 
 
 def _refill(container: Any, content: Any) -> None:
-    if not container and not content:
-        return
     container.clear()
     container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
 

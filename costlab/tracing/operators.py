@@ -144,8 +144,13 @@ def operator_of(func: Any) -> Operator:
 
 
 DYNAMIC = {
+    "aten::_pack_padded_sequence",
+    "aten::_pad_packed_sequence",
+    "aten::allclose",
+    "aten::equal",
+    "aten::is_nonzero",
+    "aten::item",
     "torchvision::nms",
-    *(f"aten::{n}" for n in "item is_nonzero equal allclose _pack_padded_sequence _pad_packed_sequence".split()),
 }
 
 
@@ -168,13 +173,17 @@ def kind_of(name: str) -> str:
     for prefix in PREFIXES:
         if base.startswith(prefix) and base.removeprefix(prefix) in RULES:
             return base.removeprefix(prefix)
+    if base.removeprefix("_").startswith("fake_quantize_per_"):
+        return "fake_quantize"
     if base.startswith("_upsample_nearest_exact"):
         return base.replace("_upsample_nearest_exact", "upsample_nearest")
     return base if namespace == "aten" else f"{namespace}::{base}"
 
 
 def specific_kind(kind: str, attrs: dict[str, Any], weight_rank: int) -> str:
-    """`convolution`, the operator that stands for all, named by its spatial dimensions."""
+    """The kind that attributes tell: a hardtanh from 0 to 6 is relu6, a convolution has its spatial dimensions."""
+    if kind == "hardtanh" and (attrs.get("min_val"), attrs.get("max_val")) == (0, 6):
+        return "relu6"
     if kind != "convolution":
         return kind
     return f"conv{'_transpose' if attrs.get('transposed') else ''}{weight_rank - 2}d"

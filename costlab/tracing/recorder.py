@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from costlab.graph import ITEM_BYTES, Op, Source, Tensor
+from costlab.graph import Op, Source, Tensor
 from costlab.tracing.guesses import guess
 from costlab.tracing.modules import Caller
 from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
@@ -26,6 +26,7 @@ from costlab.tracing.shapes import SHAPES
 
 LIMIT = 1 << 22  # elements: what is larger is not computed for real
 ANSWERS_KEPT = 200_000
+QUANTISED = frozenset((torch.quint8, torch.qint8, torch.qint32))
 META = torch.device("meta")
 CPU = torch.device("cpu")
 TORCH, TRACING = dirname(torch.__file__) + sep, dirname(__file__) + sep
@@ -249,7 +250,7 @@ class Recorder(TorchDispatchMode):
         """Run an operator on values that are known, minding what belongs to the user."""
         for name, value in inputs:
             if name in operator.written and value.storage.external:
-                self.written_externals.append((value.tensor, value.tensor.clone()))
+                self.written_externals.append((value.tensor.detach(), value.tensor.clone()))
         if operator.has_device:
             args, kwargs = placed(args, kwargs, CPU)
         if len({value.tensor.device for _, value in inputs}) > 1:
@@ -285,10 +286,7 @@ class Recorder(TorchDispatchMode):
             return written[0] if len(written) == 1 else tuple(written)
         if answer.fresh is None:
             return func(*args, **kwargs)
-        made = [
-            None if spec is None else torch.empty_strided(spec[0], spec[1], dtype=spec[2], device=META)
-            for spec in answer.fresh
-        ]
+        made = [None if spec is None else without_values(*spec) for spec in answer.fresh]
         return made[0] if answer.sequence is None else answer.sequence(made)
 
     def _record(
@@ -323,8 +321,9 @@ class Recorder(TorchDispatchMode):
             if not isinstance(tensor, torch.Tensor):
                 continue
             name = str(index) if len(results) > 1 else "output"
-            value = written.get(id(tensor))
-            if value is not None:
+            target = written.get(id(tensor))
+            if target is not None:
+                value = target
                 value.producer = position
                 if operator.reshapes_in_place:
                     value.refresh()
@@ -439,10 +438,10 @@ def moved(value: Any, move: Any) -> Any:
         clone.update({k: moved(v, move) for k, v in value.items()})
         return clone
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        clone = copy.copy(value)
+        twin = copy.copy(value)
         for field in dataclasses.fields(value):
-            object.__setattr__(clone, field.name, moved(getattr(value, field.name), move))
-        return clone
+            object.__setattr__(twin, field.name, moved(getattr(value, field.name), move))
+        return twin
     return value
 
 
@@ -458,19 +457,22 @@ def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: b
 
     Also says whether the answer lasts: a run on zeros may have looked at values that are known this time only.
     """
-    shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
-    lasting = True
-    try:
-        result = SHAPES.get(func.name(), func)(*shadow[0], **shadow[1])
-    except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
-        if not fall_back or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
-            raise
+    lasting = not quantised(func, args, kwargs)
+    reason: Exception | None = None
+    if lasting:
+        shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
+        try:
+            result = SHAPES.get(func.name(), func)(*shadow[0], **shadow[1])
+        except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
+            if not fall_back or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
+                raise
+            lasting, reason = False, error
+    if not lasting:
         shadow = moved(list(args), real_zeros), moved(kwargs, real_zeros)
-        lasting = False
         try:
             result = func(*shadow[0], **{k: CPU if v == META else v for k, v in shadow[1].items()})
-        except Exception as second:
-            raise second from error
+        except Exception as error:
+            raise error from reason
     shared = {storage_key(t) for t in all_tensors(shadow)}
     results = result if isinstance(result, (list, tuple)) else [result]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
@@ -478,6 +480,19 @@ def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: b
         return Answer(None, sequence), lasting
     specs = tuple((tuple(t.shape), t.stride(), t.dtype) if isinstance(t, torch.Tensor) else None for t in results)
     return Answer(specs, sequence), lasting
+
+
+def quantised(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether quantised tensors go in or come out, which the meta device does not have."""
+    tensors = all_tensors((args, kwargs))
+    return func.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)
+
+
+def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor that stands for one nobody computed."""
+    if dtype in QUANTISED:
+        return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
+    return torch.empty_strided(shape, stride, dtype=dtype, device=META)
 
 
 def all_tensors(value: Any) -> list[torch.Tensor]:

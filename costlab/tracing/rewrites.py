@@ -26,24 +26,23 @@ def multi_head_attention(
     average_attn_weights: bool = True,
     mask_type: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """`nn.MultiheadAttention`'s fast path: q, k, v [n, l, d] -> [n, l, d], and the weights [n, l, s] or [n, h, l, s]."""
+    """`nn.MultiheadAttention`'s fast path: q, k, v [n, l, d] -> [n, l, d]; weights [n, l, s] or [n, h, l, s]."""
     if query is key and key is value:
         q, k, v = F.linear(query, qkv_weight, qkv_bias).chunk(3, -1)
     else:
-        weights, biases = qkv_weight.chunk(3), qkv_bias.chunk(3)
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+        projections = zip((query, key, value), qkv_weight.chunk(3), qkv_bias.chunk(3), strict=True)
+        q, k, v = (F.linear(x, w, b) for x, w, b in projections)
     q, k, v = (x.unflatten(-1, (num_head, -1)).transpose(1, 2) for x in (q, k, v))
     if mask is not None and mask_type == 1:  # over keys [n, s]; type 0 is over scores [l, s]
         mask = mask[:, None, None, :]
-    weights = None
+    weights: Tensor | None = None
     if need_weights:
-        scores = q @ k.transpose(-2, -1)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if mask is not None:
             scores = scores.masked_fill(mask, float("-inf"))
-        weights = scores.softmax(-1)
-        mixed = weights @ v
-        if average_attn_weights:
-            weights = weights.mean(1)
+        attended = scores.softmax(-1)
+        mixed = attended @ v
+        weights = attended.mean(1) if average_attn_weights else attended
     else:
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else ~mask)
     return F.linear(mixed.transpose(1, 2).flatten(-2), proj_weight, proj_bias), weights

@@ -1,10 +1,17 @@
-"""MobileNet V2: inverted residuals and linear bottlenecks (Sandler et al., arXiv 1801.04381)."""
+"""MobileNet V2: inverted residuals and linear bottlenecks (Sandler et al., arXiv 1801.04381, Tables 1 and 2).
+
+State dicts are interchangeable with torchvision's `mobilenet_v2`.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from costlab.zoo import arguments
+from costlab.zoo.layers import conv_bn, initialise, round_channels
+
 # Table 2: expansion t, output channels c, repeats n, stride s of the first of them.
+FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
 TABLE_2 = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -14,21 +21,6 @@ TABLE_2 = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
-
-
-def round_channels(channels: float, multiple: int = 8) -> int:
-    """The nearest multiple of 8, never below 90 % of what was asked for (the authors' published code)."""
-    rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
-    return rounded + multiple if rounded < 0.9 * channels else rounded
-
-
-def conv_bn_relu6(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU6(inplace=True),
-    )
 
 
 class InvertedResidual(nn.Module):
@@ -37,12 +29,11 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        expand = [conv_bn_relu6(inputs, hidden, kernel=1)] if expansion != 1 else []
+        expand = [conv_bn(inputs, hidden, kernel=1, activation=nn.ReLU6)] if expansion != 1 else []
         self.conv = nn.Sequential(
             *expand,
-            conv_bn_relu6(hidden, hidden, stride=stride, groups=hidden),
-            nn.Conv2d(hidden, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
+            conv_bn(hidden, hidden, stride=stride, groups=hidden, activation=nn.ReLU6),
+            *conv_bn(hidden, outputs, kernel=1, activation=None),
         )
         self.shortcut = stride == 1 and inputs == outputs
 
@@ -53,25 +44,20 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """x [n, 3, h, w] -> logits [n, num_classes]."""
 
-    def __init__(self, width: float = 1.0, num_classes: int = 1000, dropout: float = 0.2) -> None:
+    def __init__(self, width: float, num_classes: int, dropout: float) -> None:
         super().__init__()
         channels = round_channels(FIRST_CHANNELS * width)
         last = round_channels(LAST_CHANNELS * max(1.0, width))
-        layers: list[nn.Module] = [conv_bn_relu6(3, channels, stride=2)]
+        layers: list[nn.Module] = [conv_bn(3, channels, stride=2, activation=nn.ReLU6)]
         for expansion, outputs, repeats, stride in TABLE_2:
             outputs = round_channels(outputs * width)
             for repeat in range(repeats):
                 layers.append(InvertedResidual(channels, outputs, stride if repeat == 0 else 1, expansion))
                 channels = outputs
-        layers.append(conv_bn_relu6(channels, last, kernel=1))
+        layers.append(conv_bn(channels, last, kernel=1, activation=nn.ReLU6))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
+        initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
@@ -84,5 +70,8 @@ def mobilenet_v2(width: float = 1.0, num_classes: int = 1000, dropout: float = 0
         width: multiplies every channel count; the last convolution never falls below 1280 (section 4.1).
         num_classes: size of the last layer.
         dropout: share of features dropped before the last layer in train mode.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
-    return MobileNetV2(width, num_classes, dropout)
+    return MobileNetV2(arguments.multiplier("width", width), arguments.size("num_classes", num_classes), dropout)

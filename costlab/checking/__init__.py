@@ -1,0 +1,1 @@
+"""Other counters run on the same network, and every difference explained."""

@@ -1,0 +1,93 @@
+"""`costlab compare BASE HEAD`: what a change costs, and whether it may."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Inputs, Resolution, Train, parsed
+from costlab.cli.screen import console_for, drawn, put, working
+from costlab.errors import CostlabError
+from costlab.profiles import Profile
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)],
+    head: Annotated[str, typer.Argument(help="The same, for what it has become.", show_default=False)],
+    argument: Arguments = None,
+    base_argument: Annotated[
+        list[str] | None, typer.Option("--base-argument", metavar="KEY=VALUE", help="As -a, for BASE alone.")
+    ] = None,
+    head_argument: Annotated[
+        list[str] | None, typer.Option("--head-argument", metavar="KEY=VALUE", help="As -a, for HEAD alone.")
+    ] = None,
+    inputs: Inputs = None,
+    batch: Batch = None,
+    resolution: Resolution = None,
+    dtype: Dtype = None,
+    train: Train = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option("--fail-on", metavar="CONDITION", help="Exit 1 where this is true: mult_adds>+1% (repeatable)."),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", metavar="CONDITION", help="Exit 1 unless HEAD keeps this: params<=3.5M (repeatable)."),
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="N", help="Modules to show; 0 for all of them.")] = 30,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TEXT,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+    ] = None,
+) -> int:
+    """Compare what two models cost, module by module."""
+    from costlab.budgets import condition
+    from costlab.comparing import compare as side_by_side
+    from costlab.loading import profile_of
+    from costlab.reports import comparison as shown
+
+    forbidden = [condition(text) for text in fail_on or ()]
+    wanted = [condition(text) for text in budget or ()]
+    if top < 0:
+        raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
+    common = parsed(argument)
+    asked: dict[str, Any] = {
+        "inputs": inputs or (),
+        "batch": batch,
+        "resolution": resolution,
+        "dtype": dtype,
+        "train": train,
+    }
+
+    def profiled(target: str, own: list[str] | None) -> Profile:
+        if target.endswith(".json") and not target.startswith("hf:"):
+            return profile_of(target, parsed(own))
+        with working(f"tracing {target}"):
+            return profile_of(target, {**common, **parsed(own)}, **asked)
+
+    compared = side_by_side(profiled(base, base_argument), profiled(head, head_argument))
+    verdicts = []
+    for each, must_not in [*((c, True) for c in forbidden), *((c, False) for c in wanted)]:
+        broken = each.holds(compared.head.total, compared.base.total) is must_not
+        verdicts.append(shown.Verdict(each, must_not, broken, tuple(compared.grown(each.metric))))
+    rows = top or None
+    if form is Format.JSON:
+        put(shown.document(compared, verdicts), output)
+    elif form is Format.MARKDOWN:
+        put(shown.markdown(compared, verdicts, rows), output)
+    else:
+        console = console_for(output)
+        put(drawn(console, shown.text(compared, verdicts, rows, console.width, console.options.ascii_only)), output)
+    count = sum(v.broken for v in verdicts)
+    if count:
+        typer.echo(f"{count} of {len(verdicts)} conditions broken", err=True)
+    return int(count > 0)

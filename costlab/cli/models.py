@@ -1,0 +1,31 @@
+"""`costlab models`: the names that each provider offers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from costlab.cli.screen import put, working
+from costlab.errors import CostlabError
+
+
+def models(
+    provider: Annotated[str | None, typer.Option(metavar="P", help="Only zoo, torchvision or timm.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="PATTERN", help="Only names that hold this, or match it as a glob (resnet*)."),
+    ] = None,
+) -> None:
+    """List the models that can be named, one PROVIDER:NAME a line."""
+    from costlab.loading import NAMED, installed, list_models
+
+    with working("asking the providers"):
+        offered = list_models(provider, pattern)
+    names = [f"{owner}:{name}" for owner, group in offered.items() for name in group]
+    if not names:
+        raise CostlabError(f"no model matches {pattern!r}; `costlab models` lists them all")
+    put("\n".join(names) + "\n", None)
+    missing = [name for name in NAMED if not provider and not installed(name)]
+    if missing:
+        typer.echo(f"not installed: {', '.join(missing)} (pip install 'costlab[{','.join(missing)}]')", err=True)

@@ -1,0 +1,87 @@
+"""`costlab report MODEL`: totals, and a table by module, kind or operator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Model, Resolution, Train, parsed
+from costlab.cli.screen import console_for, drawn, put, working
+from costlab.errors import CostlabError
+from costlab.profiles import Profile
+
+
+class By(StrEnum):
+    MODULE = "module"
+    KIND = "kind"
+    OP = "op"
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+def report(
+    model: Model,
+    argument: Arguments = None,
+    inputs: Inputs = None,
+    batch: Batch = None,
+    resolution: Resolution = None,
+    dtype: Dtype = None,
+    train: Train = False,
+    by: Annotated[By, typer.Option(help="What a row is.")] = By.MODULE,
+    depth: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Cut module paths to N names; by default to what fits a screen, in csv not."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(metavar="N", help="Keep the N dearest rows and add up the others.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COST", help="Dearest first in mult_adds, params, memory_access, ...")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="json always holds everything, and can be read again.")
+    ] = Format.TEXT,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where an operator has no cost rule.")] = False,
+) -> None:
+    """Report what MODEL costs in one forward pass."""
+    from costlab.loading import profile_of
+    from costlab.reports.tables import check_choice
+    from costlab.reports.units import times
+
+    check_choice(by.value, depth, top, sort)
+    arguments = parsed(argument)
+    with working(f"tracing {model}"):
+        profile = profile_of(
+            model, arguments, inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, train=train
+        )
+    put(rendered(profile, form, by.value, depth, top, sort, output), output)
+    if strict and profile.uncounted:
+        raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")
+
+
+def rendered(
+    profile: Profile, form: Format, by: str, depth: int | None, top: int | None, sort: str | None, output: Path | None
+) -> str:
+    """The report in one of the formats."""
+    from costlab.reports import csv, markdown, tables, text
+
+    if form is Format.JSON:
+        return profile.to_json()
+    if depth is None and by == "module" and form in (Format.TEXT, Format.MARKDOWN):
+        depth = tables.default_depth(profile)
+    table = tables.table(profile, by, depth=depth, top=top, sort=sort, fold=form is not Format.CSV)
+    if form is Format.CSV:
+        return csv.report(table)
+    if form is Format.MARKDOWN:
+        return markdown.report(profile, table)
+    console = console_for(output)
+    return drawn(console, text.report(profile, table, console.width, console.options.ascii_only))

@@ -1,0 +1,188 @@
+"""A comparison as text, JSON and Markdown: totals, the modules that differ, and the conditions that were asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from costlab.budgets import Condition
+from costlab.comparing import Comparison, Pair
+from costlab.profiles import COST_KEYS, Profile
+from costlab.reports import units
+from costlab.reports.columns import ROOT
+from costlab.reports.escaping import markdown_code, visible
+from costlab.reports.header import title
+from costlab.reports.text import ASCII_BOX, GAP, shortened
+
+TOTALS = {  # label and unit
+    "mult_adds": ("mult-adds", ""),
+    "params": ("params", ""),
+    "memory_access": ("memory access", ""),
+    "bytes_accessed": ("bytes accessed", "B"),
+    "element_wise_ops": ("element-wise ops", ""),
+    "activations": ("activations", ""),
+    "peak_activation_bytes": ("peak activation", "B"),
+}
+SHOWN = ("mult_adds", "params", "memory_access")
+ROWS = 30  # modules shown by default
+NAME_WIDTH = 36
+
+
+class Verdict(NamedTuple):
+    """A condition, and whether it broke."""
+
+    condition: Condition
+    forbidden: bool  # it must not be true
+    broken: bool
+    grown: tuple[Pair, ...]  # the modules behind it
+
+
+def changed(comparison: Comparison, top: int | None) -> tuple[list[Pair], list[Pair]]:
+    """The modules whose costs differ, the largest change first, and those cut off by `top`."""
+    pairs = [p for p in comparison.pairs if any(p.change(key) for key in SHOWN)]
+    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in SHOWN])
+    return (pairs, []) if top is None else (pairs[:top], pairs[top:])
+
+
+def counts(comparison: Comparison) -> dict[str, int]:
+    """How many modules of each status."""
+    result: dict[str, int] = {}
+    for pair in comparison.pairs:
+        result[pair.status] = result.get(pair.status, 0) + 1
+    return result
+
+
+def total_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """Label, base, head, change and ratio of every total."""
+    for key, (label, unit) in TOTALS.items():
+        before, after = getattr(comparison.base.total, key), getattr(comparison.head.total, key)
+        ends = units.short(before, unit), units.short(after, unit)
+        yield label, *ends, units.change(after - before, unit), units.ratio(before, after)
+
+
+def renamed(pair: Pair) -> str:
+    """Both paths of a module that moved."""
+    name = visible(pair.name) or ROOT
+    return f"{name} (was {visible(pair.base.name) or ROOT})" if pair.status == "moved" and pair.base else name
+
+
+def told(verdict: Verdict) -> str:
+    """A condition and what became of it."""
+    text = visible(verdict.condition.text)
+    if not verdict.broken:
+        return f"ok: {'not ' if verdict.forbidden else ''}{text}"
+    growth = ", ".join(
+        f"{visible(p.name) or ROOT} {units.change(p.change(verdict.condition.metric))}" for p in verdict.grown
+    )
+    return f"BROKEN: {text}" + (f"; grew most: {growth}" if growth else "")
+
+
+def text(
+    comparison: Comparison, verdicts: Sequence[Verdict], top: int | None, width: int, ascii_only: bool = False
+) -> Group:
+    """Totals, then the modules that differ, `width` cells wide."""
+    box = ASCII_BOX if ascii_only else SIMPLE
+    totals = Grid(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
+    totals.add_column("")
+    for name in ("base", "head", "change", ""):
+        totals.add_column(name, justify="right", no_wrap=True)
+    for cells in total_rows(comparison):
+        totals.add_row(*cells)
+    shown, rest = changed(comparison, top)
+    modules = Grid(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
+    modules.add_column("module", no_wrap=True)
+    for key in SHOWN if width >= 80 else SHOWN[:2] if width >= 56 else SHOWN[:1]:
+        modules.add_column(TOTALS[key][0], justify="right", no_wrap=True)
+    modules.add_column("", no_wrap=True)
+    columns = len(modules.columns) - 2
+    name_width = max(12, min(NAME_WIDTH, width - 13 * columns - 9))
+    for pair in shown:
+        name = shortened(renamed(pair), name_width, pair.status != "moved", ascii_only)
+        cells = [units.change(pair.change(key)) for key in SHOWN[:columns]]
+        modules.add_row(Text(name), *cells, Text(pair.status, style="dim"))
+    if rest:
+        sums = [units.change(sum(p.change(key) for p in rest)) for key in SHOWN[:columns]]
+        modules.add_row(Text(f"{len(rest)} others", style="dim"), *sums, "")
+    lines = [Text(told(v), style="bold red" if v.broken else "") for v in verdicts]
+    tally = ", ".join(f"{count} {status}" for status, count in counts(comparison).items())
+    parts: list[RenderableType] = [modules, Text()] if shown else []
+    return Group(
+        Text(f"base  {title(comparison.base)}"),
+        Text(f"head  {title(comparison.head)}"),
+        Text(),
+        totals,
+        Text(),
+        *parts,
+        Text(f"modules: {tally}", style="dim"),
+        *lines,
+    )
+
+
+def markdown(comparison: Comparison, verdicts: Sequence[Verdict], top: int | None) -> str:
+    """The same for pull requests."""
+    lines = [
+        f"### {markdown_code(title(comparison.base))} → {markdown_code(title(comparison.head))}",
+        "",
+        "| total | base | head | change | |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [f"| {' | '.join(cells)} |" for cells in total_rows(comparison)]
+    shown, rest = changed(comparison, top)
+    if shown:
+        heads = " | ".join(TOTALS[key][0] for key in SHOWN)
+        lines += ["", f"| module | {heads} | |", f"| --- |{' ---: |' * len(SHOWN)} --- |"]
+    for pair in shown:
+        cells = [units.change(pair.change(key)) for key in SHOWN]
+        lines.append(f"| {markdown_code(renamed(pair))} | {' | '.join(cells)} | {pair.status} |")
+    if rest:
+        cells = [units.change(sum(p.change(key) for p in rest)) for key in SHOWN]
+        lines.append(f"| {len(rest)} others | {' | '.join(cells)} | |")
+    if verdicts:
+        lines += ["", *(f"- {markdown_code(told(v))}" for v in verdicts)]
+    return "\n".join([*lines, ""])
+
+
+def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
+    """The comparison as JSON: every module of both, unknown values null."""
+    keys = (*COST_KEYS, "bytes_accessed")
+
+    def network(profile: Profile) -> dict[str, Any]:
+        return {"name": profile.name, "provider": profile.provider, "arguments": dict(profile.arguments)}
+
+    def beside(pair: Pair, key: str) -> dict[str, Any]:
+        return {side: getattr(row, key) if row else None for side, row in (("base", pair.base), ("head", pair.head))}
+
+    return (
+        json.dumps(
+            {
+                "schema_version": 1,
+                "base": network(comparison.base),
+                "head": network(comparison.head),
+                "total": {
+                    key: {"base": getattr(comparison.base.total, key), "head": getattr(comparison.head.total, key)}
+                    for key in (*keys, "unused_params", "peak_activation_bytes")
+                },
+                "modules": [
+                    {
+                        "base": pair.base.name if pair.base else None,
+                        "head": pair.head.name if pair.head else None,
+                        "type": (pair.head or pair.base).type,  # type: ignore[union-attr]
+                        "status": pair.status,
+                        **{key: beside(pair, key) for key in keys},
+                    }
+                    for pair in comparison.pairs
+                ],
+                "conditions": [{"condition": v.condition.text, "broken": v.broken} for v in verdicts],
+            },
+            indent=1,
+            allow_nan=False,
+            default=str,
+        )
+        + "\n"
+    )

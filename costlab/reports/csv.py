@@ -1,0 +1,29 @@
+"""A report for spreadsheets and data frames: raw numbers, one line a row, no total."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from costlab.reports import units
+from costlab.reports.columns import unknown
+from costlab.reports.escaping import spreadsheet
+from costlab.reports.tables import SORTABLE, Line, Table
+
+WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}
+
+
+def report(table: Table) -> str:
+    """The rows of a table; a cost that is not known is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*WORDS[table.by], "output_shape", "ops", *SORTABLE, "unused_params", "uncounted", "estimated"])
+    writer.writerows(cells(table, line) for line in (*table.lines, *table.rest))
+    return text.getvalue()
+
+
+def cells(table: Table, line: Line) -> list[str | int]:
+    words = [line.name, line.type][: len(WORDS[table.by])]
+    shape = "" if line.output_shape is None else units.shape(line.output_shape)
+    costs = ["" if unknown(line, key) else getattr(line, key) for key in SORTABLE]
+    return [*map(spreadsheet, words), shape, line.ops, *costs, line.unused_params, line.uncounted, line.estimated]

@@ -1,0 +1,68 @@
+"""What stands above every table: the network, what it was given, its totals, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from costlab.profiles import Profile
+from costlab.reports import units
+from costlab.reports.escaping import visible
+
+INPUTS_SHOWN = 6
+
+
+class Fact(NamedTuple):
+    """A line of the header."""
+
+    label: str
+    value: str
+    alarm: str = ""  # "estimate" or "uncounted" where the totals are not the whole truth
+
+
+def title(profile: Profile) -> str:
+    """`mobilenet_v2 (zoo, width=0.75)`."""
+    given = [f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in profile.arguments.items()]
+    return visible(f"{profile.name} ({', '.join([profile.provider, *given])})")
+
+
+def facts(profile: Profile) -> list[Fact]:
+    """The header of a profile, line by line."""
+    cost = profile.total
+    about = "about " if profile.estimated else ""
+    rough = "at least " if profile.uncounted else about
+    unused = f", {units.exact(cost.unused_params)} of them unused" if cost.unused_params else ""
+    elements, size = units.short(cost.memory_access), units.size(cost.bytes_accessed)
+    return [
+        *inputs(profile),
+        Fact("mode", f"{profile.mode}, one forward pass"),
+        Fact("mult-adds", f"{rough}{units.both(cost.mult_adds)}"),
+        Fact("FLOPs", f"{rough}{units.short(cost.flops)} (1 mult-add = 2 FLOPs)"),
+        Fact("params", f"{units.both(cost.params)}{unused}"),
+        Fact("memory access", f"{rough}{elements} elements, {size}"),
+        Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
+        *coverage(profile),
+    ]
+
+
+def inputs(profile: Profile) -> list[Fact]:
+    given = profile.trace.inputs
+    lines = [f"{visible(i.name)} {units.shape(i.shape)} {i.dtype}" for i in given[:INPUTS_SHOWN]]
+    if len(given) > INPUTS_SHOWN:
+        lines.append(f"and {len(given) - INPUTS_SHOWN} more")
+    return [Fact("input", line) for line in lines or ["none"]]
+
+
+def coverage(profile: Profile) -> list[Fact]:
+    """How many operators the totals are made of, what was guessed, and what is missing."""
+    free = sum(op.free for op in profile.ops)
+    uncounted = sum(profile.uncounted.values())
+    lines = [Fact("operators", f"{len(profile.ops) - free - uncounted} counted, {free} free (views)")]
+    if profile.estimated:
+        resting = sum(profile.estimated.values())
+        guesses = visible(units.times(profile.guesses))
+        lines.append(Fact("estimate", f"sizes guessed by {guesses}; {resting} operators rest on them", "estimate"))
+    if uncounted:
+        kinds = visible(units.times(profile.uncounted))
+        lines.append(Fact("UNCOUNTED", f"no cost rule for {kinds}: the totals leave them out", "uncounted"))
+    return lines

@@ -1,0 +1,80 @@
+"""Numbers as people read them: the one place where a number becomes text.
+
+Prefixes are powers of 1000, in bytes as in counts. What is unknown is a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
+UNKNOWN = "-"
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def short(count: int | None, unit: str = "") -> str:
+    """Four significant digits and a prefix: 300774272 is `300.8 M`; below a thousand the number itself."""
+    if count is None:
+        return UNKNOWN
+    if count < 1000:
+        return f"{count} {unit}".strip()
+    power = min((len(str(count)) - 1) // 3, len(PREFIXES) - 1)
+    digits = f"{count / 1000**power:#.4g}"
+    if digits.startswith("1000") and power + 1 < len(PREFIXES):  # 999,999 rounds up into the next prefix
+        power, digits = power + 1, "1.000"
+    return f"{digits} {PREFIXES[power]}{unit}"
+
+
+def size(count: int | None) -> str:
+    """Bytes: 9633792 is `9.634 MB`."""
+    return short(count, "B")
+
+
+def exact(count: int) -> str:
+    """Every digit: `300,774,272`."""
+    return f"{count:,}"
+
+
+def both(count: int) -> str:
+    """In short, and every digit: `300.8 M (300,774,272)`."""
+    return short(count) if count < 1000 else f"{short(count)} ({exact(count)})"
+
+
+def shape(sizes: Sequence[int] | None) -> str:
+    """`1x3x224x224`; no sizes at all are a scalar."""
+    return UNKNOWN if sizes is None else "x".join(map(str, sizes)) or "scalar"
+
+
+def percent(share: float | None) -> str:
+    """`33.8%`; what is there, but too little to show, is not zero."""
+    if share is None:
+        return UNKNOWN
+    return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def bar(share: float | None, width: int, ascii_only: bool = False) -> str:
+    """A share of `width` cells, in eighths of a cell; whole cells of `#` where only ASCII can be shown."""
+    eighths = round((share or 0) * width * 8)
+    if ascii_only:
+        return "#" * ((eighths + 4) // 8)
+    whole, rest = divmod(eighths, 8)
+    return EIGHTHS[8] * whole + EIGHTHS[rest].strip()
+
+
+def times(counts: dict[str, int]) -> str:
+    """How many of what: `nonzero x3, nms x1`, the most frequent first."""
+    return ", ".join(f"{name} x{count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def change(count: int, unit: str = "") -> str:
+    """A difference with its sign; none at all is a zero."""
+    return "0" if count == 0 else f"{'+' if count > 0 else '-'}{short(abs(count), unit)}"
+
+
+def ratio(before: int, after: int) -> str:
+    """By how much something grew, in percent or, beyond a factor of ten, as a factor."""
+    if not before:
+        return "" if not after else "new"
+    if after >= 10 * before:
+        return f"x{after / before:.1f}"
+    return f"{100 * (after - before) / before:+.1f}%" if after != before else "="
