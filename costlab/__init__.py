@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from costlab.version import __version__
 
 if TYPE_CHECKING:
-    from costlab import zoo
+    from costlab import rewrite, zoo
     from costlab.comparing import compare
     from costlab.cost import RULES, Cost
     from costlab.errors import CostlabError
@@ -30,12 +30,12 @@ HOMES = {
     "CostlabError": "costlab.errors",
 }
 
-__all__ = ["RULES", "Cost", "CostlabError", "Profile", "__version__", "compare", "load", "profile", "zoo"]
+__all__ = ["RULES", "Cost", "CostlabError", "Profile", "__version__", "compare", "load", "profile", "rewrite", "zoo"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "zoo":
-        return importlib.import_module("costlab.zoo")
+    if name in ("rewrite", "zoo"):
+        return importlib.import_module(f"costlab.{name}")
     if name in HOMES:
         return getattr(importlib.import_module(HOMES[name]), name)
     raise AttributeError(f"module 'costlab' has no attribute {name!r}")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from costlab.cost import Cost, total
@@ -153,6 +154,12 @@ class Profile:
         sums["param_bytes"] += unused_bytes + sum(op.param_bytes for op, c in known if c is None)
         return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused)
 
+    def fused(self, fusion: str) -> Profile:
+        """The profile with operators joined that would run as one (costlab.fusion): "none", "bn" or "pointwise"."""
+        from costlab.fusion import fused
+
+        return fused(self, fusion)
+
     def to_pandas(self) -> pd.DataFrame:
         """One row an operator, the columns those of the graph's nodes."""
         try:
@@ -212,7 +219,12 @@ def cut(path: str, depth: int | None) -> str:
 
 
 def peak_activation_bytes(trace: Trace) -> int:
-    """The largest sum of live storages in execution order.
+    """The largest sum of live storages in execution order."""
+    return max(live_activation_bytes(trace), default=0)
+
+
+def live_activation_bytes(trace: Trace) -> list[int]:
+    """The sum of live storages at every operator.
 
     A storage lives from the operator that makes it (an input: from the start) to the last operator that touches it or
     a view of it; what the model returns lives to the end. Parameters, buffers and workspace are left out.
@@ -229,12 +241,8 @@ def peak_activation_bytes(trace: Trace) -> int:
             first.setdefault(tensor.storage, position if made else -1)
             last[tensor.storage] = position
     end = len(trace.ops)
-    change = [0] * (end + 2)
+    change = [0] * (end + 1)
     for storage in size.keys() - left_out:
         change[max(first[storage], 0)] += size[storage]
-        change[end + 1 if storage in trace.outputs else last[storage] + 1] -= size[storage]
-    live = peak = 0
-    for step in change:
-        live += step
-        peak = max(peak, live)
-    return peak
+        change[end if storage in trace.outputs else last[storage] + 1] -= size[storage]
+    return list(accumulate(change[:end]))

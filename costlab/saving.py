@@ -6,9 +6,10 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from costlab.cost import Cost
 from costlab.errors import CostlabError
@@ -325,15 +326,23 @@ def read(path: Path) -> Profile:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all; what was there before stays until then. Raises CostlabError."""
+    with whole(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` once the body is through, and never where it fails. Raises CostlabError."""
     path = Path(os.path.realpath(path))  # a link stays a link
     beside = path.with_name(f".costlab-{secrets.token_hex(8)}")
     try:
         if path.exists() and not path.is_file():  # a pipe or a device, which must not be replaced; a folder fails
-            path.write_text(text, encoding="utf-8")
+            with path.open("wb") as file:
+                yield file
             return
         try:
-            with beside.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with beside.open("xb") as file:
+                yield file
             if path.exists():
                 shutil.copymode(path, beside)
             os.replace(beside, path)

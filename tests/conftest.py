@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("costlab", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("costlab")
+
+torch.set_num_threads(1)  # two workers share two cores
 
 
 @pytest.fixture(scope="session")

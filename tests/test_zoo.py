@@ -1,4 +1,4 @@
-"""The published families: exact to the mult-add, interchangeable with torchvision, and trainable; docs/zoo.md agrees."""
+"""The published families: exact to the mult-add, interchangeable with torchvision, trainable; and docs/zoo.md."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ from costlab.loading import load_model, profile_of
 from costlab.profiles import Profile
 from costlab.profiling import profile
 from costlab.zoo.layers import channel_shuffle
+
+
+@pytest.fixture
+def one_thread():
+    """Networks this small run many times faster on one thread than on several that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @functools.cache
@@ -242,7 +251,7 @@ TORCHVISION = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "other"), TORCHVISION)
-def test_weights_of_torchvision_load_and_give_the_same_outputs(torchvision, name, arguments, other):
+def test_weights_of_torchvision_load_and_give_the_same_outputs(torchvision, one_thread, name, arguments, other):
     torch.manual_seed(0)
     theirs = torchvision.models.get_model(other, weights=None).eval()
     for module in theirs.modules():
@@ -255,7 +264,7 @@ def test_weights_of_torchvision_load_and_give_the_same_outputs(torchvision, name
             nn.init.kaiming_normal_(module.weight)
     ours = getattr(zoo, name)(**arguments).eval()
     ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(2, 3, 96, 96)
+    images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         found, expected = ours(images), theirs(images)
     assert expected.std() > 0.001
@@ -283,19 +292,19 @@ TRAINED = [
 
 
 @pytest.mark.parametrize(("name", "arguments"), TRAINED)
-def test_training_steps_lower_the_loss_and_reach_every_parameter(name, arguments):
+def test_training_steps_lower_the_loss_and_reach_every_parameter(one_thread, name, arguments):
     torch.manual_seed(0)
     model = getattr(zoo, name)(num_classes=5, **arguments).train()
-    images, classes = torch.randn(10, 3, 64, 64), torch.arange(10) % 5
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
+    images, classes = torch.randn(10, 3, 32, 32), torch.arange(10) % 5
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.003)
     losses = []
-    for _ in range(4):
+    for _ in range(8):
         loss = nn.functional.cross_entropy(model(images), classes)
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert losses[-1] < 0.98 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
@@ -354,6 +363,28 @@ def test_a_channel_shuffle_deals_each_group_out_to_all(groups):
     shuffled = channel_shuffle(x, groups)
     expected = [group * per_group + member for member in range(per_group) for group in range(groups)]
     assert shuffled[1, :, 2, 4].tolist() == expected
+
+
+def test_every_output_of_a_shufflenet_v1_unit_sees_every_group():
+    torch.manual_seed(0)
+    unit = zoo.shufflenet_v1(groups=3).stage3[1].eval()
+    images = torch.rand(1, 480, 3, 3, requires_grad=True)
+    unit(images)[:, :160].sum().backward()
+    assert all(group.abs().sum() > 0 for group in images.grad.chunk(3, dim=1))
+
+
+def test_a_shufflenet_v1_unit_adds_to_its_input_or_appends_to_its_average():
+    network = zoo.shufflenet_v1(groups=2).eval()
+    same, halved = network.stage3[1], network.stage3[0]
+    for unit in (same, halved):
+        nn.init.zeros_(unit.expand[0].weight)
+    images = torch.randn(1, 400, 6, 6)
+    assert torch.equal(same(images), images.clamp(min=0))
+    images = torch.randn(1, 200, 6, 6)
+    found = halved(images)
+    assert found.shape == (1, 400, 3, 3)
+    torch.testing.assert_close(found[:, :200, 1, 2], images[:, :, 1:4, 3:6].mean((2, 3)).clamp(min=0))
+    assert not found[:, 200:].any()
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 8])
@@ -458,10 +489,12 @@ def gap_sentences() -> list[str]:
     full = of_zoo("mobilenet_v1", full_conv=True)
     g8 = of_zoo("shufflenet_v1", groups=8)
     quarter = of_zoo("shufflenet_v1", groups=8, width=0.25)
+    three_quarters = of_zoo("mobilenet_v3_small", width=0.75)
     return [
         f"V3 Large: the paper prints 219, the architecture of its Table 1 gives {millions(large.mult_adds)}, which the "
         f"authors' code page rounds to {round(large.mult_adds / 1e6)}.",
-        f"V3 Small: the paper prints 56, Table 2 gives {millions(small.mult_adds)}, cut off.",
+        f"V3 Small: the paper prints 56, Table 2 gives {millions(small.mult_adds)}: cut off. At width 0.75 it prints "
+        f"44, and {millions(three_quarters.mult_adds)} is counted.",
         f"V2 at width 1.4: the paper prints 585 and 6.9 million parameters, Table 2 gives {millions(v2.mult_adds)} and "
         f"{millions(v2.params)}.",
         f"V1 with full convolutions: the paper prints 4866, Table 1 gives {millions(full.mult_adds)}.",
@@ -607,8 +640,8 @@ def other_sentences() -> list[str]:
     separable, full = of_zoo("mobilenet_v1"), of_zoo("mobilenet_v1", full_conv=True)
     squeezenet = counted("torchvision:squeezenet1_0")
     return [
-        f"{full.mult_adds / separable.mult_adds:.2f} times the mult-adds and {full.params / separable.params:.2f} times "
-        "the parameters",
+        f"{full.mult_adds / separable.mult_adds:.2f} times the mult-adds and "
+        f"{full.params / separable.params:.2f} times the parameters",
         '"32 times smaller and 27 times less compute"',
         f"1700 is {1.7e9 / squeezenet.mult_adds:.2f} times what its convolutions take",
     ]
@@ -647,7 +680,7 @@ NAMES = [
     r"```.*?```",
     r"`[^`]*`",
     r"arXiv \d{4}\.\d{5}",
-    r"\b(Table|Tables|Figure|section|equation) \d+(\.\d+)?( and \d+| to \d+)?",
+    r"\b(Tables?|Figure|[Ss]ection) \d+(\.\d+)?( and \d+| to \d+)?",
     r"\bV[123]\b|VGG16",
     r"\b\d+ ?x ?\d+( ?x ?\d+)?\b",
     r"1/N \+ 1/Dk\^2|1/9|Dk = 3",

@@ -158,7 +158,9 @@ class TensorsOnly(torch.nn.Module):
 
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """The tensors among the arguments."""
-        return tuple(tensors_in(self.arguments))
+        found: list[torch.Tensor] = []
+        moved(self.arguments, found.append)
+        return tuple(found)
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         given: Iterator[torch.Tensor] = iter(tensors)

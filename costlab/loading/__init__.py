@@ -76,6 +76,7 @@ def load_model(
     batch: int | None = None,
     resolution: int | None = None,
     dtype: str | None = None,
+    weights: bool = False,
 ) -> Loaded:
     """The network that `target` names, built without weights, with the inputs asked for or the provider's own.
 
@@ -85,14 +86,17 @@ def load_model(
         arguments: keyword arguments of the factory.
         inputs: shapes such as `1,3,224,224`, `1,128:int64` or `name=1,128:int64`.
         batch, resolution, dtype: change the inputs; a floating-point dtype changes the network as well.
+        weights: build the weights for real, with the values that the network's constructor gives them.
 
     Raises:
         CostlabError: there is no such network, or it cannot be built.
     """
     from costlab.loading import inputs as given
+    from costlab.loading.weightless import weights_wanted
 
     arguments = dict(arguments or {})
-    loaded = resolve(target, arguments)
+    with weights_wanted(weights):
+        loaded = resolve(target, arguments)
     if inputs:
         args, kwargs = given.parse(inputs)
         flags = {k: v for k, v in loaded.kwargs.items() if isinstance(v, bool)}

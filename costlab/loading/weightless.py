@@ -1,9 +1,11 @@
-"""Build a network without memory for its weights."""
+"""Build a network without memory for its weights, or with them where they are wanted."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -23,6 +25,19 @@ INITIALISERS = "constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ u
 IN_PLACE = {getattr(torch.Tensor, name) for name in METHODS.split()} | {
     getattr(torch.nn.init, name) for name in INITIALISERS.split()
 }
+
+
+WANTED = ContextVar("WANTED", default=False)  # whether weights are built for real
+
+
+@contextmanager
+def weights_wanted(wanted: bool) -> Iterator[None]:
+    """Within the body `weightless` builds real weights, if they are wanted."""
+    token = WANTED.set(wanted)
+    try:
+        yield
+    finally:
+        WANTED.reset(token)
 
 
 class Weightless(TorchFunctionMode):
@@ -51,6 +66,8 @@ def weightless(build: Callable[[], Any]) -> Any:
     A constructor that computes with its weights fails without them: then all of it is built on the meta device, and
     where that fails too, for real. The last error is the caller's.
     """
+    if WANTED.get():
+        return build()
     state = torch.get_rng_state()
     try:
         with warnings.catch_warnings():

@@ -104,8 +104,8 @@ def text(
     name_width = max(12, min(NAME_WIDTH, width - 13 * columns - 9))
     for pair in shown:
         name = shortened(renamed(pair), name_width, pair.status != "moved", ascii_only)
-        cells = [units.change(pair.change(key)) for key in SHOWN[:columns]]
-        modules.add_row(Text(name), *cells, Text(pair.status, style="dim"))
+        changes = [units.change(pair.change(key)) for key in SHOWN[:columns]]
+        modules.add_row(Text(name), *changes, Text(pair.status, style="dim"))
     if rest:
         sums = [units.change(sum(p.change(key) for p in rest)) for key in SHOWN[:columns]]
         modules.add_row(Text(f"{len(rest)} others", style="dim"), *sums, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import threading
@@ -53,7 +54,8 @@ def trace(
             for buffer in module._buffers.values():
                 if buffer is not None:
                     recorder.know(buffer, "buffer")
-        call_args, call_kwargs = moved(list(args), without_data), moved(dict(kwargs), without_data)
+        stand_in = functools.cache(without_data)  # an argument given twice stays one
+        call_args, call_kwargs = moved(list(args), stand_in), moved(dict(kwargs), stand_in)
         given = [*named_inputs(model, call_args), *call_kwargs.items()]
         inputs = []
         for name, value in given:

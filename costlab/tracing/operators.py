@@ -103,6 +103,7 @@ class Operator:
     composite: bool  # torch can take it apart
     creates: bool
     ignored: bool
+    passed: bool  # computes nothing, and is not part of the network
     reshapes_in_place: bool  # `unsqueeze_`, `resize_`: changes the metadata of its argument
     dynamic: bool  # result sizes, or the Python value it returns, depend on values
     has_device: bool
@@ -134,6 +135,7 @@ def operator_of(func: Any) -> Operator:
         composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
         creates=schema.name in CREATES,
         ignored=schema.name in IGNORED,
+        passed=schema.name.startswith("profiler::"),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
         dynamic=torch.Tag.dynamic_output_shape in func.tags
         or torch.Tag.data_dependent_output in func.tags

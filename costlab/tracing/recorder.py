@@ -154,6 +154,8 @@ class Recorder(TorchDispatchMode):
         operator = operator_of(func)
         if operator.ignored:
             return None
+        if operator.passed:
+            return func(*args, **kwargs)
         if operator.rewrite is not None:
             with self:
                 return operator.rewrite(*args, **kwargs)
@@ -272,21 +274,22 @@ class Recorder(TorchDispatchMode):
         except TypeError:  # an attribute that cannot be hashed
             key, answer = (), None
         if answer is None:
-            answer, lasting = infer(func, args, kwargs, fall_back=not operator.composite)
+            answer, lasting = infer(func, operator, args, kwargs)
             if len(ANSWERS) >= ANSWERS_KEPT:
                 ANSWERS.clear()
             if key and lasting:
                 ANSWERS[key] = answer
-        if operator.written and not operator.reshapes_in_place:
-            targets = dict(inputs)
-            for name in operator.written:
-                for target in [v for n, v in inputs if n == name or n.startswith(name + ".")]:
-                    target.storage.abstract = True
-            written = [targets[name].tensor if name in targets else None for name in operator.returned]
-            return written[0] if len(written) == 1 else tuple(written)
         if answer.fresh is None:
             return func(*args, **kwargs)
         made = [None if spec is None else without_values(*spec) for spec in answer.fresh]
+        if operator.written:
+            for name, target in inputs:
+                if name.partition(".")[0] in operator.written:
+                    target.storage.abstract = True
+            targets = dict(inputs)
+            for position, returned in enumerate(operator.returned):
+                if returned in targets:
+                    made[position] = targets[returned].tensor
         return made[0] if answer.sequence is None else answer.sequence(made)
 
     def _record(
@@ -336,10 +339,14 @@ class Recorder(TorchDispatchMode):
                 self._values[id(tensor)] = value
                 free = free and base is not None
             value.guessed = guessed
-            outputs.append(
-                Tensor(name, value.shape, value.dtype, value.storage.role, value.elements, value.storage.number)
-            )
-        if operator.reshapes_in_place:
+            outputs.append(described(name, value))
+        if not operator.returned:
+            for name, value in inputs:
+                if id(value.tensor) in written:
+                    value.producer = position
+                    outputs.append(described(name, value))
+        unchanged = bool(written) and attrs.get("train") is False  # dropout in eval mode leaves its argument alone
+        if operator.reshapes_in_place or unchanged:
             free = True
         if not free:
             for value in written.values():
@@ -452,7 +459,12 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
-def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: bool) -> tuple[Answer, bool]:
+def described(name: str, value: Value) -> Tensor:
+    """A result as the graph keeps it."""
+    return Tensor(name, value.shape, value.dtype, value.storage.role, value.elements, value.storage.number)
+
+
+def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Answer, bool]:
     """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none.
 
     Also says whether the answer lasts: a run on zeros may have looked at values that are known this time only.
@@ -464,7 +476,7 @@ def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: b
         try:
             result = SHAPES.get(func.name(), func)(*shadow[0], **shadow[1])
         except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
-            if not fall_back or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
+            if operator.composite or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
                 raise
             lasting, reason = False, error
     if not lasting:
@@ -476,10 +488,16 @@ def infer(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fall_back: b
     shared = {storage_key(t) for t in all_tensors(shadow)}
     results = result if isinstance(result, (list, tuple)) else [result]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
-    if any(storage_key(t) in shared for t in results if isinstance(t, torch.Tensor)):
-        return Answer(None, sequence), lasting
-    specs = tuple((tuple(t.shape), t.stride(), t.dtype) if isinstance(t, torch.Tensor) else None for t in results)
-    return Answer(specs, sequence), lasting
+    given_back = () if operator.reshapes_in_place else operator.returned
+    specs: list[Spec | None] = []
+    for position, tensor in enumerate(results):
+        if not isinstance(tensor, torch.Tensor) or any(given_back[position : position + 1]):
+            specs.append(None)
+        elif storage_key(tensor) in shared:
+            return Answer(None, sequence), lasting
+        else:
+            specs.append((tuple(tensor.shape), tensor.stride(), tensor.dtype))
+    return Answer(tuple(specs), sequence), lasting
 
 
 def quantised(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
