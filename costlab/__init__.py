@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from costlab.comparing import compare
     from costlab.cost import RULES, Cost
     from costlab.errors import CostlabError
+    from costlab.guidelines import GUIDELINES, lint
     from costlab.loading import load
     from costlab.profiles import Profile
     from costlab.profiling import profile
@@ -24,13 +25,28 @@ HOMES = {
     "profile": "costlab.profiling",
     "load": "costlab.loading",
     "compare": "costlab.comparing",
+    "lint": "costlab.guidelines",
+    "GUIDELINES": "costlab.guidelines",
     "Profile": "costlab.profiles",
     "Cost": "costlab.cost",
     "RULES": "costlab.cost",
     "CostlabError": "costlab.errors",
 }
 
-__all__ = ["RULES", "Cost", "CostlabError", "Profile", "__version__", "compare", "load", "profile", "rewrite", "zoo"]
+__all__ = [
+    "GUIDELINES",
+    "RULES",
+    "Cost",
+    "CostlabError",
+    "Profile",
+    "__version__",
+    "compare",
+    "lint",
+    "load",
+    "profile",
+    "rewrite",
+    "zoo",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -80,6 +80,11 @@ def attention(op: Op) -> int:
 # fvcore: one formula an operator (fvcore/nn/flop_count.py, jit_handles.py).
 
 
+def fvcore_convolution(op: Op) -> int:
+    """Nothing for one whose padding is given in words: it is another operator."""
+    return 0 if isinstance(op.attrs.get("padding"), str) else convolution(op)
+
+
 def fvcore_norm(op: Op) -> int:
     """5 an element with a weight, else 4. Stops outside 2 to 5 dimensions."""
     if not 2 <= len(op.inputs[0].shape) <= 5:
@@ -116,7 +121,7 @@ def fvcore_einsum(op: Op) -> int:
 
 
 FVCORE: dict[str, Formula] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), fvcore_convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), convolution),
     "linear": linear,
     "addmm": product_of("mat1", "mat2"),
@@ -369,7 +374,21 @@ def encoder_parts(ops: tuple[Op, ...]) -> Iterator[str]:
 
 
 def fvcore(profile: Profile) -> list[int | None]:
-    return [counted(op, FVCORE.get(op.kind)) for op in profile.ops]
+    """Its tracer drops what no output depends on."""
+    dropped = unused(profile)
+    return [0 if op.name in dropped else counted(op, FVCORE.get(op.kind)) for op in profile.ops]
+
+
+def unused(profile: Profile) -> set[str]:
+    """The names of operators whose results do not enter into what the network returns."""
+    outputs = set(profile.trace.outputs)
+    waiting = [i for i, op in enumerate(profile.ops) if any(t.storage in outputs for t in op.outputs)]
+    used = set(waiting)
+    while waiting:
+        before = set(profile.ops[waiting.pop()].after) - used
+        used |= before
+        waiting.extend(before)
+    return {op.name for i, op in enumerate(profile.ops) if i not in used}
 
 
 def thop(profile: Profile) -> list[int | None]:

@@ -168,9 +168,11 @@ def einsum(op: Op) -> Cost:
     """Operands are contracted from left to right, as torch does without an optimiser.
 
     A pair costs the product of all its dimensions where it sums over a shared one, and is an element-wise product
-    where it does not; a dimension that only one operand has, and nobody needs later, is summed beforehand.
+    where it does not; a dimension that only one operand has, and nobody needs later, is summed beforehand. Over a
+    dimension of size 1 there is nothing to sum.
     """
     terms, result = einsum_terms(op.attrs["equation"], [t.shape for t in op.each("tensors")])
+    terms = [{dim: size for dim, size in term.items() if size != 1} for term in terms]
     mult_adds = element_wise_ops = 0
     left = terms[0]
     if len(terms) == 1 and set(left) - result:
@@ -498,6 +500,11 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         **each_of("weight_norm weight_norm_interface", per_input(3)),
     },
     "softmax": each_of("softmax log_softmax", per_input(3)),
+    "loss": each_of(
+        "mse_loss l1_loss smooth_l1_loss huber_loss soft_margin_loss binary_cross_entropy kl_div nll_loss_forward"
+        " binary_cross_entropy_with_logits nll_loss2d_forward multilabel_margin_loss_forward multi_margin_loss",
+        per_input(3),
+    ),
     "pooling": {
         **each_of("max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d", pooling),
         **each_of("max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices", pooling),

@@ -72,8 +72,9 @@ def folds(profile: Profile) -> list[Joined]:
     chains: dict[int, list[int]] = {}
     for position, op in enumerate(ops):
         if FAMILY_OF.get(op.kind) == "convolution" and profile.costs[position] is not None and op.outputs:
-            last, chain = position, []
-            while len(following := readers.get(last, ())) == 1 and ops[last].output.storage not in kept:
+            last = position
+            chain: list[int] = []
+            while len(following := readers.get(last, [])) == 1 and ops[last].output.storage not in kept:
                 if not foldable(ops[following[0]], ops[last], last) or profile.costs[following[0]] is None:
                     break
                 last = following[0]
@@ -95,7 +96,7 @@ def folds(profile: Profile) -> list[Joined]:
 
 
 def foldable(norm: Op, before: Op, position: int) -> bool:
-    """Whether a batch norm is a fixed scale and shift of what the operator at `position` writes, and of nothing else."""
+    """Whether a batch norm is a fixed scale and shift of what the operator at `position` writes, and of no more."""
     if norm.kind != "batch_norm" or norm.attrs.get("training") or norm.after != (position,) or not norm.inputs:
         return False
     x, *constants = norm.inputs
@@ -120,9 +121,7 @@ def folded(profile: Profile, position: int, chain: Sequence[int]) -> Joined:
     if conv.find("bias") is None:
         bias = (last.find("bias") or last["running_mean"])._replace(name="bias")
         inputs = (*inputs, bias)
-        cost = replace(
-            cost, memory_access=cost.memory_access + bias.elements, read_bytes=cost.read_bytes + bias.bytes
-        )
+        cost = replace(cost, memory_access=cost.memory_access + bias.elements, read_bytes=cost.read_bytes + bias.bytes)
     return joined(profile, members, position, conv, conv.kind, inputs, last.outputs, cost)
 
 
@@ -194,7 +193,9 @@ def connected(profile: Profile) -> list[tuple[int, ...]]:
         return position
 
     for position, op in enumerate(profile.ops):
-        if op.free:
+        if op.free:  # waits for what it views, not for a tensor that only lends its shape
+            viewed = {t.storage for t in op.outputs}
+            is_open -= {group_of(writer[t.storage][0]) for t in op.inputs if t.storage in writer.keys() - viewed}
             continue
         by_element = profile.costs[position] is not None and maps_elements(op)
         joins: set[int] = set()
@@ -257,7 +258,7 @@ def group(
     writes = writes or list(ops[-1].outputs)
     read_elements, read_bytes = capped(reads, sizes)
     cost = Cost(
-        element_wise_ops=sum(profile.costs[m].element_wise_ops for m in members),  # type: ignore[union-attr]
+        element_wise_ops=sum(cost.element_wise_ops for m in members if (cost := profile.costs[m]) is not None),
         memory_access=read_elements + sum(t.elements for t in writes),
         read_bytes=read_bytes,
         write_bytes=sum(t.bytes for t in writes),

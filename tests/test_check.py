@@ -74,6 +74,29 @@ class Masked(nn.Module):
         return self.second(y[y.sum(1) > 0])
 
 
+class Unused(nn.Module):
+    """The result of one convolution goes nowhere, nor does that of a resizing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        F.interpolate(self.first(x), scale_factor=2)
+        return self.second(x)
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x @ x.T
+
+
+class OwnFunction(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Product.apply(x) @ x
+
+
 def einsum(equation: str) -> nn.Module:
     return Call(lambda *tensors: torch.einsum(equation, *tensors))
 
@@ -144,6 +167,11 @@ NETWORKS: dict[str, tuple[nn.Module, list[Any], dict[str, str], dict[str, str]]]
     "einsum, no sum": (einsum("i,j->ij"), [(11,), (13,)], {"einsum": CONVENTION}, {}),
     "einsum, sum of one": (einsum("bij,jk->bk"), [(2, 4, 5), (5, 7)], {"einsum": CONVENTION}, {}),
     "einsum, plain": (einsum("nct,ncp->ntp"), [(2, 3, 17), (2, 3, 19)], {}, {}),
+    "einsum, size 1": (einsum("bxd,byd->bxy"), [(2, 5, 1), (2, 7, 1)], {"einsum": CONVENTION}, {}),
+    "einsum, one": (einsum("bij->b"), [(2, 4, 5)], {"einsum": CONVENTION}, {}),
+    "padding in words": (nn.Conv2d(3, 4, 3, padding="same"), [(1, 3, 9, 9)], {"conv2d": BLIND_SPOT}, {}),
+    "unused": (Unused(), [(1, 3, 9, 9)], {"conv2d": BLIND_SPOT}, {}),
+    "own function": (OwnFunction(), [(3, 5)], {"prim::PythonOp.Product": BLIND_SPOT}, {}),
     "tensordot": (Call(lambda x, y: torch.tensordot(x, y, 2)), [(3, 4, 5), (4, 5, 6)], {"tensordot": BLIND_SPOT}, {}),
     "embedding": (nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 3)), [torch.zeros(2, 5, dtype=torch.long)], {}, {}),
     "shared": ((lambda layer: nn.Sequential(layer, nn.ReLU(), layer))(nn.Linear(8, 8)), [(3, 8)], {}, {}),

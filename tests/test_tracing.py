@@ -623,3 +623,148 @@ def test_embedding_tables_of_any_size_need_no_memory() -> None:
     result = profile(network, indices(1, 128))
     assert result.params == 1 << 52
     assert result.total.peak_activation_bytes == 128 * 8 + 4 * 128 * (1 << 12)
+
+
+# What a forward pass calls besides layers.
+
+
+def test_autocast_over_real_weights_casts_activations_too() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.head(self.conv(x).flatten(2).transpose(1, 2))
+
+    network = Net()
+    result = profile(network, (2, 3, 8, 8))
+    assert result.mult_adds == 2 * 8 * 6 * 6 * 3 * 3 * 3 + 2 * 36 * 8 * 4
+    contractions = [op for op in result.ops if op.kind in ("conv2d", "linear")]
+    assert (
+        [op.output.dtype for op in contractions]
+        == ["bfloat16"] * 2
+        == [str(network(torch.ones(2, 3, 8, 8)).dtype)[6:]] * 2
+    )
+    with pytest.raises(CostlabError, match="forward fails"):
+        profile(nn.Conv2d(3, 8, 3).half(), (2, 3, 8, 8))
+
+
+def test_distributions_over_activations_are_taken_as_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)  # as it is until something compiles
+
+    class Sampler(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean, self.scale = nn.Linear(8, 4), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.distributions.Normal(self.mean(x), self.scale(x).exp()).rsample()
+
+    result = profile(Sampler(), (3, 8))
+    assert result.mult_adds == 2 * 3 * 8 * 4
+    assert not result.estimated
+    with pytest.raises(ValueError, match="invalid"):
+        torch.distributions.Normal(torch.tensor(0.0), torch.tensor(-1.0))
+
+
+def test_a_spectrogram_reads_its_window_and_the_signal() -> None:
+    class Spectrogram(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("window", torch.hann_window(64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stft(x, 64, 16, window=self.window, return_complex=True)
+
+    result = profile(Spectrogram(), (2, 512))
+    assert not result.uncounted
+    assert result.by_module()[""].output_shape == (2, 64 // 2 + 1, 512 // 16 + 1)
+    windowed, _ = only(result, "mul")
+    assert [t.role for t in windowed.inputs] == ["activation", "buffer"]
+    assert ancestors(result, only(result, "fft_rfft")[0].name) >= {windowed.name, "pad"}
+
+
+def test_padding_costs_like_any_other_token() -> None:
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    padding = torch.arange(6) >= torch.tensor([[6], [4]])
+    result = profile(nn.TransformerEncoder(layer, 2), [torch.ones(2, 6, 32)], {"src_key_padding_mask": padding})
+    assert result.mult_adds == 2 * 2 * (6 * 32 * (4 * 32 + 2 * 64) + 2 * 6 * 6 * 32)
+    assert not result.uncounted
+    assert not result.estimated
+
+
+def test_a_cache_that_is_handed_in_does_not_grow() -> None:
+    class Cache:
+        def __init__(self) -> None:
+            self.keys = [torch.ones(2, 3, 4)]
+
+    class Step(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.key = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, cache: Cache) -> Tensor:
+            cache.keys.append(self.key(x))
+            return torch.cat(cache.keys, 1)
+
+    cache = Cache()
+    (before,) = cache.keys
+    result = profile(Step(), [torch.ones(2, 1, 4), cache])
+    assert len(cache.keys) == 1
+    assert cache.keys[0] is before
+    assert [t.role for t in only(result, "cat")[0].inputs] == ["input", "activation"]
+    assert result.by_module()[""].output_shape == (2, 4, 4)
+
+
+def test_a_module_among_the_inputs_is_not_copied() -> None:
+    class Host(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.guest = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, layer: nn.Module) -> Tensor:
+            return layer(x)
+
+    host = Host()
+    result = profile(host, [torch.ones(2, 4), host.guest])
+    assert paths(result) == ["guest"]
+    assert result.total.unused_params == 0
+
+
+class Routed(nn.Module):
+    """Tokens go to the expert that scores highest; an expert without tokens is passed over."""
+
+    def __init__(self, chosen: Any) -> None:
+        super().__init__()
+        self.router = nn.Linear(4, 3)
+        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.chosen = chosen
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = self.router(x).argmax(-1)
+        result = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            mask = index == number
+            if self.chosen(mask):
+                result[mask] = expert(x[mask])
+        if torch.isnan(result).any():
+            raise ValueError("not a number")
+        return result
+
+
+@pytest.mark.parametrize(
+    "chosen", [lambda m: m.any(), lambda m: m.sum() > 0, lambda m: m.count_nonzero().item() != 0], ids=range(3)
+)
+def test_experts_that_may_get_tokens_are_counted_as_if_they_got_all(chosen: Any) -> None:
+    result = profile(Routed(chosen), (8, 4))
+    assert result.mult_adds == 8 * 4 * 3 + 3 * 8 * 4 * 4
+    assert result.estimated
+
+
+def test_losses_are_counted() -> None:
+    def network(x: Tensor) -> Tensor:
+        return F.mse_loss(x, x + 1) + F.cross_entropy(x, torch.zeros(2, dtype=torch.long))
+
+    assert profile_of(network, (2, 4)).uncounted == {}

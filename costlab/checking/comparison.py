@@ -12,11 +12,13 @@ from costlab.checking.explanations import (
     ESTIMATE,
     FAILED,
     FILED_UNDER,
+    LISTED_AS,
     UNEXPLAINED,
+    UNUSED,
     Explanation,
     explanation,
 )
-from costlab.conventions import fvcore
+from costlab.conventions import fvcore, unused
 from costlab.cost import FAMILIES, FAMILY_OF
 from costlab.graph import Op
 from costlab.profiles import Profile
@@ -110,29 +112,36 @@ class Counted(NamedTuple):
     ours: int
     theirs: int  # what the tool is expected to count
     filed_under: str  # the family that the tool counts it in
+    dropped: bool  # the tool never sees it
 
 
 def side_by_side(profile: Profile, reading: Reading) -> Iterator[Counted]:
     """The operators of `profile`, with what the tool is expected to count; nothing for kinds that it does not know."""
     ours = [cost.mult_adds if cost else 0 for cost in profile.costs]
     theirs = EXPECTED[reading.tool](profile, ours, reading)
-    kinds = Counter(op.kind for op in profile.ops if not op.free)
+    dropped = unused(profile) if reading.tool == "fvcore" else set()
+    kinds = Counter(op.kind for op in profile.ops if not op.free and op.name not in dropped)
     unknown = {kind for kind, calls in reading.unknown.items() if calls == kinds[kind]}
     for op, mine, other in zip(profile.ops, ours, theirs, strict=True):
         other = 0 if op.kind in unknown else other
         if mine or other:
-            yield Counted(op, mine, other, FILED_UNDER.get((reading.tool, op.kind), family_of(op.kind)))
+            family = FILED_UNDER.get((reading.tool, op.kind), family_of(op.kind))
+            yield Counted(op, mine, other, family, op.name in dropped)
 
 
 def by_operator(counted: Iterable[Counted], reading: Reading) -> Iterator[Difference]:
     """Operators for which the tool is expected to count something else, those with the same explanation together."""
     groups: dict[tuple[str, Explanation | None], list[Counted]] = {}
+    claimed: Counter[str] = Counter()  # how often the tool should list what as unknown
     for c in counted:
         if c.ours != c.theirs or c.filed_under != family_of(c.op.kind):
-            groups.setdefault((c.op.kind, explanation(reading.tool, c.op, c.ours, c.theirs)), []).append(c)
+            entry = UNUSED if c.dropped else explanation(reading.tool, c.op, c.ours, c.theirs)
+            groups.setdefault((c.op.kind, entry), []).append(c)
+            claimed[LISTED_AS.get(c.op.kind, c.op.kind)] += entry is not None and entry.listed
     for (kind, entry), members in groups.items():
         cause, why = UNEXPLAINED, "its rule gives another number for the same shapes"
-        if entry and (not entry.listed or reading.unknown.get(kind) == len(members)):
+        name = LISTED_AS.get(kind, kind)
+        if entry and (not entry.listed or reading.unknown.get(name) == claimed[name]):
             cause, why = entry.cause, entry.why
         ours, theirs = sum(c.ours for c in members), sum(c.theirs for c in members)
         yield Difference(reading.tool, family_of(kind), kind, len(members), ours, theirs, cause, why)

@@ -103,7 +103,7 @@ class UnderCounter(torch.nn.Module):
         self.split = ByKind(self.counter)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        with self.counter, self.split:
+        with self.counter, self.split, functions_noted(self.split):
             return self.model(*args, **kwargs)
 
     def reading(self, note: str | None = None) -> Reading:
@@ -120,9 +120,18 @@ class ByKind(TorchDispatchMode):
         super().__init__()
         self.flops: Counter[str] = Counter()
         self.nothing: Counter[str] = Counter()  # calls that it added nothing for
-        self.inside: Counter[str] = Counter()  # of `flops`, by operators that costlab has no rule for but takes apart
+        self.inside: Counter[str] = Counter()  # of `flops`, by what costlab has no rule for but takes apart
         self._counter = counter
         self._outer: str | None = None
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Note what the body adds as inside of `name`, or of what the call is inside of already."""
+        outer, self._outer = self._outer, self._outer or name
+        try:
+            yield
+        finally:
+            self._outer = outer
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -130,12 +139,8 @@ class ByKind(TorchDispatchMode):
         kwargs = kwargs or {}
         operator = operator_of(func)
         if operator.composite and operator.kind not in RULES:
-            outer, self._outer = self._outer, self._outer or operator.kind
-            try:
-                with self:
-                    result = func.decompose(*args, **kwargs)
-            finally:
-                self._outer = outer
+            with self, self.within(operator.kind):
+                result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         before = self._counter.get_total_flops()
@@ -146,6 +151,22 @@ class ByKind(TorchDispatchMode):
         if self._outer is not None:
             self.inside[self._outer] += added
         return result
+
+
+@contextmanager
+def functions_noted(split: ByKind) -> Iterator[None]:
+    """Run the body with `split` told of every autograd function, each of which is one operator to a tracer."""
+    original = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        with split.within(f"prim::PythonOp.{cls.__name__}"):
+            return original.__get__(None, cls)(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = original  # type: ignore[method-assign]
 
 
 class TensorsOnly(torch.nn.Module):

@@ -62,10 +62,22 @@ def of_rounding(op: Op, ours: int, theirs: int) -> bool:
 
 
 def whole_product(op: Op, ours: int, theirs: int) -> bool:
-    """It does not sum over a dimension that only one operand has before it multiplies."""
+    return len(op.each("tensors")) <= 2 and abs(theirs - all_dimensions(op)) <= ROUNDING * all_dimensions(op)
+
+
+def half_a_product(op: Op, ours: int, theirs: int) -> bool:
+    half = all_dimensions(op) / 2
+    return ours == 0 and len(op.each("tensors")) == 2 and abs(theirs - half) <= ROUNDING * half + 1
+
+
+def all_dimensions(op: Op) -> int:
+    """The product of all dimensions of an einsum."""
     terms, _ = einsum_terms(op.attrs["equation"], [t.shape for t in op.each("tensors")])
-    whole = prod({dim: size for term in terms for dim, size in term.items()}.values())
-    return len(terms) == 2 and abs(theirs - whole) <= ROUNDING * whole
+    sizes: dict[str, int] = {}
+    for term in terms:
+        for dim, size in term.items():
+            sizes[dim] = max(size, sizes.get(dim, 1))
+    return prod(sizes.values())
 
 
 def elsewhere(op: Op, ours: int, theirs: int) -> bool:
@@ -73,7 +85,11 @@ def elsewhere(op: Op, ours: int, theirs: int) -> bool:
 
 
 def in_better_order(op: Op, ours: int, theirs: int) -> bool:
-    return len(op.each("tensors")) > 2 and theirs < ours
+    return len(op.each("tensors")) > 2 and (theirs < ours or ours == 0)
+
+
+def padded_in_words(op: Op, ours: int, theirs: int) -> bool:
+    return theirs == 0 and isinstance(op.attrs.get("padding"), str)
 
 
 def why(
@@ -88,12 +104,18 @@ EXPLANATIONS = (
     why("fvcore", "adaptive_avg_pool2d", CONVENTION, "counts 1 an input element"),
     why("fvcore", "upsample_nearest2d", CONVENTION, "counts 1 an output element"),
     why("fvcore", "upsample_bilinear2d grid_sampler", CONVENTION, "counts 4 an output element"),
-    why("fvcore", "einsum", CONVENTION, "counts half an operation for each element of a product without a sum"),
     why("fvcore", "einsum", CONVENTION, "rounds to four digits", of_rounding),
+    why("fvcore", "einsum", CONVENTION, "counts half an operation an element where nothing is summed", half_a_product),
+    why("fvcore", "einsum", CONVENTION, "counts all dimensions, also those not contracted", whole_product),
+    why("fvcore", "einsum", CONVENTION, "assumes the best order, torch contracts from the left", in_better_order),
     why(
-        "fvcore", "einsum", CONVENTION, "assumes the best order of contractions, torch goes from left", in_better_order
+        "fvcore",
+        "conv1d conv2d conv3d",
+        BLIND_SPOT,
+        "does not know padding in words",
+        padded_in_words,
+        listed=True,
     ),
-    why("fvcore", "einsum", CONVENTION, "multiplies before it sums over a dimension of one operand", whole_product),
     why("fvcore", CELLS, CONVENTION, "counts the two linear layers inside", elsewhere),
     why("fvcore", "matmul", BLIND_SPOT, "misses the batch of the right matrices", repeats_left_side),
     why(
@@ -116,6 +138,11 @@ EXPLANATIONS = (
     why("torch", "matmul", BLIND_SPOT, "has no formula for a product with a vector", by_a_vector, listed=True),
 )
 
+
+UNUSED = why("fvcore", "", BLIND_SPOT, "its tracer drops what no output depends on", nothing)
+
+# The names of operators that a tool lists as unknown, where they are not those that costlab has.
+LISTED_AS = dict.fromkeys(("conv1d", "conv2d", "conv3d"), "_convolution_mode")
 
 # Where a tool files under another family what costlab has as one operator.
 FILED_UNDER = {("fvcore", kind): "matmul" for kind in CELLS.split()}

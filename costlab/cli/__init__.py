@@ -22,7 +22,7 @@ from costlab.reports.escaping import visible
 from costlab.version import __version__
 
 # Each is the function of that name in the module of that name.
-COMMANDS = ("report", "compare", "rewrite", "check", "models")
+COMMANDS = ("report", "lint", "compare", "rewrite", "check", "models", "explain")
 
 
 @dataclass

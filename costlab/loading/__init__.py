@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from costlab import saving
 from costlab.cost import RULES, Rule
-from costlab.errors import CostlabError
+from costlab.errors import CostlabError, ForwardError
 from costlab.profiles import Profile
 
 if TYPE_CHECKING:
@@ -56,16 +56,19 @@ def profile_of(
     from costlab.profiling import profile
 
     loaded = load_model(target, arguments, inputs=inputs, batch=batch, resolution=resolution, dtype=dtype)
-    return profile(
-        loaded.model,
-        list(loaded.args),
-        loaded.kwargs,
-        train=train,
-        rules=rules,
-        name=loaded.name,
-        provider=loaded.provider,
-        arguments=loaded.arguments,
-    )
+    try:
+        return profile(
+            loaded.model,
+            list(loaded.args),
+            loaded.kwargs,
+            train=train,
+            rules=rules,
+            name=loaded.name,
+            provider=loaded.provider,
+            arguments=loaded.arguments,
+        )
+    except ForwardError as error:
+        raise CostlabError(f"{error}; --input (repeatable) gives it others") from error
 
 
 def load_model(

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,8 @@ def build(path: Path) -> tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]
     """
     examine(path)
     try:
-        with weights_only():
+        with weights_only(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             program = torch.export.load(path)
             module = torch.export.unflatten(program)
     except CostlabError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from costlab.errors import CostlabError
+from costlab.errors import CostlabError, ForwardError
 from costlab.graph import InputInfo, ModuleInfo, Source, Trace
 from costlab.tracing.modules import Caller, left_as_it_was, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder, moved
@@ -46,6 +47,7 @@ def trace(
         warnings.simplefilter("ignore")
         stack.enter_context(eager())
         stack.enter_context(one_thread())
+        stack.enter_context(unchecked_distributions())
         stack.enter_context(torch.inference_mode())
         parameters = own_parameters(caller)
         for parameter, _ in parameters:
@@ -54,8 +56,7 @@ def trace(
             for buffer in module._buffers.values():
                 if buffer is not None:
                     recorder.know(buffer, "buffer")
-        stand_in = functools.cache(without_data)  # an argument given twice stays one
-        call_args, call_kwargs = moved(list(args), stand_in), moved(dict(kwargs), stand_in)
+        call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
         given = [*named_inputs(model, call_args), *call_kwargs.items()]
         inputs = []
         for name, value in given:
@@ -71,7 +72,7 @@ def trace(
         except CostlabError:
             raise
         except Exception as error:
-            raise CostlabError(failure(model, caller, recorder, inputs, error)) from error
+            raise ForwardError(failure(model, caller, recorder, inputs, error)) from error
         finally:
             recorder.restore_externals()
         outputs = dict.fromkeys(recorder.storage_number(t) for t in tensors_in(result))
@@ -102,6 +103,21 @@ def without_data(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_floating_point() or tensor.is_complex():
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     return tensor.detach()
+
+
+def stand_ins(given: tuple[list[Any], dict[str, Any]]) -> Any:
+    """A copy of the arguments, tensors without data: a cache among them grows in the copy alone.
+
+    An argument given twice stays one, modules stay themselves, and so does what cannot be copied.
+    """
+    args, kwargs = given
+    stand_in = functools.cache(without_data)
+    copies = {id(tensor): stand_in(tensor) for tensor in tensors_in(given)}
+    same = {id(value): value for value in (*args, *kwargs.values()) if isinstance(value, torch.nn.Module)}
+    try:
+        return copy.deepcopy(given, {**copies, **same})
+    except Exception:  # locks, generators, tensors in hidden places
+        return moved(given, stand_in)
 
 
 def named_inputs(model: torch.nn.Module, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -140,6 +156,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """`torch.distributions` takes its parameters as valid: no activation has values to look at."""
+    owner = torch.distributions.Distribution
+    before = owner._validate_args
+    owner.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        owner.set_default_validate_args(before)
 
 
 @contextmanager

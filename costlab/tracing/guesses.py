@@ -13,10 +13,21 @@ LARGEST = 1 << 24  # elements of a mask whose places are listed
 
 
 def guess(
-    func: Any, operator: Operator, args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]
+    func: Any,
+    operator: Operator,
+    args: tuple[Any, ...],
+    is_abstract: Callable[[torch.Tensor], bool],
+    history: tuple[str, ...],
 ) -> tuple[Any, bool] | None:
-    """The assumed result, and whether it rests on a guess; None where the operator needs no guess after all."""
+    """The assumed result, and whether it rests on a guess; None where the operator needs no guess after all.
+
+    Args:
+        is_abstract: whether the values of a tensor are unknown.
+        history: the kind of the operator that made the first argument, then the kinds of those before it.
+    """
     name = func._schema.name.partition("::")[2]
+    if name in SCALARS:
+        return _scalar(args[0].dtype, history), True
     if name in TOLD:
         return TOLD[name](args, is_abstract)
     if name in VALUES:
@@ -93,18 +104,19 @@ TOLD: dict[str, Callable[[tuple[Any, ...], Callable[[torch.Tensor], bool]], tupl
 }
 
 
-def _scalar(args: tuple[Any, ...]) -> Any:
-    dtype = args[0].dtype
-    return False if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
+def _scalar(dtype: torch.dtype, history: tuple[str, ...]) -> Any:
+    """One, or for a truth value what goes with everything being kept: some are chosen, all are fine, none is broken."""
+    if dtype != torch.bool:
+        return 1.0 if dtype.is_floating_point else 1
+    made_by, before = history[:1], set(history[1:])
+    if made_by in (("any",), ("all",)):
+        return not before & {"isnan", "isinf"}
+    return made_by in (("gt",), ("ge",), ("ne",)) and bool(before & {"sum", "count_nonzero"})
 
 
-VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "_local_scalar_dense": _scalar,
-    "item": _scalar,
-    "is_nonzero": lambda args: False,
-    "equal": lambda args: False,
-    "allclose": lambda args: False,
-}
+SCALARS = {"_local_scalar_dense", "item", "is_nonzero"}
+
+VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {"equal": lambda args: False, "allclose": lambda args: False}
 
 # Where everything is kept it is also known which: those indices are real, and what they pick from stays known.
 SIZES: dict[str, Callable[[tuple[Any, ...]], Any]] = {

@@ -66,13 +66,16 @@ KINDS = {
 }
 PREFIXES = ("native_", "special_", "linalg_", "_")
 
-# Checks that compute nothing, and would fail on tensors without data.
+# Checks that compute nothing, and would fail on tensors without data. The one of the mask asks whether padding may be
+# left out: no, it costs like any other token.
 IGNORED = {
     "aten::_assert_async",
     "aten::_assert_scalar",
     "aten::_assert_tensor_metadata",
     "aten::_functional_assert_async",
     "aten::_functional_assert_scalar",
+    "aten::_linalg_check_errors",
+    "aten::_nested_tensor_from_mask_left_aligned",
     "aten::sym_constrain_range",
     "aten::sym_constrain_range_for_size",
 }

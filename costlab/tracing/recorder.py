@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import sys
 from collections.abc import Collection
 from os.path import dirname, sep
@@ -19,6 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from costlab.graph import Op, Source, Tensor
+from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
 from costlab.tracing.guesses import guess
 from costlab.tracing.modules import Caller
 from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
@@ -160,10 +162,15 @@ class Recorder(TorchDispatchMode):
             with self:
                 return operator.rewrite(*args, **kwargs)
         if operator.composite and operator.kind not in self.kinds:
-            with self:
-                result = func.decompose(*args, **kwargs)
+            result = self._decomposed(func, args, kwargs)
             if result is not NotImplemented:
                 return result
+        if operator.kind in LOWERED:
+            lower = lower_precision(all_tensors((args, kwargs)))
+            if lower is not None:
+                cast = functools.partial(cast_to, lower)
+                with self:
+                    args, kwargs = moved(args, cast), moved(kwargs, cast)
         inputs: list[tuple[str, Value]] = []
         attrs = dict(operator.defaults)
         key: list[Any] = [func]
@@ -184,9 +191,9 @@ class Recorder(TorchDispatchMode):
         else:
             if operator.has_device:
                 args, kwargs = placed(args, kwargs, META)
-            guesses = (
-                guess(func, operator, args, self.is_abstract) if operator.dynamic or operator.kind == "index" else None
-            )
+            guesses = None
+            if operator.dynamic or operator.kind == "index":
+                guesses = guess(func, operator, args, self.is_abstract, self._history(inputs))
             if guesses is not None:
                 result, unknown = guesses
                 guessed, abstract = guessed or unknown, False
@@ -199,6 +206,34 @@ class Recorder(TorchDispatchMode):
                     with self:
                         return func.decompose(*args, **kwargs)
         return self._record(operator, inputs, attrs, result, abstract, guessed)
+
+    def _decomposed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a composite operator gives when it is taken apart; NotImplemented where torch cannot."""
+        recorded = len(self.ops)
+        try:
+            with self:
+                return func.decompose(*args, **kwargs)
+        except RuntimeError:  # stft insists on one device, which a window and a signal do not share here
+            if len(self.ops) > recorded or len({t.is_meta for t in all_tensors((args, kwargs))}) < 2:
+                raise
+            args, kwargs = moved(args, self._twin), moved(kwargs, self._twin)
+            with self:
+                return func.decompose(*args, **kwargs)
+
+    def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on the meta device that is recorded as `tensor` itself."""
+        if tensor.is_meta:
+            return tensor
+        value = self._value(tensor)
+        twin = on_meta(tensor)
+        self._storages[storage_key(twin)] = value.storage
+        self._values[id(twin)] = Value(twin, value.storage, value.producer, value.param, value.guessed)
+        return twin
+
+    def _history(self, inputs: list[tuple[str, Value]]) -> tuple[str, ...]:
+        """The kind of the operator that made the first input, then the kinds of those before it."""
+        made = inputs[0][1].producer if inputs else -1
+        return () if made < 0 else (self.ops[made].kind, *(self.ops[i].kind for i in self.ops[made].after))
 
     def is_abstract(self, tensor: torch.Tensor) -> bool:
         return self._value(tensor).storage.abstract

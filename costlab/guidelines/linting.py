@@ -1,0 +1,95 @@
+"""`costlab.lint`: check a profile against guidelines."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from costlab.errors import CostlabError
+from costlab.guidelines.model import Checked, Finding, Guideline, LintResult, Place, Verdict
+from costlab.guidelines.table import GUIDELINES
+from costlab.profiles import Profile
+
+
+def lint(
+    profile: Profile,
+    *,
+    select: Iterable[str] | None = None,
+    ignore: Iterable[str] = (),
+    fusion: str = "bn",
+    thresholds: Mapping[str, float] | None = None,
+    rules: Mapping[str, Guideline] = GUIDELINES,
+) -> LintResult:
+    """Check a profile against guidelines: findings with their prices, dearest first, and a verdict for each.
+
+    Args:
+        select: codes or names of the guidelines to check; by default all of them.
+        ignore: codes or names of guidelines to leave out.
+        fusion: what is taken to run as one operator: "none", "bn" or "pointwise".
+        thresholds: by code or name, where a guideline counts as broken: a share of the memory access for G1 and G2, a
+            width for G3, a share for G4. A guideline that only makes notes gets one by it.
+        rules: guidelines by code; `GUIDELINES | {"MY1": Guideline(...)}` adds one.
+
+    Raises:
+        CostlabError: there is no such guideline or fusion, or a threshold is no number.
+    """
+    chosen = {guideline_named(name, rules).code: None for name in (rules if select is None else select)}
+    for name in ignore:
+        chosen.pop(guideline_named(name, rules).code, None)
+    limits = {guideline_named(name, rules).code: given for name, given in (thresholds or {}).items()}
+    for code, given in limits.items():
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < inf:
+            raise CostlabError(f"the threshold of {code} is a number, 0 or more; {given!r} is not")
+    view = profile.fused(fusion)
+    findings: list[Finding] = []
+    verdicts = []
+    for guideline in (g for g in rules.values() if g.code in chosen):
+        seen = profile if guideline.as_traced else view
+        limit = limits.get(guideline.code, guideline.limit)
+        checked = guideline.check(seen, limit)
+        verdict = judge(guideline, checked, seen, limit)
+        severity = guideline.severity if verdict.verdict == "broken" else "note"
+        verdicts.append(verdict)
+        findings += (finding(place, guideline.code, severity, profile.name) for place in checked.places)
+    findings.sort(key=lambda f: -1 if f.excess_memory_access is None else f.excess_memory_access, reverse=True)
+    return LintResult(profile.name, fusion, tuple(findings), tuple(verdicts))
+
+
+def judge(guideline: Guideline, checked: Checked, profile: Profile, limit: float | None) -> Verdict:
+    """Whether what was found breaks the guideline."""
+    whole = profile.total.memory_access
+    prices = [place.excess_memory_access for place in checked.places]
+    known = [price for price in prices if price is not None]
+    share = sum(known) / whole if whole and len(known) == len(prices) else None
+    value = share if checked.value is None else checked.value
+    broken = limit is not None and value is not None and bool(checked.places) and guideline.breaks(value, limit)
+    return Verdict(profile.name, guideline.code, "broken" if broken else "holds", share, value, limit, checked.detail)
+
+
+def finding(place: Place, code: str, severity: str, model: str) -> Finding:
+    return Finding(
+        rule=code,
+        severity=severity,
+        model=model,
+        module=place.module,
+        op=place.op,
+        message=place.message,
+        advice=place.advice,
+        excess_memory_access=place.excess_memory_access,
+        excess_bytes=place.excess_bytes,
+        excess_launches=place.excess_launches,
+        predicted_seconds_saved=None,
+    )
+
+
+def guideline_named(name: str, rules: Mapping[str, Guideline] = GUIDELINES) -> Guideline:
+    """The guideline of that code or name, in whatever case. Raises CostlabError where there is none."""
+    known = {key.lower(): rule for rule in rules.values() for key in (rule.code, rule.name)}
+    found = known.get(name.strip().lower())
+    if found is None:
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {known[close[0]].name!r}?" if close else ""
+        codes = ", ".join(rules)
+        raise CostlabError(f"no guideline {name!r}{hint}; there are {codes} (`costlab explain` says what they mean)")
+    return found

@@ -1,0 +1,63 @@
+"""How far the answers of a rewritten network lie from those of the network that it was made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from costlab.errors import CostlabError
+from costlab.tracing.forward import random_state
+from costlab.tracing.modules import left_as_it_was, tensors_in
+from costlab.tracing.recorder import moved
+
+
+def output_error(
+    base: torch.nn.Module, head: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> float:
+    """||y - y'|| / ||y|| over all floating-point outputs together, in eval mode; both networks stay as they are.
+
+    Args:
+        inputs, kwargs: what forward takes.
+
+    Raises:
+        CostlabError: a forward pass fails, or the outputs differ in number or shape.
+    """
+    outputs, changed = (answers(model, inputs, kwargs or {}) for model in (base, head))
+    if [y.shape for y in outputs] != [y.shape for y in changed]:
+        raise CostlabError("the outputs of the two networks have different shapes: there is no error to tell")
+    error = math.fsum(float((y - z).norm() ** 2) for y, z in zip(outputs, changed, strict=True))
+    size = math.fsum(float(y.norm() ** 2) for y in outputs)
+    return math.sqrt(error / size) if size else 0.0 if not error else math.inf
+
+
+def answers(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Every floating-point tensor that the network returns, in float64."""
+    with ExitStack() as stack:
+        stack.enter_context(left_as_it_was(list(model.modules()), train=False))
+        stack.enter_context(random_state())
+        stack.enter_context(torch.no_grad())
+        given = moved((list(inputs), dict(kwargs)), torch.clone)
+        try:
+            result = model(*given[0], **given[1])
+        except Exception as error:
+            lines = str(error).strip().splitlines() or ["no message"]
+            raise CostlabError(
+                f"{type(model).__name__} cannot run: {type(error).__name__}: {lines[0][:120]}"
+            ) from error
+        return [t.double() for t in tensors_in(result) if t.is_floating_point()]
+
+
+def random_inputs(inputs: Any, seed: int) -> Any:
+    """The same structure with normal random numbers for every tensor that has no data."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def filled(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_meta:
+            return tensor
+        return torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+
+    return moved(inputs, filled)
