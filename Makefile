@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help report test lint soak bench clean
+.PHONY: help report test lint soak verdicts bench clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -21,6 +21,9 @@ lint: $(READY)  ## style, types, direction of imports
 
 soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
+
+verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
+	@$(BIN)/python tests/soak/verdicts.py
 
 bench: $(READY)  ## how long a profile takes beside a forward pass and other counters
 	@$(BIN)/python tests/bench/speed.py

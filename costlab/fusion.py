@@ -172,7 +172,8 @@ def groups(profile: Profile) -> list[Joined]:
         over = [position_of[op.name] for op, size in live if size > limit]
         if not over:
             break
-        found = [g for g in found if not any(g.members[0] <= position <= g.host for position in over)]
+        fits = [g for g in found if not any(g.members[0] <= position <= g.host for position in over)]
+        found = fits if len(fits) < len(found) else []
     return found
 
 
@@ -329,12 +330,17 @@ def rebuilt(profile: Profile, joins: Sequence[Joined]) -> Profile:
                 found |= roots[before] if through else {before}
         return tuple(sorted({index[host.get(i, i)] for i in found - set(members)}))
 
+    def without_gone(op: Op) -> Op:
+        """A view that had its shape from a tensor which is not there any more."""
+        viewed = {t.storage for t in op.outputs}
+        return replace(op, inputs=tuple(t for t in op.inputs if t.storage in viewed or t.storage not in gone))
+
     new_ops: list[Op] = []
     new_costs: list[Cost | None] = []
     for position in order:
         each = at.get(position)
-        members = each.members if each else (position,)
         op, cost = (each.op, each.cost) if each else (ops[position], profile.costs[position])
-        new_ops.append(replace(op, after=sources(members)))
+        op = without_gone(op) if op.free else op
+        new_ops.append(replace(op, after=sources(each.members if each else (position,))))
         new_costs.append(cost)
     return replace(profile, trace=replace(profile.trace, ops=tuple(new_ops)), costs=tuple(new_costs))

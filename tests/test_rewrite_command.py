@@ -30,6 +30,10 @@ def trained():
 
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+
+def twice():
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    return nn.Sequential(conv, nn.ReLU(), conv)
 """
 
 
@@ -63,6 +67,13 @@ def test_layers_and_the_rest_are_counted_before_and_after(net, capsys):
     assert document["left"] == [{"path": "4", "reason": "pointwise already"}]
     assert set(COST_KEYS) <= document["total"].keys() & layers["0"].keys()
     assert 0 < document["output_error"] < 2
+
+
+def test_a_module_that_runs_twice_is_one_layer_with_the_cost_of_both_calls(net, capsys):
+    document = rewritten(capsys, "net.py:twice", "--with", "dac", "--rank", "1")
+    (layer,) = document["layers"]
+    assert layer["mult_adds"] == document["total"]["mult_adds"]
+    assert layer["mult_adds"] == {"base": 2 * 2 * 144 * 3 * 3 * 9, "head": 2 * 2 * 144 * (3 * 9 + 3 * 3)}
 
 
 def test_at_full_rank_the_reported_errors_vanish(net, capsys):

@@ -123,7 +123,8 @@ def one_line(error: Exception) -> str:
     if message:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "costlab"
-        return visible(f"{' '.join(message().split()).rstrip('.')}; see `{where} --help`")
+        what = " ".join(message().replace("Value error, ", "").split()).rstrip(".")
+        return visible(f"{what}; see `{where} --help`")
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     return visible(f"{what} (run again with -v for the traceback)")

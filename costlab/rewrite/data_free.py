@@ -186,7 +186,7 @@ def rewritten(model: nn.Module, chosen: Mapping[Unit, tuple[Factors, int]], left
         weights = parameters(unit, factors, rank)
         for member in unit:
             conv = member.module
-            depthwise, pointwise = pair(conv, rank, bias=False, device="meta")
+            depthwise, pointwise = pair(conv, rank, device="meta")
             depthwise.weight, pointwise.weight = weights
             replacements[conv] = DepthwisePointwise(conv, depthwise=depthwise, pointwise=pointwise)
             layers.append(layer(member, rank, weight_error(factors.energy, rank)))

@@ -60,8 +60,8 @@ def kind_of(conv: Conv) -> type[Conv]:
     return next(kind for kind in KINDS if isinstance(conv, kind))
 
 
-def pair(conv: Conv, rank: int, bias: bool, device: Any) -> tuple[Conv, Conv]:
-    """The two convolutions, with weights as torch initialises them."""
+def pair(conv: Conv, rank: int, device: Any) -> tuple[Conv, Conv]:
+    """The two convolutions without a bias, and with weights as torch initialises them."""
     kind = kind_of(conv)
     inner = conv.in_channels * rank
     options: dict[str, Any] = {"device": device, "dtype": conv.weight.dtype}
@@ -77,7 +77,7 @@ def pair(conv: Conv, rank: int, bias: bool, device: Any) -> tuple[Conv, Conv]:
         padding_mode=conv.padding_mode,
         **options,
     )
-    return depthwise, kind(inner, conv.out_channels, 1, groups=conv.groups, bias=bias, **options)
+    return depthwise, kind(inner, conv.out_channels, 1, groups=conv.groups, bias=False, **options)
 
 
 def full_rank(conv: Conv) -> int:

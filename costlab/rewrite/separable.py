@@ -44,7 +44,7 @@ def depthwise_separable(
         weights = None
         for member in unit:
             conv = member.module
-            depthwise, pointwise = pair(conv, 1, bias=conv.bias is not None, device=conv.weight.device)
+            depthwise, pointwise = pair(conv, 1, device=conv.weight.device)
             if weights is None:
                 weights = depthwise.weight, pointwise.weight
             depthwise.weight, pointwise.weight = weights

@@ -147,7 +147,7 @@ def layer(member: Member, rank: int, weight_error: float | None) -> Layer:
 
 
 def copied(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Module:
-    """A copy with every convolution replaced, wherever the network keeps it; each keeps its bias in `pointwise`.
+    """A copy with every convolution replaced, wherever the network keeps it; its bias, if any, goes to `pointwise`.
 
     Raises:
         CostlabError: the network cannot be copied.
