@@ -93,7 +93,7 @@ operator for itself. `profile.fused("bn")` is again a profile.
 | `verdicts` | one a guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 
-"""  # noqa: E501
+"""
 
 MOVING = """## How verdicts move with the limits
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 import costlab
@@ -342,12 +342,13 @@ class Scaled(nn.Conv2d):
 
 
 def test_convolutions_that_are_more_than_a_convolution_stay():
-    layers = [nn.Conv2d(8, 8, 3) for _ in range(3)]
+    layers = [nn.Conv2d(8, 8, 3) for _ in range(4)]
     parametrizations.weight_norm(layers[0])
     layers[1].register_forward_hook(lambda module, args, result: result + 1)
     layers[2].forward = lambda x: x  # type: ignore[method-assign]
+    prune.l1_unstructured(layers[3], "weight", amount=0.5)
     model = nn.Sequential(*layers, Scaled(8, 8, 3), nn.LazyConv2d(8, 3), nn.Conv2d(8, 8, 3, dtype=torch.complex64))
-    assert list(reasons(dac(model, rank=1))) == ["0", "1", "2", "3", "4", "5"]
+    assert list(reasons(dac(model, rank=1))) == ["0", "1", "2", "3", "4", "5", "6"]
 
 
 class Tied(nn.Module):

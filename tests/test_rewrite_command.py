@@ -233,7 +233,9 @@ def test_a_network_that_cannot_run_on_noise_is_reported_with_the_reason(net, cap
     (tmp_path / "noise.py").write_text(NOISE)
     assert run(["rewrite", "noise.py:picky", "--with", "dac", "--rank", "2"]) == 0
     assert "output error  unknown: Picky cannot run: ValueError: this is noise\n" in capsys.readouterr().out
-    assert rewritten(capsys, "noise.py:picky", "--with", "dac", "--rank", "2")["output_error"] is None
+    document = rewritten(capsys, "noise.py:picky", "--with", "dac", "--rank", "2")
+    assert document["output_error"] is None
+    assert document["compared_on"] == "Picky cannot run: ValueError: this is noise"
 
 
 class Branching(nn.Module):

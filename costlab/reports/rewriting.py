@@ -193,6 +193,7 @@ def document(change: Change) -> str:
         "model": {"name": base.name, "provider": base.provider, "arguments": plain(base.arguments)},
         "inputs": [i._asdict() for i in base.trace.inputs],
         "output_error": change.output_error,
+        "compared_on": change.compared_on or None,
         "total": {
             **beside(base.total, head.total),
             "peak_activation_bytes": {

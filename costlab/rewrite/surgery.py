@@ -25,7 +25,7 @@ class Rewritten:
     """A rewritten copy of a network."""
 
     model: nn.Module
-    layers: tuple[Layer, ...]  # what was replaced, in the order of the network's modules
+    layers: tuple[Layer, ...]  # what was replaced
     left: tuple[Left, ...]  # the convolutions that were not, and why
 
 
@@ -94,8 +94,8 @@ def obstacle(module: nn.Module) -> str | None:
     weight = module._parameters.get("weight")
     if isinstance(module, TRANSPOSED):
         return "transposed"
-    if parametrize.is_parametrized(module):
-        return "its weight is computed from others (a parametrisation)"
+    if parametrize.is_parametrized(module) or weight is None:
+        return "its weight is computed from others (parametrised, normalised or pruned)"
     if type(weight) is not nn.Parameter:
         return f"its weight is a {type(weight).__name__}"
     kind = kind_of(module)  # type: ignore[arg-type]
