@@ -12,6 +12,7 @@ Mult-adds and parameters stay as they are, memory access and the peak of live ac
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def fused(profile: Profile, fusion: str) -> Profile:
         return profile
     profile = rebuilt(profile, folds(profile))
     already = any(op.kind == GROUP for op in profile.ops)  # what was left apart then had its reasons
-    return profile if fusion == "bn" or already else rebuilt(profile, groups(profile))
+    return profile if fusion == "bn" or already else grouped(profile)
 
 
 # Batch norm.
@@ -61,13 +62,13 @@ def folds(profile: Profile) -> list[Joined]:
     """
     ops = profile.ops
     readers: dict[int, list[int]] = {}  # by operator
-    weight_readers: dict[int, list[int]] = {}  # by storage
+    users: dict[int, list[int]] = {}  # of parameters and buffers, by storage
     for position, op in enumerate(ops):
         for before in op.after:
             readers.setdefault(before, []).append(position)
         if not op.free:
             for storage in {t.storage for t in op.inputs if t.role in CONSTANT}:
-                weight_readers.setdefault(storage, []).append(position)
+                users.setdefault(storage, []).append(position)
     kept = set(profile.trace.outputs)
     chains: dict[int, list[int]] = {}
     for position, op in enumerate(ops):
@@ -82,15 +83,19 @@ def folds(profile: Profile) -> list[Joined]:
             if chain:
                 chains[position] = chain
 
-    def constants(position: int) -> list[tuple[int, ...]]:
-        return [tuple(t.storage for t in ops[norm].inputs[1:]) for norm in chains.get(position, ())]
-
     result = []
+    agreed: dict[int, bool] = {}  # by weight, whether the same norms follow wherever it is used
     for position, chain in chains.items():
         weight = ops[position].find("weight")
         if weight is None or weight.role not in CONSTANT:
             continue
-        if all(constants(other) == constants(position) for other in weight_readers[weight.storage]):
+        if weight.storage not in agreed:
+            norms = {
+                tuple(tuple(t.storage for t in ops[norm].inputs[1:]) for norm in chains.get(user, ()))
+                for user in users[weight.storage]
+            }
+            agreed[weight.storage] = len(norms) == 1
+        if agreed[weight.storage]:
             result.append(folded(profile, position, chain))
     return result
 
@@ -154,7 +159,7 @@ def joined(
 # Element-wise operators.
 
 
-def groups(profile: Profile) -> list[Joined]:
+def grouped(profile: Profile) -> Profile:
     """Connected element-wise operators as one; a group that would raise the peak of live activations stays apart."""
     from costlab.profiles import live_activation_bytes
 
@@ -166,15 +171,14 @@ def groups(profile: Profile) -> list[Joined]:
     found = [group(profile, members, sizes, readers) for members in connected(profile)]
     limit = max(live_activation_bytes(profile.trace), default=0)
     position_of = {op.name: position for position, op in enumerate(profile.ops)}
-    while found:
-        trial = rebuilt(profile, found).trace
-        live = zip(trial.ops, live_activation_bytes(trial), strict=True)
-        over = [position_of[op.name] for op, size in live if size > limit]
+    while True:
+        view = rebuilt(profile, found)
+        live = zip(view.ops, live_activation_bytes(view.trace), strict=True)
+        over = sorted(position_of[op.name] for op, size in live if size > limit)
         if not over:
-            break
-        fits = [g for g in found if not any(g.members[0] <= position <= g.host for position in over)]
+            return view
+        fits = [g for g in found if bisect_left(over, g.members[0]) == bisect_right(over, g.host)]
         found = fits if len(fits) < len(found) else []
-    return found
 
 
 def connected(profile: Profile) -> list[tuple[int, ...]]:
@@ -333,7 +337,8 @@ def rebuilt(profile: Profile, joins: Sequence[Joined]) -> Profile:
     def without_gone(op: Op) -> Op:
         """A view that had its shape from a tensor which is not there any more."""
         viewed = {t.storage for t in op.outputs}
-        return replace(op, inputs=tuple(t for t in op.inputs if t.storage in viewed or t.storage not in gone))
+        inputs = tuple(t for t in op.inputs if t.storage in viewed or t.storage not in gone)
+        return op if inputs == op.inputs else replace(op, inputs=inputs)
 
     new_ops: list[Op] = []
     new_costs: list[Cost | None] = []
@@ -341,6 +346,7 @@ def rebuilt(profile: Profile, joins: Sequence[Joined]) -> Profile:
         each = at.get(position)
         op, cost = (each.op, each.cost) if each else (ops[position], profile.costs[position])
         op = without_gone(op) if op.free else op
-        new_ops.append(replace(op, after=sources(each.members if each else (position,))))
+        after = sources(each.members if each else (position,))
+        new_ops.append(op if op.after == after else replace(op, after=after))
         new_costs.append(cost)
     return replace(profile, trace=replace(profile.trace, ops=tuple(new_ops)), costs=tuple(new_costs))

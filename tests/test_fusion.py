@@ -13,7 +13,7 @@ from calls import profile_of
 from examples import NAMES, examples
 from hypothesis import given
 from hypothesis import strategies as st
-from test_laws import INPUT, networks
+from test_laws import INPUT, Network, networks
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -161,6 +161,11 @@ def through_a_view(x: Tensor) -> Tensor:
     return x.exp().flatten(1).sin().view(X)
 
 
+def lending(x: Tensor) -> tuple[Tensor, Tensor]:
+    y = x.exp()
+    return y.sin(), x.expand_as(y)
+
+
 def broadcast(x: Tensor, row: Tensor) -> Tensor:
     return x * row.exp()
 
@@ -176,6 +181,7 @@ GROUPS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]], list[str], in
     "in place": (in_place, [X, X], ["avg_pool2d", "element_wise"], 2 * N + 3 * N),
     "two results": (two_results, [X], ["element_wise"], 3 * N),
     "through a view": (through_a_view, [X], ["element_wise"], 2 * N),
+    "lending its shape": (lending, [X], ["element_wise"], 2 * N),
     "broadcast": (broadcast, [X, (C,)], ["element_wise"], 2 * N + C),
     "with something between": (gate, [X], ["avg_pool2d", "avg_pool2d", "element_wise"], 2 * 2 * N + 3 * N),
     "batch norm": (nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()), [X], ["element_wise"], 2 * N + 4 * 4),
@@ -250,6 +256,17 @@ def versions_read(ops: list[Op]) -> dict[str, list[tuple[int, str]]]:
     return read
 
 
+element_wise = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["add", "in place", "in place on a view", "created", "norm", "assigned", "shape", "view", "swapped", "conv"]
+        ),
+        st.integers(0, 30),
+        st.integers(0, 30),
+    ),
+    min_size=3,
+    max_size=40,
+).map(Network)
 convolutions_and_norms = st.lists(
     st.tuples(st.sampled_from([1, 2, 4]), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=5
 )
@@ -267,7 +284,7 @@ def sequence(layers: list[tuple[int, bool, bool, bool]]) -> nn.Module:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@given(network=st.one_of(networks, convolutions_and_norms.map(sequence)))
+@given(network=st.one_of(networks, element_wise, convolutions_and_norms.map(sequence)))
 def test_fusing_keeps_the_work_and_never_costs_more(fusion: str, network: nn.Module) -> None:
     traced = profile_of(network, INPUT)
     view = traced.fused(fusion)
@@ -284,7 +301,7 @@ def test_fusing_keeps_the_work_and_never_costs_more(fusion: str, network: nn.Mod
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@given(network=st.one_of(networks, convolutions_and_norms.map(sequence)))
+@given(network=st.one_of(networks, element_wise, convolutions_and_norms.map(sequence)))
 def test_fused_operators_run_what_was_traced_on_the_same_data(fusion: str, network: nn.Module) -> None:
     traced = profile_of(network, INPUT)
     view = traced.fused(fusion)
@@ -295,7 +312,7 @@ def test_fused_operators_run_what_was_traced_on_the_same_data(fusion: str, netwo
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@given(network=st.one_of(networks, convolutions_and_norms.map(sequence)))
+@given(network=st.one_of(networks, element_wise, convolutions_and_norms.map(sequence)))
 def test_a_fused_operator_reads_and_writes_what_its_members_share_with_the_others(
     fusion: str, network: nn.Module
 ) -> None:

@@ -432,6 +432,14 @@ def test_the_new_weights_train():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_a_network_with_a_pruned_layer_is_copied():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    result = dac(model, rank=9, force=True)
+    assert [layer.path for layer in result.layers] == ["1"]
+    assert output_error(model, result.model, [torch.randn(1, 3, 9, 9)]) < 1e-6
+
+
 def test_graph_modules_and_compiled_modules_are_rewritten():
     model = nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3)).eval()
     x = torch.randn(1, 8, 9, 9)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -153,6 +154,10 @@ def copied(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Modul
         CostlabError: the network cannot be copied.
     """
     memo: dict[int, object] = {id(old): new for old, new in replacements.items()}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:  # torch cannot copy what a hook has computed
+                memo[id(value)] = value.detach().clone()
     try:
         result = copy.deepcopy(model, memo)
         for old, new in replacements.items():
