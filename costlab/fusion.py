@@ -72,7 +72,8 @@ def folds(profile: Profile) -> list[Joined]:
     kept = set(profile.trace.outputs)
     chains: dict[int, list[int]] = {}
     for position, op in enumerate(ops):
-        if FAMILY_OF.get(op.kind) == "convolution" and profile.costs[position] is not None and op.outputs:
+        counted = not op.free and op.outputs and profile.costs[position] is not None
+        if counted and FAMILY_OF.get(op.kind) == "convolution":
             last = position
             chain: list[int] = []
             while len(following := readers.get(last, [])) == 1 and ops[last].output.storage not in kept:
@@ -82,7 +83,6 @@ def folds(profile: Profile) -> list[Joined]:
                 chain.append(last)
             if chain:
                 chains[position] = chain
-
     result = []
     agreed: dict[int, bool] = {}  # by weight, whether the same norms follow wherever it is used
     for position, chain in chains.items():
@@ -237,7 +237,7 @@ def maps_elements(op: Op) -> bool:
     """Whether every output element comes from one element of each input, broadcast or not."""
     if op.kind == "batch_norm":
         return not op.attrs.get("training") and op.find("running_mean") is not None
-    return op.kind == GROUP or (FAMILY_OF.get(op.kind) == "element_wise" and op.kind not in NOT_BY_ELEMENT)
+    return FAMILY_OF.get(op.kind) == "element_wise" and op.kind not in NOT_BY_ELEMENT
 
 
 def group(

@@ -47,7 +47,7 @@ ADVICE = {
 def check(profile: Profile, limit: float | None) -> Checked:
     places, copies = [], 0
     for op, cost in zip(profile.ops, profile.costs, strict=True):
-        if cost is None or not cost.memory_access:
+        if cost is None or not cost.memory_access or not op.outputs:
             continue
         kind = class_of(op)
         if kind == "copy":

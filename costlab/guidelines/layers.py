@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import NamedTuple
 
 from costlab.cost import FAMILY_OF
@@ -12,12 +11,11 @@ PRODUCTS = ("addmm", "matmul", "mm")
 
 
 class Layer(NamedTuple):
-    """Maps `inputs` channels to `outputs` channels; the weight has kernel * inputs * outputs / groups elements."""
+    """Maps `inputs` channels to `outputs` channels, in so many groups."""
 
     inputs: int
     outputs: int
     groups: int
-    kernel: int  # taps of the kernel: 9 for 3x3, 1 for a linear layer
     positions_read: int  # batch and space together, or rows
     positions: int  # of the output
     moves: bool  # keeps no positions: strided or transposed
@@ -55,13 +53,15 @@ def convolution_of(op: Op) -> Layer | None:
     per_group = weight.shape[1]
     if not per_group or not inputs or not outputs:
         return None
+    groups = (outputs if transposed else inputs) // per_group
+    if not groups or inputs % groups or outputs % groups:
+        return None
     stride = op.attrs.get("stride")
     strided = isinstance(stride, (list, tuple)) and any(step != 1 for step in stride)
     return Layer(
         inputs=inputs,
         outputs=outputs,
-        groups=(outputs if transposed else inputs) // per_group,
-        kernel=prod(weight.shape[2:]),
+        groups=groups,
         positions_read=x.numel // inputs,
         positions=op.output.numel // outputs,
         moves=transposed or strided,
@@ -78,7 +78,7 @@ def linear_of(op: Op, transposed: bool) -> Layer | None:
     if not inputs or not outputs:
         return None
     return Layer(
-        inputs, outputs, 1, 1, x.numel // inputs, op.output.numel // outputs, False, reads_model_input=x.role == "input"
+        inputs, outputs, 1, x.numel // inputs, op.output.numel // outputs, False, reads_model_input=x.role == "input"
     )
 
 
