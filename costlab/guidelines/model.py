@@ -9,8 +9,6 @@ from typing import Any
 
 from costlab.profiles import Profile
 
-SEVERITIES = ("error", "warning", "note")
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -39,7 +37,7 @@ class Finding:
     """A place, with how much it matters."""
 
     rule: str
-    severity: str  # one of SEVERITIES
+    severity: str  # "error", "warning" or "note"
     model: str
     module: str
     op: str
