@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help report test lint soak verdicts bench clean
+.PHONY: help report test lint soak verdicts bench experiments clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -27,6 +27,9 @@ verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
 
 bench: $(READY)  ## how long a profile takes beside a forward pass and other counters
 	@$(BIN)/python tests/bench/speed.py
+
+experiments: $(READY)  ## the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
+	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
 
 clean:  ## remove what was set up
 	rm -rf .venv build *.egg-info

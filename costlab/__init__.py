@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING, Any
 from costlab.version import __version__
 
 if TYPE_CHECKING:
-    from costlab import rewrite, zoo
+    from costlab import plots, rewrite, zoo
     from costlab.comparing import compare
     from costlab.cost import RULES, Cost
     from costlab.errors import CostlabError
     from costlab.guidelines import GUIDELINES, lint
+    from costlab.latency.measuring import measure
+    from costlab.latency.predicting import predict
     from costlab.loading import load
     from costlab.profiles import Profile
     from costlab.profiling import profile
 
 HOMES = {
     "profile": "costlab.profiling",
+    "predict": "costlab.latency.predicting",
     "load": "costlab.loading",
     "compare": "costlab.comparing",
     "lint": "costlab.guidelines",
+    "measure": "costlab.latency.measuring",
     "GUIDELINES": "costlab.guidelines",
     "Profile": "costlab.profiles",
     "Cost": "costlab.cost",
@@ -43,6 +47,9 @@ __all__ = [
     "compare",
     "lint",
     "load",
+    "measure",
+    "plots",
+    "predict",
     "profile",
     "rewrite",
     "zoo",
@@ -50,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("rewrite", "zoo"):
+    if name in ("plots", "rewrite", "zoo"):
         return importlib.import_module(f"costlab.{name}")
     if name in HOMES:
         return getattr(importlib.import_module(HOMES[name]), name)

@@ -109,6 +109,11 @@ class Profile:
         graph.add_edges_from(self.edges())
         return graph
 
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What others work out of this profile and keep with it, by keys of their own."""
+        return {}
+
     def edges(self) -> list[tuple[str, str]]:
         """Pairs of operator names: the second reads what the first wrote."""
         ops = self.ops

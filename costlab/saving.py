@@ -22,8 +22,15 @@ DEEPEST = 20  # levels of lists and objects inside attributes and arguments
 SHOWN = 60  # characters of a bad value in a message
 
 
-def to_json(profile: Profile) -> str:
-    """The profile as a JSON document: one line an operator, a module and an edge."""
+def to_json(
+    profile: Profile, latency: Mapping[str, Any] | None = None, seconds: Mapping[str, float] | None = None
+) -> str:
+    """The profile as a JSON document: one line an operator, a module and an edge.
+
+    Args:
+        latency: what was predicted for a device, which readers of the profile pass over.
+        seconds: the same for each operator, by its name.
+    """
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "costlab": profile.costlab,
@@ -46,8 +53,16 @@ def to_json(profile: Profile) -> str:
             "uncounted": profile.uncounted,
         },
         "modules": list(module_rows(profile)),
-        "ops": [{"name": op.name, **node(op, cost)} for op, cost in zip(profile.ops, profile.costs, strict=True)],
+        "ops": [
+            {
+                "name": op.name,
+                **node(op, cost),
+                **({} if seconds is None else {"predicted_seconds": seconds.get(op.name)}),
+            }
+            for op, cost in zip(profile.ops, profile.costs, strict=True)
+        ],
         "edges": profile.edges(),
+        **({} if latency is None else {"latency": latency}),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in document.items()) + "\n}\n"
 

@@ -22,7 +22,19 @@ from costlab.reports.escaping import visible
 from costlab.version import __version__
 
 # Each is the function of that name in the module of that name.
-COMMANDS = ("report", "lint", "compare", "rewrite", "check", "models", "explain")
+COMMANDS = (
+    "report",
+    "lint",
+    "compare",
+    "measure",
+    "experiment",
+    "plot",
+    "rewrite",
+    "check",
+    "models",
+    "devices",
+    "explain",
+)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,24 @@ Batch = Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch s
 Resolution = Annotated[int | None, typer.Option("--resolution", metavar="N", help="Height and width of images.")]
 Dtype = Annotated[str | None, typer.Option("--dtype", metavar="D", help="Floating-point type of network and inputs.")]
 Train = Annotated[bool, typer.Option("--train", help="Trace the forward pass of train mode.")]
+
+Target = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="Predict latency on this device (`costlab devices` lists them)."),
+]
+Amp = Annotated[bool, typer.Option("--amp", help="Predict for running under torch.autocast.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Predict for networks and images in channels-last.")
+]
+
+
+class Fusion(StrEnum):
+    """What runs as one operator."""
+
+    NONE = "none"
+    BN = "bn"
+    POINTWISE = "pointwise"
+
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 

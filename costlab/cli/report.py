@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Model, Resolution, Train, parsed
+from costlab.cli.options import (
+    Amp,
+    Arguments,
+    Batch,
+    ChannelsLast,
+    Dtype,
+    Fusion,
+    Inputs,
+    Model,
+    Resolution,
+    Target,
+    Train,
+    parsed,
+)
 from costlab.cli.screen import console_for, drawn, put, working
 from costlab.errors import CostlabError
 from costlab.profiles import Profile
+
+if TYPE_CHECKING:
+    from costlab.latency.predicting import Prediction
 
 
 class By(StrEnum):
@@ -35,6 +51,12 @@ def report(
     resolution: Resolution = None,
     dtype: Dtype = None,
     train: Train = False,
+    device: Target = None,
+    fusion: Annotated[
+        Fusion, typer.Option(help="What counts as one operator: batch norm folded, element-wise ones joined as well.")
+    ] = Fusion.NONE,
+    amp: Amp = False,
+    channels_last: ChannelsLast = False,
     by: Annotated[By, typer.Option(help="What a row is.")] = By.MODULE,
     depth: Annotated[
         int | None,
@@ -53,35 +75,59 @@ def report(
     strict: Annotated[bool, typer.Option("--strict", help="Fail where an operator has no cost rule.")] = False,
 ) -> None:
     """Report what MODEL costs in one forward pass."""
+    from costlab.latency.devices import find_device
+    from costlab.latency.predicting import predict
     from costlab.loading import profile_of
     from costlab.reports.tables import check_choice
     from costlab.reports.units import times
 
-    check_choice(by.value, depth, top, sort)
+    check_choice(by.value, depth, top, sort, device is not None)
+    if device is None and (amp or channels_last):
+        raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
+    on = find_device(device) if device is not None else None
     arguments = parsed(argument)
     with working(f"tracing {model}"):
         profile = profile_of(
             model, arguments, inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, train=train
         )
-    put(rendered(profile, form, by.value, depth, top, sort, output), output)
+    prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last) if on else None
+    put(rendered(profile.fused(fusion.value), prediction, form, by.value, depth, top, sort, output), output)
     if strict and profile.uncounted:
         raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")
 
 
 def rendered(
-    profile: Profile, form: Format, by: str, depth: int | None, top: int | None, sort: str | None, output: Path | None
+    profile: Profile,
+    prediction: Prediction | None,
+    form: Format,
+    by: str,
+    depth: int | None,
+    top: int | None,
+    sort: str | None,
+    output: Path | None,
 ) -> str:
     """The report in one of the formats."""
     from costlab.reports import csv, markdown, tables, text
+    from costlab.saving import to_json
 
+    seconds = prediction.by_op if prediction else None
     if form is Format.JSON:
-        return profile.to_json()
+        return to_json(profile, prediction.summary if prediction else None, seconds)
     if depth is None and by == "module" and form in (Format.TEXT, Format.MARKDOWN):
         depth = tables.default_depth(profile)
-    table = tables.table(profile, by, depth=depth, top=top, sort=sort, fold=form is not Format.CSV)
+    table = tables.table(
+        profile,
+        by,
+        depth=depth,
+        top=top,
+        sort=sort,
+        fold=form is not Format.CSV,
+        seconds=seconds,
+        predicted_seconds=prediction.seconds if prediction else None,
+    )
     if form is Format.CSV:
         return csv.report(table)
     if form is Format.MARKDOWN:
-        return markdown.report(profile, table)
+        return markdown.report(profile, table, prediction)
     console = console_for(output)
-    return drawn(console, text.report(profile, table, console.width, console.options.ascii_only))
+    return drawn(console, text.report(profile, table, console.width, console.options.ascii_only, prediction))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from math import inf
 
 from costlab.errors import CostlabError
@@ -19,6 +21,7 @@ def lint(
     ignore: Iterable[str] = (),
     fusion: str = "bn",
     thresholds: Mapping[str, float] | None = None,
+    per_module_ignores: Mapping[str, Iterable[str]] | None = None,
     rules: Mapping[str, Guideline] = GUIDELINES,
 ) -> LintResult:
     """Check a profile against guidelines: findings with their prices, dearest first, and a verdict for each.
@@ -29,6 +32,8 @@ def lint(
         fusion: what is taken to run as one operator: "none", "bn" or "pointwise".
         thresholds: by code or name, where a guideline counts as broken: a share of the memory access for G1 and G2, a
             width for G3, a share for G4. A guideline that only makes notes gets one by it.
+        per_module_ignores: guidelines by glob on module paths: what they find in these modules is left out before
+            it is judged.
         rules: guidelines by code; `GUIDELINES | {"MY1": Guideline(...)}` adds one.
 
     Raises:
@@ -41,6 +46,10 @@ def lint(
     for code, given in limits.items():
         if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < inf:
             raise CostlabError(f"the threshold of {code} is a number, 0 or more; {given!r} is not")
+    excused = [
+        (glob, {guideline_named(name, rules).code for name in names})
+        for glob, names in (per_module_ignores or {}).items()
+    ]
     view = profile.fused(fusion)
     findings: list[Finding] = []
     verdicts = []
@@ -48,6 +57,10 @@ def lint(
         seen = profile if guideline.as_traced else view
         limit = limits.get(guideline.code, guideline.limit)
         checked = guideline.check(seen, limit)
+        globs = [glob for glob, codes in excused if guideline.code in codes]
+        if globs:
+            kept = [p for p in checked.places if not any(fnmatchcase(p.module, glob) for glob in globs)]
+            checked = replace(checked, places=kept)
         verdict = judge(guideline, checked, seen, limit)
         severity = guideline.severity if verdict.verdict == "broken" else "note"
         verdicts.append(verdict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from costlab.reports import units
 from costlab.reports.escaping import visible
-from costlab.reports.tables import Line, Table
+from costlab.reports.tables import SECONDS, Line, Table
 
 ROOT = "(root)"  # the row of operators that belong to no child module
-COSTS: dict[str, tuple[str, Callable[[int | None], str]]] = {
+COSTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "params": ("params", units.short),
     "mult_adds": ("mult-adds", units.short),
     "element_wise_ops": ("element-wise\nops", units.short),
@@ -50,11 +51,14 @@ def columns_of(table: Table) -> list[Column]:
         shapes = ("" if line.output_shape is None else units.shape(line.output_shape) for line in rows)
         columns.append(Column("output", "output", tuple(shapes), quiet, left=True))
     costs = ["params", "mult_adds", "memory_access"]
+    if table.predicted_seconds is not None:
+        costs.append(SECONDS)
     for key in costs if table.key in costs else [*costs, table.key]:
-        title, write = COSTS[key]
+        title, write = ("predicted", units.seconds) if key == SECONDS else COSTS[key]
         values = [None if unknown(line, key) else getattr(line, key) for line in rows]
-        cells = ("?" if value is None else write(value) for value in values)
-        columns.append(Column(key, title, tuple(cells), tones_of(values), write(getattr(table.total, key))))
+        cells = ("?" if value is None and key != SECONDS else write(value) for value in values)
+        whole_cost = table.predicted_seconds if key == SECONDS else getattr(table.total, key)
+        columns.append(Column(key, title, tuple(cells), tones_of(values), write(whole_cost)))
         if key == table.key:
             shares = [None if value is None else table.share(line) for line, value in zip(rows, values, strict=True)]
             whole = units.percent(table.share(table.total))

@@ -1,22 +1,26 @@
-"""The findings of guidelines as text and JSON: a verdict for each guideline, then what breaks it, dearest first."""
+"""What the linter found, as text, JSON and Markdown: a verdict for each rule, then what breaks it, dearest first."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.guidelines.model import Finding, Guideline, LintResult, Verdict
+from costlab.guidelines.model import Finding, Guideline, Verdict
+from costlab.guidelines.table import GUIDELINES
+from costlab.linted import BUDGET, SEVERITIES, Linted, Outcome, price
 from costlab.reports import units
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
+from costlab.reports.escaping import markdown_code, markdown_text, visible
 from costlab.reports.text import ASCII_BOX, GAP
 from costlab.version import __version__
 
@@ -48,10 +52,10 @@ def entries(findings: Iterable[Finding]) -> list[Entry]:
     """Findings with those of repeated blocks together, dearest first."""
     alike: dict[tuple[Any, ...], list[Finding]] = {}
     for f in findings:
-        price = f.excess_memory_access, f.excess_bytes, f.excess_launches
-        alike.setdefault((f.rule, f.severity, f.message, f.advice, price, pattern(f.module)), []).append(f)
+        prices = f.excess_memory_access, f.excess_bytes, f.excess_launches
+        alike.setdefault((f.model, f.rule, f.severity, f.message, f.advice, prices, pattern(f.module)), []).append(f)
     grouped = [Entry(place([f.module for f in group]), tuple(group)) for group in alike.values()]
-    return sorted(grouped, key=lambda e: -1 if e.excess is None else e.excess, reverse=True)
+    return sorted(grouped, key=lambda e: price(e.first) * len(e.findings), reverse=True)
 
 
 def pattern(path: str) -> str:
@@ -84,7 +88,7 @@ def measure(value: float | None, like: float | None = None) -> str:
     return f"{value:g}" if isinstance(value if like is None else like, int) else units.percent(value)
 
 
-def price(finding: Finding, times: int = 1) -> str:
+def savings(finding: Finding, times: int = 1) -> str:
     """`saves 1.204 M elements, 4.817 MB, 2 launches`."""
     if finding.excess_memory_access is None or finding.excess_bytes is None:
         return "no price in elements" if finding.excess_launches is not None else "price unknown"
@@ -98,40 +102,81 @@ def price(finding: Finding, times: int = 1) -> str:
     return "saves " + ", ".join(parts) if finding.excess_memory_access or launches else "saves no traffic"
 
 
-def text(
-    result: LintResult,
-    title: str,
-    names: Mapping[str, str],
-    top: int | None,
-    width: int,
-    ascii_only: bool = False,
-) -> Group:
-    """Verdicts, then the dearest findings; `names` are those of the guidelines by code."""
-    every = entries(result.findings)
+def label(rule: str) -> str:
+    """A rule by code and name: `G1 equal-channel-width`."""
+    return f"{rule} {GUIDELINES[rule].name}" if rule in GUIDELINES else rule
+
+
+def sentence(finding: Finding) -> str:
+    """All that a finding says, where it is apart, in one line."""
+    parts = [finding.message]
+    if finding.excess_memory_access is not None or finding.excess_launches is not None:
+        parts.append(savings(finding))
+    if finding.advice:
+        parts.append(f"instead: {finding.advice}")
+    return visible("; ".join(parts))
+
+
+def text(outcome: Outcome, top: int | None, width: int, ascii_only: bool = False, statistics: bool = False) -> Group:
+    """Of each model verdicts, then the dearest findings; or how many findings of which rule in all."""
+    parts: list[RenderableType] = []
+    for linted in outcome.models:
+        parts += [Text()] * bool(parts)
+        if linted.failed:
+            parts.append(
+                Text(f"error {visible(linted.title)}: {sentence(linted.result.findings[0])}", style="bold red")
+            )
+        else:
+            parts += model_text(linted, None if statistics else top, width, ascii_only, with_findings=not statistics)
+    if statistics and outcome.findings:
+        parts += [Text(), statistics_table(outcome, ascii_only)]
+    return Group(*parts)
+
+
+def model_text(
+    linted: Linted, top: int | None, width: int, ascii_only: bool, with_findings: bool
+) -> list[RenderableType]:
+    """The verdicts on a model and the dearest findings."""
+    every = entries(linted.result.findings) if with_findings else []
     shown = every if top is None else every[:top]
-    body: list[Text] = []
+    body: list[RenderableType] = []
     for entry in shown:
         first, times = entry.first, len(entry.findings)
-        count = f" ({times} times)" if times > 1 else ""
         head = Text(f"{first.severity} {first.rule} ", style=STYLES[first.severity])
-        head.append(f"{visible(entry.where) or ROOT}{count}: {price(first, times)}", style="default")
-        body += [Text(), head, Text(" " * INDENT + visible(first.message))]
+        cost = "" if first.rule.startswith(BUDGET) else f": {savings(first, times)}"
+        head.append(f"{located(entry)}{cost}", style="default")
+        body += [Text(), head, indented(first.message)]
         if first.advice:
-            body.append(Text(f"{' ' * INDENT}instead: {visible(first.advice)}", style="dim"))
+            body.append(indented(f"instead: {first.advice}", "dim"))
     rest = sum(len(e.findings) for e in every[len(shown) :])
     if rest:
         body += [Text(), Text(f"and {rest} cheaper findings (--top 0 shows all)", style="dim")]
-    return Group(
-        Text(f"{title}, {FUSIONS[result.fusion]}", style="bold"),
+    if linted.accepted:
+        body += [Text(), Text(in_the_baseline(linted), style="dim")]
+    return [
+        Text(f"{linted.title}, {FUSIONS[linted.result.fusion]}", style="bold"),
         Text(),
-        verdict_table(result, names, width, ascii_only),
+        verdict_table(linted, width, ascii_only),
         *body,
-    )
+    ]
 
 
-def verdict_table(result: LintResult, names: Mapping[str, str], width: int, ascii_only: bool) -> Grid:
-    """One row a guideline."""
-    grid = Grid(
+def indented(words: str, style: str = "") -> Padding:
+    return Padding(Text(visible(words), style=style), (0, 0, 0, INDENT), expand=False)
+
+
+def located(entry: Entry) -> str:
+    times = len(entry.findings)
+    return f"{visible(entry.where) or ROOT}{f' ({times} times)' if times > 1 else ''}"
+
+
+def in_the_baseline(linted: Linted) -> str:
+    return f"{linted.accepted} in the baseline"
+
+
+def grid(ascii_only: bool) -> Grid:
+    """A table as every text report draws it."""
+    return Grid(
         box=ASCII_BOX if ascii_only else SIMPLE,
         show_edge=False,
         pad_edge=False,
@@ -139,27 +184,36 @@ def verdict_table(result: LintResult, names: Mapping[str, str], width: int, asci
         header_style="dim",
         border_style="dim",
     )
-    grid.add_column("guideline")
-    grid.add_column("verdict", no_wrap=True)
+
+
+def verdict_table(linted: Linted, width: int, ascii_only: bool) -> Grid:
+    """One row a rule."""
+    table = grid(ascii_only)
+    table.add_column("guideline")
+    table.add_column("verdict", no_wrap=True)
     for name in ("measured", "limit", "findings") if width >= 70 else ("measured",):
-        grid.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     if width >= 90:
-        grid.add_column("")
-    counts: dict[str, int] = {}
-    for f in result.findings:
-        counts[f.rule] = counts.get(f.rule, 0) + 1
-    for v in result.verdicts:
-        cells = [
-            Text(visible(f"{v.rule} {names.get(v.rule, '')}")),
-            Text(told(v, counts.get(v.rule, 0)), style=STYLES[v.verdict]),
-            Text(measure(v.value)),
-            Text(measure(v.limit, like=v.value), style="dim"),
-            Text(units.exact(counts.get(v.rule, 0))),
-            Text(visible(v.detail), style="dim"),
-        ]
-        kept = 6 if width >= 90 else 5 if width >= 70 else 3
-        grid.add_row(*cells[:kept])
-    return grid
+        table.add_column("")
+    kept = 6 if width >= 90 else 5 if width >= 70 else 3
+    for v, cells in verdict_rows(linted):
+        styles = "", STYLES[v.verdict], "", "dim", "", "dim"
+        table.add_row(*[Text(cell, style=style) for cell, style in zip(cells, styles, strict=True)][:kept])
+    return table
+
+
+def verdict_rows(linted: Linted) -> Iterator[tuple[Verdict, tuple[str, ...]]]:
+    """Rule, verdict, measure, limit, number of findings and detail."""
+    counts = Counter(f.rule for f in linted.result.findings)
+    for v in linted.result.verdicts:
+        if v.rule.startswith(BUDGET):
+            unit = "B" if v.rule.endswith("bytes") else ""
+            measured, limit = (units.short(int(n or 0), unit) for n in (v.value, v.limit))
+        else:
+            measured, limit = measure(v.value), measure(v.limit, like=v.value)
+        count = counts[v.rule]
+        cells = label(v.rule), told(v, count), measured, limit, units.exact(count), v.detail
+        yield v, tuple(map(visible, cells))
 
 
 def told(verdict: Verdict, findings: int) -> str:
@@ -169,25 +223,98 @@ def told(verdict: Verdict, findings: int) -> str:
     return "BROKEN" if verdict.verdict == "broken" else verdict.verdict
 
 
-def verdict_line(result: LintResult) -> str:
+def statistics_table(outcome: Outcome, ascii_only: bool) -> Grid:
+    """One row a rule that found something; seconds where they were asked for."""
+    table = grid(ascii_only)
+    table.add_column("rule")
+    for name in statistics_heads(outcome):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cells in statistics_rows(outcome):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def statistics_heads(outcome: Outcome) -> list[str]:
+    return ["findings", "elements", *(["seconds"] if outcome.device else [])]
+
+
+def statistics_rows(outcome: Outcome) -> Iterator[list[str]]:
+    for rule, found in outcome.statistics.items():
+        if found.findings:
+            cells = [visible(label(rule)), units.exact(found.findings), units.short(found.excess_memory_access)]
+            yield cells + [units.seconds(found.predicted_seconds_saved)] * bool(outcome.device)
+
+
+def verdict_line(linted: Linted) -> str:
     """One line for stderr."""
-    severities = [f.severity for f in result.findings]
-    counts = {severity: severities.count(severity) for severity in ("error", "warning", "note")}
-    tally = ", ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n) or "no findings"
-    return f"broken: {', '.join(result.broken)} ({tally})" if result.broken else f"nothing broken ({tally})"
+    if linted.failed:
+        return f"error: {sentence(linted.result.findings[0])}"
+    severities = [f.severity for f in linted.result.findings]
+    counts = {severity: severities.count(severity) for severity in reversed(SEVERITIES)}
+    parts = [f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n] or ["no findings"]
+    if linted.accepted:
+        parts.append(in_the_baseline(linted))
+    tally, broken = ", ".join(parts), ", ".join(linted.result.broken)
+    return f"broken: {broken} ({tally})" if broken else f"nothing broken ({tally})"
 
 
-def document(result: LintResult) -> str:
+def document(outcome: Outcome) -> str:
     """Findings one by one, as JSON of schema version 1; what is not known is null."""
     content = {
         "schema_version": 1,
         "costlab": __version__,
-        "fusion": result.fusion,
-        "findings": [asdict(finding) for finding in result.findings],
-        "verdicts": [asdict(verdict) for verdict in result.verdicts],
-        "summary": result.summary,
+        "fusion": outcome.fusion,
+        "device": outcome.device,
+        "findings": [asdict(finding) for finding in outcome.findings],
+        "verdicts": [asdict(verdict) for linted in outcome.models for verdict in linted.result.verdicts],
+        "summary": outcome.summary,
+        "statistics": {rule: found._asdict() for rule, found in outcome.statistics.items()},
+        "baseline": {
+            "accepted": sum(linted.accepted for linted in outcome.models),
+            "stale": [key._asdict() for key in outcome.stale],
+        },
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def markdown(outcome: Outcome, top: int | None, statistics: bool = False) -> str:
+    """The same as the text, for pull requests and step summaries."""
+    lines: list[str] = []
+    for linted in outcome.models:
+        lines += [f"### {markdown_code(linted.title)}", ""]
+        if linted.failed:
+            lines += [f"**error:** {markdown_text(sentence(linted.result.findings[0]))}", ""]
+            continue
+        lines += [f"{markdown_text(verdict_line(linted))}, {FUSIONS[linted.result.fusion]}", ""]
+        lines += ["| guideline | verdict | measured | limit | findings | |", "| --- | --- | ---: | ---: | ---: | --- |"]
+        lines += [f"| {' | '.join(map(markdown_text, cells))} |" for _, cells in verdict_rows(linted)]
+        lines += ["", *([] if statistics else findings_markdown(linted, top))]
+    if statistics and outcome.findings:
+        heads = statistics_heads(outcome)
+        lines += [f"| rule | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
+        lines += [f"| {' | '.join(map(markdown_text, cells))} |" for cells in statistics_rows(outcome)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def findings_markdown(linted: Linted, top: int | None) -> Iterator[str]:
+    """A table of the dearest findings."""
+    every = entries(linted.result.findings)
+    shown = every if top is None else every[:top]
+    if shown:
+        yield from ("| | rule | module | finding |", "| --- | --- | --- | --- |")
+    for entry in shown:
+        first, times = entry.first, len(entry.findings)
+        where = markdown_code(entry.where or ROOT) + (f" ({times} times)" if times > 1 else "")
+        cost = "" if first.rule.startswith(BUDGET) else f"; {savings(first, times)}"
+        advice = f"; instead: {first.advice}" if first.advice else ""
+        said = markdown_text(f"{first.message}{cost}{advice}")
+        yield f"| {first.severity} | {markdown_text(first.rule)} | {where} | {said} |"
+    rest = sum(len(e.findings) for e in every[len(shown) :])
+    if rest:
+        yield from ("", f"and {rest} cheaper findings")
+    if shown:
+        yield ""
 
 
 def pages(guidelines: Sequence[Guideline]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import NamedTuple
 
+from costlab.latency.predicting import Prediction
 from costlab.profiles import Profile
 from costlab.reports import units
 from costlab.reports.escaping import visible
@@ -26,7 +28,7 @@ def title(profile: Profile) -> str:
     return visible(f"{profile.name} ({', '.join([profile.provider, *given])})")
 
 
-def facts(profile: Profile) -> list[Fact]:
+def facts(profile: Profile, prediction: Prediction | None = None) -> list[Fact]:
     """The header of a profile, line by line."""
     cost = profile.total
     about = "about " if profile.estimated else ""
@@ -41,8 +43,37 @@ def facts(profile: Profile) -> list[Fact]:
         Fact("params", f"{units.both(cost.params)}{unused}"),
         Fact("memory access", f"{rough}{elements} elements, {size}"),
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
+        *(latency(prediction) if prediction else ()),
         *coverage(profile),
     ]
+
+
+def latency(prediction: Prediction) -> list[Fact]:
+    """What is predicted for a device, and what bounds it."""
+    bounds = Counter[str]()
+    for op, seconds in prediction.by_op.items():
+        bounds[prediction.bound[op]] += seconds  # type: ignore[assignment]
+    whole = prediction.seconds or 1.0
+    parts = [f"{units.percent(seconds / whole)} {bound}-bound" for bound, seconds in bounds.most_common()]
+    if prediction.overhead_seconds > whole / 100:
+        parts.append(f"{units.percent(prediction.overhead_seconds / whole)} waiting for the host")
+    predicted = units.seconds(prediction.seconds)
+    return [
+        Fact("latency", f"{predicted} predicted on {visible(running(prediction))}"),
+        Fact("latency", ", ".join(parts)),
+    ]
+
+
+def running(prediction: Prediction) -> str:
+    """`rtx3090, batch 8, autocast, fusion pointwise`."""
+    said = [prediction.device]
+    if prediction.batch is not None:
+        said.append(f"batch {prediction.batch}")
+    said += [prediction.dtype] if prediction.dtype else []
+    said += ["autocast"] if prediction.amp else []
+    said += ["channels-last"] if prediction.channels_last else []
+    said += [f"fusion {prediction.fusion}"] if prediction.fusion != "none" else []
+    return ", ".join(said)
 
 
 def inputs(profile: Profile) -> list[Fact]:

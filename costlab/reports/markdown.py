@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from costlab.latency.predicting import Prediction
 from costlab.profiles import Profile
 from costlab.reports.columns import Column, columns_of, notes
 from costlab.reports.escaping import markdown_code, markdown_text
@@ -11,14 +12,14 @@ from costlab.reports.header import facts, title
 from costlab.reports.tables import Table
 
 
-def report(profile: Profile, table: Table) -> str:
+def report(profile: Profile, table: Table, prediction: Prediction | None = None) -> str:
     """A heading, the header as a list, and the table."""
     columns = [column for column in columns_of(table) if column.key != "bar"]
     return "\n".join(
         [
             f"### {markdown_code(title(profile))}",
             "",
-            *(f"- {fact.label}: {markdown_text(fact.value)}" for fact in facts(profile)),
+            *(f"- {fact.label}: {markdown_text(fact.value)}" for fact in facts(profile, prediction)),
             "",
             row(column.title.replace("\n", " ") for column in columns),
             row("---" if column.left else "---:" for column in columns),

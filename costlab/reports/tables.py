@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 
 from costlab.cost import Cost, total
 from costlab.errors import CostlabError
@@ -13,6 +13,7 @@ from costlab.profiles import COST_KEYS, Profile, Row, Total, cut
 
 BY = ("module", "kind", "op")
 SORTABLE = (*COST_KEYS, "bytes_accessed")
+SECONDS = "predicted_seconds"  # a cost like the others where a device is given
 ROWS = 30  # what the default depth aims at: a screenful
 
 
@@ -22,6 +23,7 @@ class Line(Row):
 
     uncounted: int = 0  # operators in it that no rule knows: its costs leave them out
     estimated: int = 0  # operators in it that rest on a guessed size
+    predicted_seconds: float | None = None  # known for a device only
 
     @property
     def unknown(self) -> bool:
@@ -45,11 +47,13 @@ class Table:
     rest: tuple[Line, ...]  # parameters that no row owns, and the rows cut off by `top`
     folded: int  # rows left out because they cost nothing
     total: Total
+    predicted_seconds: float | None = None  # of the whole forward pass: operators, and waiting between them
 
     def share(self, row: Cost) -> float | None:
         """The part of the total that a row has; None where the total is nothing."""
-        whole = getattr(self.total, self.key)
-        return getattr(row, self.key) / whole if whole else None
+        whole = self.predicted_seconds if self.key == SECONDS else getattr(self.total, self.key)
+        part = getattr(row, self.key, whole)  # the total itself is a row without seconds of its own
+        return part / whole if whole and part is not None else None
 
 
 def table(
@@ -60,6 +64,8 @@ def table(
     top: int | None = None,
     sort: str | None = None,
     fold: bool = True,
+    seconds: Mapping[str, float] | None = None,
+    predicted_seconds: float | None = None,
 ) -> Table:
     """The rows of a profile.
 
@@ -69,17 +75,22 @@ def table(
         top: keep the dearest rows, in the cost `sort` or in mult-adds, and add up the others.
         sort: a cost to sort by, dearest first; by default modules and operators keep the order of execution.
         fold: leave out rows without any cost.
+        seconds: predicted for each operator, by its name.
+        predicted_seconds: of the whole forward pass.
 
     Raises:
         CostlabError: no such row or cost, `top` below 1, or a depth without modules.
     """
-    check_choice(by, depth, top, sort)
-    key = cost_named(sort or "mult_adds")
+    timed = seconds is not None
+    check_choice(by, depth, top, sort, timed)
+    key = cost_named(sort or "mult_adds", timed)
     everything = list(rows_by(profile, by, depth))
+    if seconds is not None:
+        everything = with_seconds(everything, profile, by, depth, seconds)
     lines = [line for line in everything if not (fold and line.empty)]
     folded = len(everything) - len(lines)
     if sort is not None or top is not None:
-        lines.sort(key=lambda line: (-getattr(line, key), -line.memory_access))
+        lines.sort(key=lambda line: (-(getattr(line, key) or 0), -line.memory_access))
     rest = []
     if top is not None and len(lines) > top:
         rest.append(together(f"{len(lines) - top} others", lines[top:]))
@@ -87,10 +98,10 @@ def table(
     unread = unread_parameters(profile)
     if by != "module" and unread.params:
         rest.append(unread)
-    return Table(by, depth, key, tuple(lines), tuple(rest), folded, profile.total)
+    return Table(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds)
 
 
-def check_choice(by: str, depth: int | None, top: int | None, sort: str | None) -> None:
+def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, timed: bool = False) -> None:
     """Raise CostlabError where no profile has such a table."""
     if by not in BY:
         raise CostlabError(f"a report is by {', '.join(BY)}; got {by!r}")
@@ -101,14 +112,16 @@ def check_choice(by: str, depth: int | None, top: int | None, sort: str | None) 
     if top is not None and top < 1:
         raise CostlabError(f"top is a number of rows, 1 or more; {top} is not")
     if sort is not None:
-        cost_named(sort)
+        cost_named(sort, timed)
 
 
-def cost_named(name: str) -> str:
+def cost_named(name: str, timed: bool = False) -> str:
     """The cost that `name` means, written `mult_adds`, `mult-adds` or `mult adds`."""
     key = name.strip().lower().replace("-", "_").replace(" ", "_")
-    if key not in SORTABLE:
-        raise CostlabError(f"no cost {name!r} to sort by; there are {', '.join(SORTABLE)}")
+    if key == SECONDS and not timed:
+        raise CostlabError(f"{SECONDS} are known for a device only: name one with --device")
+    if key not in (*SORTABLE, SECONDS):
+        raise CostlabError(f"no cost {name!r} to sort by; there are {', '.join(SORTABLE)}, with a device {SECONDS}")
     return key
 
 
@@ -127,7 +140,7 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[Line]:
                 estimated=int(op.estimated),
             )
         return
-    group: Callable[[Op], str] = (lambda op: op.kind) if by == "kind" else (lambda op: cut(op.module, depth))
+    group = grouping(by, depth)
     uncounted = Counter(group(op) for op, cost in zip(profile.ops, profile.costs, strict=True) if cost is None)
     estimated = Counter(group(op) for op in profile.ops if op.estimated)
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
@@ -136,10 +149,28 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[Line]:
         yield Line(**known_row, uncounted=uncounted[name], estimated=estimated[name])
 
 
+def grouping(by: str, depth: int | None) -> Callable[[Op], str]:
+    """The name of the row that an operator belongs to."""
+    if by == "op":
+        return lambda op: op.name
+    return (lambda op: op.kind) if by == "kind" else (lambda op: cut(op.module, depth))
+
+
+def with_seconds(
+    lines: Iterable[Line], profile: Profile, by: str, depth: int | None, seconds: Mapping[str, float]
+) -> list[Line]:
+    """The rows with what is predicted for their operators."""
+    group, sums = grouping(by, depth), Counter[str]()
+    for op in profile.ops:
+        sums[group(op)] += seconds.get(op.name, 0.0)  # type: ignore[assignment]
+    return [replace(line, predicted_seconds=sums[line.name]) for line in lines]
+
+
 def together(name: str, lines: Iterable[Line]) -> Line:
     """One row for many."""
     lines = list(lines)
     cost = total(lines)
+    timed = any(line.predicted_seconds is not None for line in lines)
     return Line(
         **{key: getattr(cost, key) for key in COST_KEYS},
         name=name,
@@ -147,6 +178,7 @@ def together(name: str, lines: Iterable[Line]) -> Line:
         unused_params=sum(line.unused_params for line in lines),
         uncounted=sum(line.uncounted for line in lines),
         estimated=sum(line.estimated for line in lines),
+        predicted_seconds=sum(line.predicted_seconds or 0.0 for line in lines) if timed else None,
     )
 
 

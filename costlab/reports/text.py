@@ -8,6 +8,7 @@ from rich.console import Group, JustifyMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
+from costlab.latency.predicting import Prediction
 from costlab.profiles import Profile
 from costlab.reports import units
 from costlab.reports.columns import Column, bars, columns_of, notes
@@ -24,17 +25,21 @@ ASCII_BOX = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 STYLES = {"": "", "quiet": "dim", "zero": "dim", "alarm": "bold red", "estimate": "yellow", "uncounted": "bold red"}
 
 
-def report(profile: Profile, table: Table, width: int, ascii_only: bool = False) -> Group:
+def report(
+    profile: Profile, table: Table, width: int, ascii_only: bool = False, prediction: Prediction | None = None
+) -> Group:
     """The whole report, `width` cells wide where that is 40 or more."""
-    return Group(Text(title(profile), style="bold"), header(profile), Text(), body(table, width, ascii_only))
+    return Group(
+        Text(title(profile), style="bold"), header(profile, prediction), Text(), body(table, width, ascii_only)
+    )
 
 
-def header(profile: Profile) -> Grid:
+def header(profile: Profile, prediction: Prediction | None = None) -> Grid:
     grid = Grid.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     above = ""
-    for fact in facts(profile):
+    for fact in facts(profile, prediction):
         style = STYLES[fact.alarm]
         label = "" if fact.label == above else fact.label
         grid.add_row(Text(label, style=style or "dim"), Text(fact.value, style=style))

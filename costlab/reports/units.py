@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
+SECONDS = {0: "s", 3: "ms", 6: "us", 9: "ns"}
 UNKNOWN = "-"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -28,6 +29,14 @@ def short(count: int | None, unit: str = "") -> str:
 def size(count: int | None) -> str:
     """Bytes: 9633792 is `9.634 MB`."""
     return short(count, "B")
+
+
+def seconds(value: float | None) -> str:
+    """Four significant digits and a prefix: 0.0012345 is `1.234 ms`."""
+    if value is None:
+        return UNKNOWN
+    power = next((p for p in (0, 3, 6) if abs(value) * 10**p >= 0.99995), 9) if value else 0
+    return f"{value * 10**power:#.4g} {SECONDS[power]}"
 
 
 def exact(count: int) -> str:
@@ -78,3 +87,17 @@ def ratio(before: int, after: int) -> str:
     if after >= 10 * before:
         return f"x{after / before:.1f}"
     return f"{100 * (after - before) / before:+.1f}%" if after != before else "="
+
+
+def rate(value: float | None) -> str:
+    """Times a second: `1480`, `76.2`, `8.90`."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.{0 if value >= 999.95 else 1 if value >= 9.995 else 2}f}"
+
+
+def factor(value: float | None) -> str:
+    """One number over another: `0.61`, `1.40`, `49.0`."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"

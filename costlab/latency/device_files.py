@@ -1,0 +1,167 @@
+"""The text of a device file (docs/devices.md): TOML whose every number may say where it is from."""
+
+from __future__ import annotations
+
+import reprlib
+import tomllib
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from costlab.errors import CostlabError
+from costlab.latency.devices import DTYPES, Cache, Device, nearest
+from costlab.saving import deeper
+
+DEEPEST = 8  # levels of tables inside one another
+LONGEST = 2000  # bytes of a line: reading a key of many dots takes time that grows with their square
+
+Number = Annotated[float, Field(strict=True, ge=1e-12, le=1e30, allow_inf_nan=False)]
+Whole = Annotated[float, Field(strict=True, ge=1, le=1e30, multiple_of=1, allow_inf_nan=False), AfterValidator(int)]
+Words = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
+
+
+def by_dtype(flops: dict[str, float]) -> dict[str, float]:
+    for dtype in flops:
+        if dtype not in DTYPES:
+            raise ValueError(f"should hold peaks by dtype ({', '.join(DTYPES)}); {reprlib.repr(dtype)} is none")
+    return flops
+
+
+def with_float32(flops: dict[str, float]) -> dict[str, float]:
+    if "float32" not in flops:
+        raise ValueError("should have float32, in which everything else can be computed")
+    return flops
+
+
+def distinct(caches: list[CacheEntry]) -> list[CacheEntry]:
+    levels = [cache.level for cache in caches]
+    if len(set(levels)) < len(levels):
+        raise ValueError("should have every level once")
+    return caches
+
+
+def parameters(table: dict[str, Any]) -> dict[str, Any]:
+    """Tables of numbers and words, whatever they are called."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            parameters(value)
+        elif not isinstance(value, str) and not (type(value) in (int, float) and abs(value) <= 1e30):
+            raise ValueError(f"should hold numbers, words and tables; {reprlib.repr(key)} is {reprlib.repr(value)}")
+    return table
+
+
+Peaks = Annotated[dict[str, Number], AfterValidator(by_dtype)]
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CacheEntry(Entry):
+    level: Literal["L1", "L2", "L3"]
+    bytes: Whole
+    per: Literal["unit", "device"]
+    bandwidth: Number | None = None
+
+
+class DeviceEntry(Entry):
+    """A device file once the sources are taken out of it."""
+
+    title: Words
+    type: Literal["cuda", "cpu", "mps"]
+    architecture: Words
+    units: Whole
+    clock: Number
+    bandwidth: Number
+    launch_seconds: Number
+    vector_flops: Annotated[Peaks, AfterValidator(with_float32)]
+    matrix_flops: Peaks = {}
+    memory: Whole | None = None
+    caches: Annotated[list[CacheEntry], AfterValidator(distinct)] = []
+    efficiency: Annotated[dict[str, Any], AfterValidator(parameters)] = {}
+
+
+def parsed(content: bytes, name: str) -> Device:
+    """The device of a file's content. Raises CostlabError: which key is wrong, and why."""
+    if max(map(len, content.splitlines()), default=0) > LONGEST:
+        raise CostlabError(f"it has a line of more than {LONGEST} characters")
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise CostlabError("it is no UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
+        raise CostlabError(f"it is no TOML: {error}") from None
+    if deeper(document, DEEPEST):
+        raise CostlabError(f"tables stand in tables, more than {DEEPEST} levels deep")
+    texts = document.pop("sources", {})
+    if not isinstance(texts, dict) or not all(isinstance(words, str) and words for words in texts.values()):
+        raise CostlabError("sources should be a table of words")
+    sources: dict[str, str] = {}
+    plain = {
+        key: value if key == "efficiency" else without_sources(value, key, texts, sources)
+        for key, value in document.items()
+    }
+    try:
+        entry = DeviceEntry.model_validate(plain)
+    except ValidationError as error:
+        raise CostlabError(message(error)) from None
+    caches = tuple(Cache(**cache.model_dump()) for cache in entry.caches)
+    return Device(name=name, **entry.model_dump(exclude={"caches"}), caches=caches, sources=sources)
+
+
+def without_sources(value: Any, where: str, texts: dict[str, str], sources: dict[str, str]) -> Any:
+    """`{ value = 1.0, source = "KEY" }` as 1.0, wherever it stands; `sources` gets the text of the key by path."""
+    if isinstance(value, list):
+        levels = [item.get("level", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
+        return [
+            without_sources(item, f"{where}.{level}", texts, sources) for item, level in zip(value, levels, strict=True)
+        ]
+    if not isinstance(value, dict):
+        return value
+    if "value" not in value and "source" not in value:
+        return {key: without_sources(item, f"{where}.{key}", texts, sources) for key, item in value.items()}
+    if set(value) != {"value", "source"}:
+        raise CostlabError(f"{where} should be a number or {{ value = NUMBER, source = KEY }}")
+    key = value["source"]
+    if not isinstance(key, str) or key not in texts:
+        raise CostlabError(f"{where}: [sources] has no {reprlib.repr(key)}{nearest(str(key), texts)}")
+    sources[where] = texts[key]
+    return value["value"]
+
+
+def message(error: ValidationError) -> str:
+    """What is wrong first, in one line; a key with a slip in it says more than the one that it leaves missing."""
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] == "missing")
+    where, last = ".".join(map(str, first["loc"])), str(first["loc"][-1])
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    if first["type"] == "extra_forbidden":
+        known = [*(CacheEntry if first["loc"][0] == "caches" else DeviceEntry).model_fields, "sources"]
+        return f"{reprlib.repr(where)} is no key of a device{nearest(last, known)}"
+    what = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    got = "" if first["type"] == "value_error" else f"; got {reprlib.repr(first['input'])}"
+    return f"{where} {what}{got}"
+
+
+def text(device: Device) -> str:
+    """The file of a device: `parsed` gives an equal one."""
+    keys = {words: f"s{number}" for number, words in enumerate(dict.fromkeys(device.sources.values()), 1)}
+
+    def lines(values: dict[str, Any], prefix: str = "") -> str:
+        return "".join(line(key, value, prefix + key) for key, value in values.items() if value is not None)
+
+    def line(key: str, value: Any, where: str) -> str:
+        if where not in device.sources:
+            return tomli_w.dumps({key: value})
+        return f'{key} = {{ {tomli_w.dumps({"value": value}).strip()}, source = "{keys[device.sources[where]]}" }}\n'
+
+    values = {key: getattr(device, key) for key in DeviceEntry.model_fields}
+    vector, matrix, caches, efficiency = map(values.pop, ("vector_flops", "matrix_flops", "caches", "efficiency"))
+    sections = [lines(values), f"[vector_flops]\n{lines(vector, 'vector_flops.')}"]
+    if matrix:
+        sections.append(f"[matrix_flops]\n{lines(matrix, 'matrix_flops.')}")
+    sections += [f"[[caches]]\n{lines(vars(cache), f'caches.{cache.level}.')}" for cache in caches]
+    rest = {"efficiency": efficiency, "sources": {key: words for words, key in keys.items()}}
+    sections.append(tomli_w.dumps({key: table for key, table in rest.items() if table}))
+    return "\n".join(section for section in sections if section)

@@ -1,0 +1,147 @@
+"""In which order the dimensions of a tensor lie in memory: views change it, and some kernels are slower for it.
+
+A layout lists the dimensions, outermost first: (0, 1, 2, 3) is a contiguous image (NCHW), (0, 2, 3, 1) one in
+channels-last (NHWC). It is worked out from the views of a trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from costlab.graph import Op, Tensor
+from costlab.latency.precision import family
+
+CHANNELS_LAST = (0, 2, 3, 1)
+KEEPS = ("element_wise", "pooling", "interpolation", "softmax")  # families that write as they read
+ALSO_KEEPS = ("batch_norm", "group_norm", "cat", "pad", "roll", "clone")
+
+
+class Layout(NamedTuple):
+    """The order of a tensor's dimensions, and whether they lie there without gaps."""
+
+    order: tuple[int, ...]
+    dense: bool = True
+
+
+def contiguous(shape: Sequence[int]) -> Layout:
+    return Layout(tuple(range(len(shape))))
+
+
+def significant(layout: Layout, shape: Sequence[int]) -> tuple[int, ...]:
+    """The order without dimensions of size 1, which may lie anywhere."""
+    return tuple(d for d in layout.order if shape[d] != 1)
+
+
+def is_contiguous(layout: Layout, shape: Sequence[int]) -> bool:
+    order = significant(layout, shape)
+    return layout.dense and order == tuple(sorted(order))
+
+
+def is_channels_last(layout: Layout, shape: Sequence[int]) -> bool:
+    return (
+        len(shape) == 4
+        and shape[1] > 1
+        and max(shape[2:]) > 1
+        and significant(layout, shape) == significant(Layout(CHANNELS_LAST), shape)
+    )
+
+
+def innermost(layout: Layout, shape: Sequence[int]) -> int | None:
+    """The dimension whose neighbours are neighbours in memory; None for a single element."""
+    order = significant(layout, shape)
+    return order[-1] if order else None
+
+
+def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
+    """For every operator the layouts of its inputs, when images come in channels-last or not."""
+    known: dict[tuple[int, tuple[int, ...]], Layout] = {}
+
+    def layout_of(tensor: Tensor) -> Layout:
+        found = known.get((tensor.storage, tensor.shape))
+        if found is None:
+            image = channels_last and len(tensor.shape) == 4 and tensor.role in ("input", "parameter")
+            return Layout(CHANNELS_LAST) if image else contiguous(tensor.shape)
+        return found
+
+    result = []
+    for op in ops:
+        inputs = tuple(layout_of(t) for t in op.inputs)
+        result.append(inputs)
+        for output in op.outputs:
+            if not op.free:
+                known[output.storage, output.shape] = written(op, inputs, output, channels_last)
+            elif op.inputs and output.storage == op.inputs[0].storage:
+                known[output.storage, output.shape] = viewed(op, inputs[0], op.inputs[0].shape, output.shape)
+    return result
+
+
+def written(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: bool) -> Layout:
+    """The layout of what an operator writes anew."""
+    rank, kin = len(output.shape), family(op)
+    if kin == "convolution":
+        last = rank == 4 and (channels_last or is_channels_last(inputs[0], op.inputs[0].shape))
+        return Layout(CHANNELS_LAST) if last else contiguous(output.shape)
+    if kin == "attention" and rank == 4:
+        return Layout((0, 2, 1, 3))  # [n, h, l, e], written with the heads of a position side by side
+    if kin in KEEPS or op.kind in ALSO_KEEPS:
+        for tensor, layout in zip(op.inputs, inputs, strict=True):
+            resized = kin in ("pooling", "interpolation") or op.kind in ("cat", "pad")
+            if len(tensor.shape) == rank and (tensor.shape == output.shape or resized):
+                return Layout(layout.order)
+    return contiguous(output.shape)
+
+
+def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
+    """The layout of a view."""
+    rank, kind, attrs = len(old), op.kind, op.attrs
+    order, dense = layout
+    if kind == "permute":
+        place = {dim % rank: position for position, dim in enumerate(attrs["dims"])}
+        return Layout(tuple(place[d] for d in order), dense)
+    if kind in ("transpose", "swapaxes", "t", "numpy_T", "mT"):
+        a, b = (attrs["dim0"] % rank, attrs["dim1"] % rank) if "dim0" in attrs else (rank - 2, rank - 1)
+        swap = {a: b, b: a}
+        return Layout(tuple(swap.get(d, d) for d in order), dense)
+    if len(new) == rank - 1 and kind in ("select", "unbind", "squeeze"):
+        given = attrs.get("dim", 0)
+        gone = (given[0] if isinstance(given, (list, tuple)) else given or 0) % rank
+        whole = order[0] == gone or old[gone] == 1
+        return Layout(tuple(d - (d > gone) for d in order if d != gone), dense and whole)
+    if (
+        len(new) == rank
+        and tuple(new) != tuple(old)
+        and kind in ("slice", "chunk", "split", "split_with_sizes", "narrow")
+    ):
+        cut = [d for d in range(rank) if new[d] != old[d]]
+        outer = order[: order.index(cut[0])]
+        return Layout(order, dense and len(cut) == 1 and all(old[d] == 1 for d in outer))
+    if kind in ("expand", "expand_as", "broadcast_to"):
+        ahead = len(new) - rank
+        return Layout((*range(ahead), *(d + ahead for d in order)), dense and tuple(new) == tuple(old))
+    return regrouped(layout, old, new)
+
+
+def regrouped(layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
+    """The layout after dimensions were split and joined, as `view`, `reshape` and `flatten` do."""
+    groups: list[tuple[list[int], list[int]]] = []  # dimensions of old and new that hold the same elements
+    i = j = 0
+    while i < len(old) or j < len(new):
+        mine, theirs = ([i] if i < len(old) else []), ([j] if j < len(new) else [])
+        left, right = (old[i] if mine else 1), (new[j] if theirs else 1)
+        i, j = i + bool(mine), j + bool(theirs)
+        while left != right:
+            if left < right and i < len(old):
+                left, i = left * old[i], i + 1
+                mine.append(i - 1)
+            elif right < left and j < len(new):
+                right, j = right * new[j], j + 1
+                theirs.append(j - 1)
+            else:
+                return Layout(contiguous(new).order, layout.dense)
+        groups.append((mine, theirs))
+    group_of = {dim: g for g, (mine, _) in enumerate(groups) for dim in mine}
+    seen = list(dict.fromkeys(group_of[d] for d in layout.order))
+    order = [d for g, (mine, theirs) in enumerate(groups) if not mine for d in theirs]
+    order += [d for g in seen for d in groups[g][1]]
+    return Layout(tuple(order), layout.dense) if len(order) == len(new) else Layout(contiguous(new).order, False)

@@ -1,0 +1,146 @@
+"""Devices in a table, and one device with where its numbers are from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from costlab.latency.devices import Device
+from costlab.reports import units
+from costlab.reports.escaping import markdown_code, markdown_text, visible
+from costlab.reports.markdown import row
+from costlab.reports.text import ASCII_BOX, GAP
+
+SCHEMA_VERSION = 1
+NOT_GIVEN = "not given"
+
+# Title and cell of each column of the table.
+COLUMNS: dict[str, Callable[[Device], str]] = {
+    "device": lambda device: visible(device.name),
+    "title": lambda device: visible(device.title),
+    "float32\nFLOP/s": lambda device: units.short(round(device.peak_flops("float32"))),
+    "float16\nFLOP/s": lambda device: units.short(round(device.peak_flops("float16"))),
+    "bandwidth": lambda device: units.short(round(device.bandwidth), "B/s"),
+    "ridge point\nfloat16": lambda device: units.short(round(device.ridge_point("float16"))),
+    "memory": lambda device: units.size(device.memory),
+}
+WORDS = ("device", "title")  # begin on the left; numbers end on the right
+SACRIFICES = ("title", "memory", "ridge point\nfloat16", "bandwidth")  # what gives way on a narrow screen, in order
+
+
+class Number(NamedTuple):
+    """One number of a device in words."""
+
+    label: str
+    value: str
+    source: str
+
+
+def table(devices: Sequence[Device], width: int, ascii_only: bool = False) -> Grid:
+    """One line a device, `width` cells wide where that is 40 or more."""
+    columns = {title: [title.split("\n"), *([cell(device)] for device in devices)] for title, cell in COLUMNS.items()}
+    wide = {title: max(cell_len(line) for cell in cells for line in cell) for title, cells in columns.items()}
+    for title in SACRIFICES:
+        if sum(wide.values()) + GAP * (len(wide) - 1) > width:
+            del wide[title]
+    grid = Grid(
+        box=ASCII_BOX if ascii_only else SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        header_style="dim",
+        border_style="dim",
+    )
+    for title in wide:
+        grid.add_column(Text(title), justify="left" if title in WORDS else "right", no_wrap=True)
+    for device in devices:
+        grid.add_row(*(Text(COLUMNS[title](device)) for title in wide))
+    return grid
+
+
+def page(device: Device) -> Group:
+    """Every number of a device, with its source as a footnote."""
+    numbers = list(numbers_of(device))
+    notes = {source: f"[{i}]" for i, source in enumerate(dict.fromkeys(number.source for number in numbers), 1)}
+    body, foot = Grid.grid(padding=(0, GAP, 0, 0)), Grid.grid(padding=(0, 1, 0, 0))
+    for number in numbers:
+        body.add_row(Text(number.label, style="dim"), Text(number.value), Text(notes[number.source], style="dim"))
+    for source, note in notes.items():
+        foot.add_row(Text(note, style="dim"), Text(source, overflow="fold"))
+    return Group(Text(heading(device), style="bold"), body, Text(), foot)
+
+
+def markdown_table(devices: Sequence[Device]) -> str:
+    """The table as GitHub writes it."""
+    rules = ("---" if title in WORDS else "---:" for title in COLUMNS)
+    lines = [row(title.replace("\n", " ") for title in COLUMNS), row(rules)]
+    for device in devices:
+        cells = [cell(device) for cell in COLUMNS.values()]
+        lines.append(row([markdown_code(device.name), *map(markdown_text, cells[1:])]))
+    return "\n".join(lines) + "\n"
+
+
+def markdown_page(device: Device) -> str:
+    """Every number of a device with its source, as GitHub writes it."""
+    lines = [f"### {markdown_text(heading(device))}", "", row(Number._fields), row(("---", "---:", "---"))]
+    lines += [row(map(markdown_text, number)) for number in numbers_of(device)]
+    return "\n".join(lines) + "\n"
+
+
+def document(devices: Sequence[Device]) -> str:
+    """Devices as JSON: the numbers as their files have them, and the ridge points."""
+    entries = [{**asdict(device), "ridge_points": ridge_points(device)} for device in devices]
+    return json.dumps({"schema_version": SCHEMA_VERSION, "devices": entries}, indent=2, allow_nan=False) + "\n"
+
+
+def heading(device: Device) -> str:
+    return visible(f"{device.name}: {device.title} ({device.type}, {device.architecture})")
+
+
+def ridge_points(device: Device) -> dict[str, float]:
+    """FLOP/byte by every dtype that the device has units for."""
+    return {dtype: device.ridge_point(dtype) for dtype in {**device.vector_flops, **device.matrix_flops}}
+
+
+def numbers_of(device: Device) -> Iterator[Number]:
+    """Every number of a device, as a label, a value with its unit, and a source."""
+
+    def number(label: str, value: str, path: str) -> Number:
+        return Number(label, value, visible(device.sources.get(path, NOT_GIVEN)))
+
+    yield number("units", units.exact(device.units), "units")
+    yield number("clock", units.short(round(device.clock), "Hz"), "clock")
+    yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")
+    if device.memory is not None:
+        yield number("memory", units.size(device.memory), "memory")
+    yield number("launch of an operator", units.seconds(device.launch_seconds), "launch_seconds")
+    for name, flops in (("vector", device.vector_flops), ("matrix", device.matrix_flops)):
+        for dtype, peak in flops.items():
+            yield number(f"{dtype}, {name} units", units.short(round(peak), "FLOP/s"), f"{name}_flops.{dtype}")
+    for cache in device.caches:
+        whose = " of each unit" if cache.per == "unit" else ""
+        yield number(f"{cache.level}{whose}", units.size(cache.bytes), f"caches.{cache.level}.bytes")
+        if cache.bandwidth is not None:
+            speed = units.short(round(cache.bandwidth), "B/s")
+            yield number(f"{cache.level}, bandwidth", speed, f"caches.{cache.level}.bandwidth")
+    for dtype, ridge in ridge_points(device).items():
+        value = units.short(round(ridge), "FLOP/byte")
+        yield Number(f"ridge point, {dtype}", value, "follows: peak / bandwidth")
+    yield from (Number(visible(path), value, "fitted") for path, value in fitted("efficiency", device.efficiency))
+
+
+def fitted(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """What was fitted, which only the prediction knows the meaning of, as it stands in the file."""
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from fitted(f"{path}.{key}", member)
+    else:
+        yield path, visible(value) if isinstance(value, str) else json.dumps(value)

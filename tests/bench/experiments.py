@@ -1,0 +1,62 @@
+"""Repeat the paper's experiments on this machine and write docs/experiments: results, plots, and the page about them.
+
+Results of another kind of device stay as they are. Nothing else should be at work on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work outlasts the launches
+
+
+def main() -> int:
+    from experiment_pages import FOLDER, SAVINGS, page, saved
+
+    from costlab.cli import run
+    from costlab.latency.experiments.designs import EXPERIMENTS
+    from costlab.latency.experiments.pictures import save_figure, savings, write_picture
+    from costlab.latency.experiments.results import read_record
+    from costlab.reports.experiments import GUIDELINES
+    from costlab.saving import write
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--predict-for", help="a device to predict for: what `costlab calibrate` has written")
+    parser.add_argument("--quick", action="store_true", help="a few short rounds: to see that it works")
+    parser.add_argument("--saved", action="store_true", help="measure nothing: predict anew, plots and page")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="instead of docs/experiments")
+    asked = parser.parse_args()
+
+    for batch in BATCHES.get(asked.device, (None,)):
+        place = asked.folder / (asked.device if batch is None else f"{asked.device}-batch{batch}")
+        place.mkdir(parents=True, exist_ok=True)
+        options = ["--predict-for", asked.predict_for] if asked.predict_for else []
+        if not asked.saved:
+            options += ["--device", asked.device, *(["--batch", str(batch)] if batch else [])]
+            options += ["--quick"] if asked.quick else []
+        for name in EXPERIMENTS:
+            result = str(place / f"{name}.json")
+            words = ["experiment", result if asked.saved else name, *options, "--format", "json", "-o", result]
+            print("costlab", *words, flush=True)
+            code = run(words)
+            if code:
+                return code
+    for place in filter(Path.is_dir, asked.folder.iterdir()):
+        records = [read_record(path) for path in sorted(place.glob("*.json"))]
+        for record in records:
+            write_picture(record, place / f"{record.name}.svg")
+        guidelines = [record for record in records if record.name in GUIDELINES]
+        if any(record.predicted_for for record in guidelines):
+            save_figure(savings(guidelines), place / f"{SAVINGS}.svg")
+    write(asked.folder / "README.md", page(saved(asked.folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
