@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help report test lint soak verdicts bench experiments clean
+.PHONY: latency networks help report test lint soak verdicts bench experiments clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -30,6 +30,13 @@ bench: $(READY)  ## how long a profile takes beside a forward pass and other cou
 
 experiments: $(READY)  ## the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
+
+latency: $(READY)  ## judge predictions by the published throughput in TABLES=DIR; writes docs/latency.md (takes minutes)
+	@test -n "$(TABLES)" || { echo "latency: say where the tables are: make latency TABLES=DIR" >&2; exit 2; }
+	@$(BIN)/python tests/bench/latency.py --tables $(TABLES) --page docs/latency.md
+
+networks: $(READY)  ## calibrate this machine (one thread), measure 40 networks beside the prediction: docs/latency
+	@$(BIN)/costlab calibrate --threads 1 && $(BIN)/python tests/bench/networks.py
 
 clean:  ## remove what was set up
 	rm -rf .venv build *.egg-info

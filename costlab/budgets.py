@@ -1,4 +1,4 @@
-"""Limits on what a network may cost, as people write them: `params<=3.5M`, `mult_adds>+1%`."""
+"""Limits on what a network may cost, as people write them: `params<=3.5M`, `mult_adds>+1%`, `predicted_seconds<5ms`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from fractions import Fraction
 from typing import Any
 
 from costlab.errors import CostlabError
-from costlab.profiles import COST_KEYS, Total
+from costlab.profiles import COST_KEYS
 
-METRICS = (*COST_KEYS, "flops", "bytes_accessed", "unused_params", "peak_activation_bytes", "arithmetic_intensity")
+PREDICTED = "predicted_seconds"  # of a forward pass on a device: not in the totals of a profile
+METRICS = (
+    *COST_KEYS,
+    *("flops", "bytes_accessed", "unused_params", "peak_activation_bytes", "arithmetic_intensity"),
+    PREDICTED,
+)
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -22,9 +27,10 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "==": operator.eq,
 }
+SECONDS = {"s": 0, "ms": -3, "us": -6, "ns": -9}
 PREFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12, "P": 15}
 CONDITION = re.compile(r"\s*([A-Za-z][\w -]*?)\s*(<=|>=|==|<|>)\s*(.+?)\s*")
-AMOUNT = re.compile(r"([+-]?)(\d+(?:_\d+)*(?:\.\d+)?(?:[eE]\d{1,3})?)\s*(%|(?:([kKMGBTP]?)(?:i?B|bytes)?))")
+AMOUNT = re.compile(r"([+-]?)(\d+(?:_\d+)*(?:\.\d+)?(?:[eE]\d{1,3})?)\s*(%|[mun]?s|(?:([kKMGBTP]?)(?:i?B|bytes)?))")
 
 
 @dataclass(frozen=True)
@@ -46,30 +52,29 @@ class Condition:
     amount: Amount
     text: str
 
-    def holds(self, head: Total, base: Total | None = None) -> bool:
-        """Whether the condition is true of `head`, beside `base` where the amount is a change.
+    def holds(self, value: float | None, base: float | None = None) -> bool:
+        """Whether the condition is true of a value of its metric, beside that of a base where the amount is a change.
 
         Raises:
-            CostlabError: the amount is a change and there is no base, or the metric is not known.
+            CostlabError: the amount is a change and there is no base, or the value is not known.
         """
-        value = getattr(head, self.metric)
         if value is None:
             raise CostlabError(f"{self.text}: {self.metric} is not known for this network")
         if not self.amount.relative:
             return OPERATORS[self.operator](Fraction(value), self.amount.value)
         if base is None:
             raise CostlabError(f"{self.text} is a change: it needs a base to compare with")
-        before = Fraction(getattr(base, self.metric) or 0)
+        before = Fraction(base)
         change = Fraction(value) - before
         allowed = before * self.amount.value if self.amount.share else self.amount.value
         return OPERATORS[self.operator](change, allowed)
 
 
-def amount(text: str) -> Amount:
-    """`3.5M`, `8 MB`, `320 M`, `+1%`, `-2k`. Prefixes are powers of 1000. Raises CostlabError."""
+def amount(text: str, metric: str = "") -> Amount:
+    """`3.5M`, `8 MB`, `320 M`, `+1%`, `-2k`; `5 ms` of seconds. Prefixes are powers of 1000. Raises CostlabError."""
     match = AMOUNT.fullmatch(text.strip())
     if not match:
-        raise CostlabError(f"{text!r} is no amount: write 3.5M, 320 M, 8 MB, +1% or +20k")
+        raise CostlabError(f"{text!r} is no amount: write 3.5M, 320 M, 8 MB, 5 ms, +1% or +20k")
     sign, digits, unit, prefix = match.groups()
     value = Fraction(Decimal(digits.replace("_", "")))
     if sign == "-":
@@ -78,7 +83,10 @@ def amount(text: str) -> Amount:
         if not sign:
             raise CostlabError(f"{text!r} is a share of nothing: a change has a sign, +1% or -1%")
         return Amount(value / 100, relative=True, share=True, text=text.strip())
-    return Amount(value * 10 ** PREFIXES[prefix or ""], relative=bool(sign), share=False, text=text.strip())
+    if unit and (unit in SECONDS) != (metric == PREDICTED):
+        raise CostlabError(f"{text!r} is no amount of {metric}" + (": write 5 ms" if metric == PREDICTED else ""))
+    power = SECONDS[unit] if unit in SECONDS else PREFIXES[prefix or ""]
+    return Amount(value * Fraction(10) ** power, relative=bool(sign), share=False, text=text.strip())
 
 
 def condition(text: str) -> Condition:
@@ -87,7 +95,8 @@ def condition(text: str) -> Condition:
     if not match:
         raise CostlabError(f"{text!r} is no condition: write params<=3.5M or mult_adds>+1%")
     metric, comparison, right = match.groups()
-    return Condition(metric_named(metric), comparison, amount(right), text.strip())
+    metric = metric_named(metric)
+    return Condition(metric, comparison, amount(right, metric), text.strip())
 
 
 def metric_named(name: str) -> str:

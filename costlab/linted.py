@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from costlab.graph import Source
+from costlab.guidelines.linting import dearness
 from costlab.guidelines.model import Finding, LintResult
 from costlab.profiles import Profile
 
@@ -116,11 +117,9 @@ def statistic(findings: Collection[Finding]) -> Statistic:
     return Statistic(len(findings), sum(elements) if elements else None, sum(seconds) if seconds else None)
 
 
-def price(finding: Finding) -> float:
-    """What findings are sorted by: failures and budgets come first, those without a price last."""
-    if not acceptable(finding):
-        return inf
-    return -1 if finding.excess_memory_access is None else finding.excess_memory_access
+def price(*findings: Finding) -> tuple[float, float]:
+    """What findings are sorted by, together: failures and budgets come first, those without a price last."""
+    return dearness(*findings) if all(map(acceptable, findings)) else (inf, inf)
 
 
 def key(finding: Finding) -> Key:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.cost import Cost, total
 from costlab.errors import CostlabError
@@ -228,26 +228,42 @@ def peak_activation_bytes(trace: Trace) -> int:
     return max(live_activation_bytes(trace), default=0)
 
 
-def live_activation_bytes(trace: Trace) -> list[int]:
-    """The sum of live storages at every operator.
+class Life(NamedTuple):
+    """A storage from the operator that makes it to the last one that needs it."""
+
+    first: int  # position of an operator; -1 where the model was handed it
+    last: int
+    bytes: int
+    shape: tuple[int, ...]
+    maker: Op | None
+
+
+def lives_of(trace: Trace) -> list[Life]:
+    """Every storage of activations, in the order in which they appear.
 
     A storage lives from the operator that makes it (an input: from the start) to the last operator that touches it or
     a view of it; what the model returns lives to the end. Parameters, buffers and workspace are left out.
     """
-    size: dict[int, int] = {}
-    first: dict[int, int] = {}
+    born: dict[int, Life] = {}
     last: dict[int, int] = {}
     left_out = set()
     for position, op in enumerate(trace.ops):
-        for tensor, made in (*((t, False) for t in op.inputs), *((t, True) for t in op.outputs)):
+        for tensor, maker in (*((t, None) for t in op.inputs), *((t, op) for t in op.outputs)):
+            storage = tensor.storage
             if tensor.role in ("parameter", "buffer", "constant"):
-                left_out.add(tensor.storage)
-            size.setdefault(tensor.storage, tensor.elements * ITEM_BYTES[tensor.dtype])
-            first.setdefault(tensor.storage, position if made else -1)
-            last[tensor.storage] = position
-    end = len(trace.ops)
-    change = [0] * (end + 1)
-    for storage in size.keys() - left_out:
-        change[max(first[storage], 0)] += size[storage]
-        change[end if storage in trace.outputs else last[storage] + 1] -= size[storage]
-    return list(accumulate(change[:end]))
+                left_out.add(storage)
+            if storage not in born:
+                held = tensor.elements * ITEM_BYTES[tensor.dtype]
+                born[storage] = Life(position if maker else -1, position, held, tensor.shape, maker)
+            last[storage] = position
+    last.update((storage, len(trace.ops) - 1) for storage in trace.outputs)
+    return [life._replace(last=last[storage]) for storage, life in born.items() if storage not in left_out]
+
+
+def live_activation_bytes(trace: Trace) -> list[int]:
+    """The sum of live storages at every operator."""
+    change = [0] * (len(trace.ops) + 1)
+    for life in lives_of(trace):
+        change[max(life.first, 0)] += life.bytes
+        change[life.last + 1] -= life.bytes
+    return list(accumulate(change[:-1]))

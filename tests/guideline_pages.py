@@ -31,13 +31,13 @@ Generated from the guidelines themselves by `make verdicts`; `costlab explain RU
 
 `costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast and not
 only small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X7. Every finding has a price: how
-many elements and bytes of memory access and how many launches following the guideline would save. A saved profile is
-linted without torch.
+many elements and bytes of memory access and how many launches following the guideline would save, and with a device how
+many seconds. A saved profile is linted without torch.
 
 """
 
 USE = """
-In Python, `select`, `ignore`, `fusion` and `thresholds` are arguments:
+In Python, `select`, `ignore`, `fusion`, `thresholds` and `device` are arguments:
 
 ```python
 import costlab
@@ -65,6 +65,30 @@ be run. Findings come dearest first; text shows those of repeated blocks as one,
 Prices are of one place alone. They say how far it is from the guideline, and do not add up to what a redesign would save:
 neighbours change with it.
 
+## Seconds
+
+`costlab lint MODEL --device rtx3090` (`device="rtx3090"` in Python and `[tool.costlab.lint]`) adds to each finding what
+following its advice would save on that device, `predicted_seconds_saved`: the forward pass of the whole network as it is,
+predicted, less the same with the change, everything else as it was. Findings then come in the order of their seconds, those
+that have none last.
+
+| guideline | the change |
+| --- | --- |
+| G1 | the layer has the widths of the advice; `null` where there is none |
+| G2 | the layer has one group and the same mult-adds |
+| G3 | in each level of the block (fragments that are equally far from its beginning) operators of one kind of work are one: it has the mult-adds of all, writes what they wrote and reads every value once |
+| G4, X1, X5 | the operator is gone |
+| X2 | the layer is padded to the next wider multiples of 8 |
+| X3 | the batch norm is folded; all others stay |
+| X4, X6, X7 | none that could be predicted: `null` |
+
+- The network runs as `--fusion` says, at the traced batch: `none` and `bn` eagerly, `pointwise` as generated code. X3 looks at
+  the network as it was traced, and is predicted so.
+- Where a saving is below zero, the guideline costs time there, and reports say so: other widths may fill the units of a device
+  less well than those that there are.
+- Savings are of the whole pass: where a GPU waits for the host, a faster operator saves next to nothing, and one operator less
+  saves its start. At larger batches (`--batch 64`) memory access counts for more.
+
 ## Fusion
 
 Guidelines look at the network as it would run: `--fusion bn`, the default, folds batch norm with fixed statistics into the
@@ -88,8 +112,8 @@ operator for itself. `profile.fused("bn")` is again a profile.
 
 | key | value |
 | --- | --- |
-| `schema_version`, `costlab`, `fusion` | 1, the version, what was fused |
-| `findings` | dearest first: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
+| `schema_version`, `costlab`, `fusion`, `device` | 1, the version, what was fused, what seconds are predicted for (or `null`) |
+| `findings` | dearest first, in seconds where there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
 | `verdicts` | one a guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from torch import nn
 
 import costlab
-from costlab.budgets import amount, condition
+from costlab.budgets import PREDICTED, amount, condition
 from costlab.cli import run
 from costlab.comparing import compare
 from costlab.errors import CostlabError
 from costlab.loading import profile_of
-from costlab.profiles import COST_KEYS, Total
+from costlab.profiles import COST_KEYS, Profile, Total
+from costlab.reports import units
 
 
 class Stem(nn.Module):
@@ -88,7 +91,8 @@ HEAD = Total(mult_adds=1010, params=100, peak_activation_bytes=8_000_001)
     ],
 )
 def test_conditions_are_exact_arithmetic(text, holds):
-    assert condition(text).holds(HEAD, BASE) is holds
+    each = condition(text)
+    assert each.holds(getattr(HEAD, each.metric), getattr(BASE, each.metric)) is holds
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_what_is_no_condition_is_told_in_one_line(text):
 
 def test_a_change_needs_a_base():
     with pytest.raises(CostlabError, match="needs a base"):
-        condition("params>+1%").holds(HEAD)
+        condition("params>+1%").holds(HEAD.params)
 
 
 def test_amounts_are_powers_of_a_thousand():
@@ -146,3 +150,98 @@ def test_markdown_and_text_show_the_totals(saved, capsys):
     assert "| mult-adds | 300.8 M | 97.13 M | -203.6 M | -67.7% |" in capsys.readouterr().out
     assert run(["compare", *saved]) == 0
     assert "300.8 M" in capsys.readouterr().out
+
+
+# On a device.
+
+ON = {"device": "rtx3090", "fusion": "bn"}
+
+
+def test_latencies_are_those_of_predict_and_modules_sum_to_their_operators():
+    base, head = profiled("body", 8), profiled("trunk", 16, extra=True)
+    found = compare(base, head, **ON)
+    wanted = [costlab.predict(profile, **ON) for profile in (base, head)]
+    assert found.totals(PREDICTED) == tuple(prediction.seconds for prediction in wanted)
+    sums = [sum(prediction.by_op.values()) for prediction in wanted]
+    assert sum(p.base_seconds for p in found.pairs if p.base) == pytest.approx(sums[0])
+    assert sum(p.head_seconds for p in found.pairs if p.head) == pytest.approx(sums[1])
+    assert sum(p.change(PREDICTED) for p in found.pairs) == pytest.approx(sums[1] - sums[0])
+
+
+def test_without_a_device_nothing_is_predicted():
+    found = compare(profiled("body", 8), profiled("body", 16))
+    assert found.totals(PREDICTED) == (None, None)
+    assert {(p.base_seconds, p.head_seconds) for p in found.pairs} == {(None, None)}
+
+
+def test_the_modules_that_got_slower_are_named():
+    found = compare(profiled("body", 8), profiled("body", 8, extra=True), **ON)
+    assert [p.name for p in found.grown(PREDICTED)] == ["extra"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5ms", "0.005"), ("5 s", "5"), ("250 us", "0.00025"), ("7ns", "0.000000007"), ("0.1", "0.1")]
+)
+def test_times_are_exact(text, value):
+    assert amount(text, PREDICTED).value == Fraction(value)
+
+
+def test_times_and_counts_are_not_mixed_up():
+    for text in ("params<=5ms", "predicted_seconds<=5M", "predicted_seconds<=5MB"):
+        with pytest.raises(CostlabError, match="no amount of"):
+            condition(text)
+    assert condition("predicted seconds > +3%").metric == PREDICTED
+
+
+@pytest.fixture
+def saved_pair(tmp_path):
+    for name, extra in (("base", False), ("head", True)):
+        (tmp_path / f"{name}.json").write_text(profiled("body", 64, extra=extra).to_json())
+    return [str(tmp_path / f"{name}.json") for name in ("base", "head")]
+
+
+def test_conditions_on_seconds_decide_the_exit_code(saved_pair, capsys):
+    on = ["compare", *saved_pair, "--device", "rtx3090"]
+    assert run([*on, "--budget", "predicted_seconds<=1s"]) == 0
+    assert run([*on, "--budget", "predicted_seconds<=1us"]) == 1
+    capsys.readouterr()
+    assert run([*on, "--fail-on", "predicted_seconds>+0.1%"]) == 1
+    assert "BROKEN: predicted_seconds>+0.1%; grew most: extra +" in capsys.readouterr().out
+
+
+def test_every_format_shows_latencies(saved_pair, capsys):
+    on = ["compare", *saved_pair, "--device", "rtx3090", "--fusion", "bn", "--amp", "--channels-last"]
+    assert run([*on, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    wanted = {
+        side: costlab.predict(Profile.from_json(Path(path).read_text()), **ON, amp=True, channels_last=True)
+        for side, path in zip(("base", "head"), saved_pair, strict=True)
+    }
+    assert document["total"][PREDICTED] == {side: prediction.seconds for side, prediction in wanted.items()}
+    assert document["latency"] == {side: prediction.summary for side, prediction in wanted.items()}
+    assert all(set(module[PREDICTED]) == {"base", "head"} for module in document["modules"])
+    said = "rtx3090, batch 1, autocast, channels-last, fusion bn"
+    for form in ("text", "markdown"):
+        assert run([*on, "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert said in out
+        assert units.seconds(wanted["head"].seconds) in out
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 94, 120])
+def test_a_comparison_with_seconds_fits_its_width(width, saved_pair, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(["compare", *saved_pair, "--device", "rtx3090"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "predicted" in next(line for line in lines if line.startswith("module"))
+    assert all(len(line) <= max(width, 56) for line in lines if not line.startswith(("base", "head", "modules:")))
+
+
+def test_without_a_device_seconds_are_null_and_their_options_are_refused(saved_pair, capsys):
+    assert run(["compare", *saved_pair, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["latency"] is None
+    assert document["total"][PREDICTED] == {"base": None, "head": None}
+    for options in (["--amp"], ["--fusion", "bn"], ["--channels-last"], ["--budget", "predicted_seconds<=1s"]):
+        assert run(["compare", *saved_pair, *options]) == 2
+        assert capsys.readouterr().err.rstrip().endswith("goes with a prediction: name a --device")

@@ -15,7 +15,7 @@ from test_fusion import long_profile
 from torch import Tensor, nn
 
 import costlab
-from costlab.guidelines.antichains import longest_chain, widest_antichain
+from costlab.guidelines.antichains import levels, widest_antichain
 from costlab.guidelines.blocks import Block, blocks
 from costlab.loading import profile_of as profile_named
 
@@ -42,7 +42,7 @@ def test_antichains_and_chains_are_the_largest_of_all_subsets(graph):
             antichain = max(antichain, size if not any(ordered) else 0)
             chain = max(chain, size if all(ordered) else 0)
     assert widest_antichain(range(len(before)), before, chosen) == antichain
-    assert longest_chain(range(len(before)), before, chosen) == chain
+    assert len(levels(range(len(before)), before, chosen)) == chain
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ COMMANDS = (
     "lint",
     "compare",
     "measure",
+    "calibrate",
     "experiment",
     "plot",
     "rewrite",

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Inputs, Resolution, Train, parsed
+from costlab.cli.options import (
+    MODEL_HELP,
+    Amp,
+    Arguments,
+    Batch,
+    ChannelsLast,
+    Dtype,
+    Fusion,
+    Inputs,
+    Resolution,
+    Target,
+    Train,
+    parsed,
+)
 from costlab.cli.screen import console_for, drawn, put, working
 from costlab.errors import CostlabError
 from costlab.profiles import Profile
@@ -35,6 +48,12 @@ def compare(
     resolution: Resolution = None,
     dtype: Dtype = None,
     train: Train = False,
+    device: Target = None,
+    fusion: Annotated[
+        Fusion, typer.Option(help="Predict with batch norm folded, or with element-wise operators joined as well.")
+    ] = Fusion.NONE,
+    amp: Amp = False,
+    channels_last: ChannelsLast = False,
     fail_on: Annotated[
         list[str] | None,
         typer.Option("--fail-on", metavar="CONDITION", help="Exit 1 where this is true: mult_adds>+1% (repeatable)."),
@@ -50,13 +69,21 @@ def compare(
     ] = None,
 ) -> int:
     """Compare what two models cost, module by module."""
-    from costlab.budgets import condition
+    from costlab.budgets import PREDICTED, condition
     from costlab.comparing import compare as side_by_side
+    from costlab.latency.devices import find_device
     from costlab.loading import profile_of
     from costlab.reports import comparison as shown
 
     forbidden = [condition(text) for text in fail_on or ()]
     wanted = [condition(text) for text in budget or ()]
+    if device is None:
+        given = {"--amp": amp, "--channels-last": channels_last, "--fusion": fusion is not Fusion.NONE}
+        unused = [option for option, asked in given.items() if asked]
+        timed = [c.text for c in (*forbidden, *wanted) if c.metric == PREDICTED]
+        if unused or timed:
+            raise CostlabError(f"{(unused or timed)[0]} goes with a prediction: name a --device")
+    on = find_device(device) if device is not None else None
     if top < 0:
         raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
     common = parsed(argument)
@@ -74,10 +101,18 @@ def compare(
         with working(f"tracing {target}"):
             return profile_of(target, {**common, **parsed(own)}, **asked)
 
-    compared = side_by_side(profiled(base, base_argument), profiled(head, head_argument))
+    compared = side_by_side(
+        profiled(base, base_argument),
+        profiled(head, head_argument),
+        device=on,
+        amp=amp,
+        fusion=fusion.value,
+        channels_last=channels_last,
+    )
     verdicts = []
     for each, must_not in [*((c, True) for c in forbidden), *((c, False) for c in wanted)]:
-        broken = each.holds(compared.head.total, compared.base.total) is must_not
+        before, after = compared.totals(each.metric)
+        broken = each.holds(after, before or 0) is must_not
         verdicts.append(shown.Verdict(each, must_not, broken, tuple(compared.grown(each.metric))))
     rows = top or None
     if form is Format.JSON:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costlab import saving
 from costlab.cli import one_line
@@ -20,6 +20,9 @@ from costlab.limits import judged
 from costlab.linted import Linted, failure, in_repository, price, repository, sources
 from costlab.loading import profile_of
 from costlab.reports.header import title
+
+if TYPE_CHECKING:
+    from costlab.latency.devices import Device
 
 NOWHERE = Source(NAME, 1)  # where a result is shown that belongs to no file of the repository
 
@@ -71,7 +74,7 @@ def configured_jobs(found: Configuration) -> dict[str, Job]:
     }
 
 
-def linted(job: Job, settings: Lint, show_traceback: bool = False) -> Linted:
+def linted(job: Job, settings: Lint, device: Device | None = None, show_traceback: bool = False) -> Linted:
     """Trace and check one model. Whatever goes wrong with it is its finding, so that the others are reported."""
     model = job.model
     try:
@@ -93,8 +96,9 @@ def linted(job: Job, settings: Lint, show_traceback: bool = False) -> Linted:
             fusion=settings.fusion,
             thresholds=settings.thresholds,
             per_module_ignores=settings.per_module_ignores,
+            device=device,
         )
-        broken, verdicts = judged(profile, model.limits, base)
+        broken, verdicts = judged(profile, model.limits, base, device, settings.fusion)
     except Exception as error:
         if show_traceback:
             traceback.print_exc()

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Inputs, Resolution, parsed
+from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Fusion, Inputs, Resolution, parsed
 from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.linted import Linted, Outcome
-
-
-class Fusion(StrEnum):
-    NONE = "none"
-    BN = "bn"
-    POINTWISE = "pointwise"
 
 
 class Level(StrEnum):
@@ -70,11 +64,15 @@ def lint(
     fusion: Annotated[
         Fusion | None,
         typer.Option(
-            help="What counts as one operator: batch norm folded (bn, the default), element-wise ones joined as well."
+            help="What counts, and runs, as one operator: batch norm folded (bn, the default), element-wise ones joined"
+            " as well."
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="Price findings in seconds on this device, too.")
+        str | None,
+        typer.Option(
+            "--device", metavar="NAME", help="Price findings in seconds on this device, too, and sort them by it."
+        ),
     ] = None,
     fail_level: Annotated[
         Level | None, typer.Option(help="Exit 1 from this severity on; by default from warnings on.")
@@ -114,6 +112,7 @@ def lint(
     from costlab import configuration
     from costlab.cli import Wishes
     from costlab.cli.jobs import jobs_of, linted
+    from costlab.latency.devices import find_device
     from costlab.linted import Outcome
     from costlab.reports.findings import verdict_line
 
@@ -141,9 +140,13 @@ def lint(
         "dtype": dtype,
     }
     jobs = jobs_of(models or (), found, given)
+    on = find_device(settings.device) if settings.device else None
     tell = context.find_object(Wishes).traceback  # type: ignore[union-attr]
     outcome = Outcome(
-        tuple(linted(job, settings, tell) for job in jobs), settings.fusion, settings.fail_level, settings.device
+        tuple(linted(job, settings, on, tell) for job in jobs),
+        settings.fusion,
+        settings.fail_level,
+        on.name if on else None,
     )
     if baseline or write_baseline:
         outcome = with_baseline(outcome, baseline, write_baseline, every_model=not models)

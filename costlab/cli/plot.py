@@ -1,4 +1,4 @@
-"""`costlab plot KIND MODEL`: a picture of a profile."""
+"""`costlab plot KIND MODEL`: a picture of a profile, of several, or of a table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
-from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Model, Resolution, Train, parsed
+from costlab.cli.options import (
+    MODEL_HELP,
+    Amp,
+    Arguments,
+    Batch,
+    ChannelsLast,
+    Dtype,
+    Fusion,
+    Inputs,
+    Resolution,
+    Target,
+    Train,
+    parsed,
+)
 from costlab.cli.screen import working
 from costlab.errors import CostlabError
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        help=f"{MODEL_HELP} For pareto several, or a table (.csv, .jsonl); for predicted-vs-measured a table.",
+        show_default=False,
+    ),
+]
 
 
 class Kind(StrEnum):
@@ -21,8 +43,13 @@ class Kind(StrEnum):
     MEMORY = "memory"
     GUIDELINES = "guidelines"
     GRAPH = "graph"
+    ROOFLINE = "roofline"
+    PARETO = "pareto"
+    PREDICTED_VS_MEASURED = "predicted-vs-measured"
 
 
+OF_MANY = (Kind.PARETO, Kind.PREDICTED_VS_MEASURED)
+FILES = (".csv", ".jsonl")
 FORMATS = (".png", ".svg", ".pdf")
 DPI = 150  # of a png: sharp in print at the size of a notebook
 SETTINGS: Any = {
@@ -34,7 +61,7 @@ UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 def plot(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.", show_default=False)],
-    model: Model,
+    model: Models,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write it: .png, .svg or .pdf.")
     ],
@@ -50,27 +77,77 @@ def plot(
     cost: Annotated[
         str | None, typer.Option(metavar="COST", help="mult_adds, params, memory_access, ..., for graph and treemap.")
     ] = None,
+    device: Target = None,
+    fusion: Annotated[Fusion | None, typer.Option(help="What counts as one operator, where there is a device.")] = None,
+    amp: Amp = False,
+    channels_last: ChannelsLast = False,
+    x: Annotated[str | None, typer.Option("-x", metavar="COLUMN", help="Across, for pareto: mult_adds, ...")] = None,
+    y: Annotated[str | None, typer.Option("-y", metavar="COLUMN", help="Upwards, for pareto: params, ...")] = None,
+    larger: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="One of the two of which more is better (repeatable).")
+    ] = None,
 ) -> None:
-    """Draw what MODEL costs."""
+    """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
+    from costlab.latency.devices import find_device
     from costlab.loading import profile_of
+    from costlab.plots.rows import read_rows
     from costlab.reports.tables import cost_named
 
-    draw = getattr(plots, kind.value)
-    options = {name: value for name, value in (("module", module), ("cost", cost)) if value is not None}
+    draw = getattr(plots, kind.replace("-", "_"))
+    asked = {
+        "module": module,
+        "cost": cost,
+        "device": device,
+        "fusion": fusion and fusion.value,
+        "amp": amp or None,
+        "channels_last": channels_last or None,
+        "x": x,
+        "y": y,
+        "larger": larger,
+    }
+    options: dict[str, Any] = {name: value for name, value in asked.items() if value}
+    takes = inspect.signature(draw).parameters
     for name in options:
-        if name not in inspect.signature(draw).parameters:
-            raise CostlabError(f"--{name} does not go with {kind.value}")
+        if name not in takes:
+            raise CostlabError(f"{option(name)} does not go with {kind}")
+    if device is None and "device" in takes and takes["device"].default is inspect.Parameter.empty:
+        raise CostlabError(f"{kind} is of a device: name one with --device (`costlab devices` lists them)")
+    if device is None and {"fusion", "amp", "channels_last"} & options.keys():
+        raise CostlabError("--fusion, --amp and --channels-last go with a prediction: name a --device")
+    if device is not None:
+        options["device"] = find_device(device)
     if cost is not None:
         cost_named(cost)
     if output.suffix.lower() not in FORMATS:
         raise CostlabError(f"{output} is no picture that costlab writes: give a name in {', '.join(FORMATS)}")
-    with working(f"tracing {model}"):
-        profile = profile_of(
-            model, parsed(argument), inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, train=train
-        )
+    if kind is not Kind.PARETO and len(model) > 1:
+        raise CostlabError(f"{kind} is of one MODEL; {len(model)} are given")
+    tables = [target for target in model if is_table(kind, target)]
+    given: dict[str, Any] = {"inputs": inputs, "batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
+    if len(tables) == len(model):
+        unused = [name for name, value in {"argument": argument, **given, "device": device}.items() if value]
+        if unused:
+            raise CostlabError(f"{option(unused[0].removesuffix('s'))} goes with a MODEL, and there are tables alone")
+    drawn: list[Any] = []
+    for target in model:
+        if target in tables:
+            drawn += read_rows(target)
+            continue
+        with working(f"tracing {target}"):
+            drawn.append(profile_of(target, parsed(argument), **{**given, "inputs": inputs or ()}))
     with working("drawing"):
-        save(lambda: draw(profile, **options), output)
+        save(lambda: draw(drawn if kind in OF_MANY else drawn[0], **options), output)
+
+
+def is_table(kind: Kind, target: str) -> bool:
+    """Whether a target is a file of rows; a .json is one for predicted-vs-measured alone, else a saved profile."""
+    return kind is Kind.PREDICTED_VS_MEASURED or (kind is Kind.PARETO and target.lower().endswith(FILES))
+
+
+def option(name: str) -> str:
+    """How an option is written."""
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
 def save(draw: Any, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The most nodes of a DAG of which none comes before another, and the most that come one after the other."""
+"""The most nodes of a DAG of which none comes before another, and the levels in which they come one after the other."""
 
 from __future__ import annotations
 
@@ -71,9 +71,17 @@ def predecessors(order: Sequence[int], before: Before, chosen: Collection[int]) 
     return result
 
 
-def longest_chain(order: Sequence[int], before: Before, chosen: Collection[int]) -> int:
-    """How many of the `chosen` nodes, at most, come one after the other."""
+def levels(order: Sequence[int], before: Before, chosen: Collection[int]) -> list[list[int]]:
+    """The `chosen` nodes by how many of them, at most, come one after the other up to there.
+
+    Those of one level are pairwise unordered, and there are as many levels as the longest chain has nodes.
+    """
     longest: dict[int, int] = {}
+    found: list[list[int]] = []
     for node in order:
         longest[node] = max((longest.get(p, 0) for p in before[node]), default=0) + (node in chosen)
-    return max(longest.values(), default=0)
+        if node in chosen:
+            if longest[node] > len(found):
+                found.append([])
+            found[longest[node] - 1].append(node)
+    return found

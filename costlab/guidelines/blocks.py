@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from costlab.cost import FAMILY_OF
 from costlab.graph import Op
-from costlab.guidelines.antichains import longest_chain, widest_antichain
+from costlab.guidelines.antichains import levels, widest_antichain
 from costlab.guidelines.flow import Read, reads_of
 from costlab.profiles import Profile
 
@@ -24,9 +24,14 @@ class Block:
     path: str
     degree: int  # fragments: contractions and poolings
     width: int  # the most of them of which none waits for another
-    chain: int  # the most of them that wait for one another
+    levels: tuple[tuple[int, ...], ...]  # positions of fragments that could run at the same time, level by level
     repeated_elements: int  # read again by all but one of the operators that read the same value side by side
     repeated_bytes: int
+
+    @property
+    def chain(self) -> int:
+        """The most fragments that wait for one another."""
+        return len(self.levels)
 
 
 def blocks(profile: Profile) -> list[Block]:
@@ -56,16 +61,16 @@ def blocks(profile: Profile) -> list[Block]:
         for positions in components(inside[path], before):
             own = fragments.intersection(positions)
             if own:
-                measured.append((widest_antichain(positions, before, own), longest_chain(positions, before, own), own))
-        width, chain, own = max(measured, default=(0, 0, set()), key=lambda m: (m[0], len(m[2])))
-        if own:
+                measured.append((widest_antichain(positions, before, own), positions, own))
+        if measured:
+            width, positions, own = max(measured, key=lambda m: (m[0], len(m[2])))
             again = [read for fork in forks_of(path, inside[path], ops, reads) for read in sorted(fork)[:-1]]
             result.append(
                 Block(
                     path=path,
                     degree=len(own),
                     width=width,
-                    chain=chain,
+                    levels=tuple(map(tuple, levels(positions, before, own))),
                     repeated_elements=sum(read.elements for read in again),
                     repeated_bytes=sum(read.bytes for read in again),
                 )

@@ -15,8 +15,9 @@ idle at 8, 16 and 32 channels at a time.
 
 from __future__ import annotations
 
-from costlab.guidelines.layers import Layer, layer_of, place_text
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.graph import Op
+from costlab.guidelines.layers import Layer, layer_of, place_text, resized
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import percent
 
@@ -46,9 +47,21 @@ def advice(channels: tuple[int, ...]) -> str:
     return "; ".join(around)
 
 
+def padded(width: int, groups: int) -> int:
+    """The next multiple of 8 in each group."""
+    return -(-width // (8 * groups)) * 8 * groups
+
+
+def instead(position: int, op: Op, layer: Layer) -> Change | None:
+    """The layer with the next wider multiples of 8: as capable as before."""
+    inputs = layer.inputs if layer.reads_model_input else padded(layer.inputs, layer.groups)
+    wider = resized(op, layer, inputs, padded(layer.outputs, layer.groups), layer.groups)
+    return Change(replaced={position: wider}) if wider else None
+
+
 def check(profile: Profile, limit: float | None) -> Checked:
     places = []
-    for op in profile.ops:
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if layer is None or layer.depthwise or not any(count % 8 for count in widths(layer)):
             continue
@@ -62,6 +75,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=None,
                 excess_bytes=None,
                 excess_launches=0,
+                instead=instead(position, op, layer) if cost else None,
             )
         )
     return Checked(places)

@@ -13,7 +13,7 @@ buffer, an input), or to a value that Python looks at.
 
 from __future__ import annotations
 
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import shape
 
@@ -44,6 +44,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access if cost else None,
                 excess_bytes=cost.bytes_accessed if cost else None,
                 excess_launches=1,
+                instead=Change(removed=(position,)) if cost else None,
             )
         )
     return Checked(places)

@@ -33,7 +33,7 @@ import operator
 
 from costlab.guidelines.classes import class_of
 from costlab.guidelines.layers import layer_of, place_text
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import percent, shape
 
@@ -46,7 +46,7 @@ ADVICE = {
 
 def check(profile: Profile, limit: float | None) -> Checked:
     places, copies = [], 0
-    for op, cost in zip(profile.ops, profile.costs, strict=True):
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         if cost is None or not cost.memory_access or not op.outputs:
             continue
         kind = class_of(op)
@@ -65,6 +65,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access,
                 excess_bytes=cost.bytes_accessed,
                 excess_launches=1,
+                instead=Change(removed=(position,)),
             )
         )
     whole = profile.total.memory_access

@@ -36,9 +36,9 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 
-from costlab.graph import ITEM_BYTES
-from costlab.guidelines.layers import Layer, layer_of, place_text
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.graph import ITEM_BYTES, Op
+from costlab.guidelines.layers import Layer, layer_of, place_text, resized
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import ratio
 
@@ -78,9 +78,16 @@ def advice(layer: Layer) -> str | None:
     return f"{width} to {width} channels ({drift} mult-adds)"
 
 
+def instead(position: int, op: Op, layer: Layer) -> Change | None:
+    """The layer with the widths of the advice."""
+    width = equal_width(layer)
+    equal = resized(op, layer, width, width, layer.groups) if advice(layer) else None
+    return Change(replaced={position: equal}) if equal else None
+
+
 def check(profile: Profile, limit: float | None) -> Checked:
     places = []
-    for op, cost in zip(profile.ops, profile.costs, strict=True):
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if cost is None or layer is None or not applies(layer) or layer.inputs == layer.outputs:
             continue
@@ -94,6 +101,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
+                instead=instead(position, op, layer),
             )
         )
     return Checked(places)

@@ -38,7 +38,7 @@ query, key and value, are one with the outputs side by side), or follow one anot
 from __future__ import annotations
 
 from costlab.guidelines.blocks import blocks
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 
 
@@ -53,6 +53,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
             excess_memory_access=block.repeated_elements,
             excess_bytes=block.repeated_bytes,
             excess_launches=block.degree - block.chain,
+            instead=Change(merged=tuple(level for level in block.levels if len(level) > 1)),
         )
         for block in found
         if limit is not None and block.width >= limit

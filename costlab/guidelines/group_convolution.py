@@ -32,8 +32,8 @@ keep c2 and accept the mult-adds, where the layer is bound by memory anyway.
 from __future__ import annotations
 
 from costlab.graph import ITEM_BYTES
-from costlab.guidelines.layers import Layer, layer_of, place_text
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.layers import Layer, layer_of, place_text, resized
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 
 
@@ -48,11 +48,12 @@ def excess(layer: Layer) -> int:
 
 def check(profile: Profile, limit: float | None) -> Checked:
     places = []
-    for op, cost in zip(profile.ops, profile.costs, strict=True):
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if cost is None or layer is None or not applies(layer):
             continue
         elements = excess(layer)
+        dense = resized(op, layer, layer.inputs, layer.outputs // layer.groups, 1)
         places.append(
             Place(
                 module=op.module,
@@ -62,6 +63,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
+                instead=Change(replaced={position: dense}) if dense else None,
             )
         )
     return Checked(places)

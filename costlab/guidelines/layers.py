@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 from costlab.cost import FAMILY_OF
-from costlab.graph import Op
+from costlab.graph import Op, Tensor
 
 PRODUCTS = ("addmm", "matmul", "mm")
 
@@ -80,6 +83,45 @@ def linear_of(op: Op, transposed: bool) -> Layer | None:
     return Layer(
         inputs, outputs, 1, x.numel // inputs, op.output.numel // outputs, False, reads_model_input=x.role == "input"
     )
+
+
+def resized(op: Op, layer: Layer, inputs: int, outputs: int, groups: int) -> Op | None:
+    """The operator of a layer with other widths and groups; None where it reads more than x, a weight and a bias."""
+    if op.kind in PRODUCTS:
+        *rest, x, weight = op.inputs
+        sizes: tuple[int, ...] = (inputs, outputs)
+        channel = -1
+    else:
+        x, weight = op["input"], op["weight"]
+        rest = [t for t in op.inputs if t is not x and t is not weight]
+        if any(t.name != "bias" for t in rest):
+            return None
+        transposed = op.kind.startswith("conv_transpose")
+        first, second = (inputs, outputs) if transposed else (outputs, inputs)
+        sizes = (first, second // groups, *weight.shape[2:])
+        channel = 1 - len(weight.shape)
+    changed = {
+        **{t.name: with_channels(t, -1, outputs) for t in rest if t.shape and t.shape[-1] == layer.outputs},
+        x.name: with_channels(x, channel, inputs),
+        weight.name: with_shape(weight, sizes),
+    }
+    return replace(
+        op,
+        inputs=tuple(changed.get(t.name, t) for t in op.inputs),
+        outputs=(with_channels(op.output, channel, outputs), *op.outputs[1:]),
+        attrs={**op.attrs, "groups": groups} if groups != layer.groups else op.attrs,
+    )
+
+
+def with_channels(tensor: Tensor, dim: int, channels: int) -> Tensor:
+    shape = list(tensor.shape)
+    shape[dim] = channels
+    return with_shape(tensor, shape)
+
+
+def with_shape(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """The tensor in another size; broadcast dimensions stay as they are."""
+    return tensor._replace(shape=tuple(shape), elements=tensor.elements * prod(shape) // max(1, tensor.numel))
 
 
 def place_text(layer: Layer) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from costlab.errors import CostlabError
 from costlab.guidelines.model import Checked, Finding, Guideline, LintResult, Place, Verdict
 from costlab.guidelines.table import GUIDELINES
 from costlab.profiles import Profile
+
+if TYPE_CHECKING:
+    from costlab.latency.devices import Device
 
 
 def lint(
@@ -23,8 +28,11 @@ def lint(
     thresholds: Mapping[str, float] | None = None,
     per_module_ignores: Mapping[str, Iterable[str]] | None = None,
     rules: Mapping[str, Guideline] = GUIDELINES,
+    device: str | Path | Device | None = None,
 ) -> LintResult:
     """Check a profile against guidelines: findings with their prices, dearest first, and a verdict for each.
+
+    Dearest are those that save most seconds on `device`, else most memory access.
 
     Args:
         select: codes or names of the guidelines to check; by default all of them.
@@ -35,10 +43,13 @@ def lint(
         per_module_ignores: guidelines by glob on module paths: what they find in these modules is left out before
             it is judged.
         rules: guidelines by code; `GUIDELINES | {"MY1": Guideline(...)}` adds one.
+        device: predict what following each advice saves there (see `predict`), run as `fusion` says: "pointwise" is
+            generated code, all else eager. A guideline that looks at the network as traced is priced as traced.
 
     Raises:
-        CostlabError: there is no such guideline or fusion, or a threshold is no number.
+        CostlabError: there is no such guideline, fusion or device, or a threshold is no number.
     """
+    on = device_of(device)
     chosen = {guideline_named(name, rules).code: None for name in (rules if select is None else select)}
     for name in ignore:
         chosen.pop(guideline_named(name, rules).code, None)
@@ -64,9 +75,44 @@ def lint(
         verdict = judge(guideline, checked, seen, limit)
         severity = guideline.severity if verdict.verdict == "broken" else "note"
         verdicts.append(verdict)
-        findings += (finding(place, guideline.code, severity, profile.name) for place in checked.places)
-    findings.sort(key=lambda f: -1 if f.excess_memory_access is None else f.excess_memory_access, reverse=True)
-    return LintResult(profile.name, fusion, tuple(findings), tuple(verdicts))
+        compiled = fusion == "pointwise" and not guideline.as_traced
+        saved = priced(profile, seen, checked.places, on, compiled)
+        pairs = zip(checked.places, saved, strict=True)
+        findings += (finding(place, guideline.code, severity, profile.name, seconds) for place, seconds in pairs)
+    findings.sort(key=dearness, reverse=True)
+    return LintResult(profile.name, fusion, tuple(findings), tuple(verdicts), on.name if on else None)
+
+
+def device_of(device: str | Path | Device | None) -> Device | None:
+    """The device of a name or file, None for none. Raises CostlabError."""
+    if not isinstance(device, str | Path):
+        return device
+    from costlab.latency.devices import find_device
+
+    return find_device(device)
+
+
+def priced(
+    profile: Profile, seen: Profile, places: Sequence[Place], device: Device | None, compiled: bool
+) -> list[float | None]:
+    """The seconds that each place would save; None without a device, or where it cannot be told."""
+    changes = [place.instead for place in places if place.instead is not None]
+    if device is None or not changes:
+        return [None] * len(places)
+    from costlab.guidelines.pricing import seconds_saved  # numpy, which nothing else here needs
+
+    saved = iter(seconds_saved(profile, seen, changes, device, compiled))
+    return [None if place.instead is None else next(saved) for place in places]
+
+
+def dearness(*findings: Finding) -> tuple[float, float]:
+    """What findings are sorted by: the seconds, then the elements that they save together; unknown ones come last."""
+    seconds = [f.predicted_seconds_saved for f in findings]
+    elements = [f.excess_memory_access for f in findings]
+    return (
+        -inf if None in seconds else sum(s for s in seconds if s is not None),
+        -1 if None in elements else sum(e for e in elements if e is not None),
+    )
 
 
 def judge(guideline: Guideline, checked: Checked, profile: Profile, limit: float | None) -> Verdict:
@@ -80,7 +126,7 @@ def judge(guideline: Guideline, checked: Checked, profile: Profile, limit: float
     return Verdict(profile.name, guideline.code, "broken" if broken else "holds", share, value, limit, checked.detail)
 
 
-def finding(place: Place, code: str, severity: str, model: str) -> Finding:
+def finding(place: Place, code: str, severity: str, model: str, seconds: float | None) -> Finding:
     return Finding(
         rule=code,
         severity=severity,
@@ -92,7 +138,7 @@ def finding(place: Place, code: str, severity: str, model: str) -> Finding:
         excess_memory_access=place.excess_memory_access,
         excess_bytes=place.excess_bytes,
         excess_launches=place.excess_launches,
-        predicted_seconds_saved=None,
+        predicted_seconds_saved=seconds,
     )
 
 

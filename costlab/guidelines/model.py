@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from costlab.graph import Op
 from costlab.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a network where an advice is followed, by the positions of operators in the checked profile."""
+
+    removed: tuple[int, ...] = ()
+    replaced: Mapping[int, Op] = field(default_factory=dict)
+    merged: tuple[tuple[int, ...], ...] = ()  # each into one operator of the same mult-adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class Place:
     excess_memory_access: int | None  # elements; None where no number can be given
     excess_bytes: int | None
     excess_launches: int | None  # operators that would not have to start
+    instead: Change | None = None  # the network that follows the advice; None where it cannot be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class Finding:
     excess_memory_access: int | None
     excess_bytes: int | None
     excess_launches: int | None
-    predicted_seconds_saved: float | None  # known for a device only
+    predicted_seconds_saved: float | None  # on a device; negative where following the guideline costs time there
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class LintResult:
     fusion: str
     findings: tuple[Finding, ...]
     verdicts: tuple[Verdict, ...]
+    device: str | None = None  # that seconds are predicted for
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -83,6 +95,11 @@ class LintResult:
         for finding in self.findings:
             counts[finding.rule] += finding.severity != "note"
         return counts
+
+    def _repr_html_(self) -> str:
+        from costlab.reports.notebook import lint_html
+
+        return lint_html(self)
 
 
 @dataclass(frozen=True, slots=True)

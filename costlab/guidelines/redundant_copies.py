@@ -16,7 +16,7 @@ changes can go. A channel shuffle needs its copy: fewer shuffles are the way the
 from __future__ import annotations
 
 from costlab.graph import Op
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import shape
 
@@ -42,7 +42,7 @@ def permuted_by(profile: Profile, op: Op) -> str:
 
 def check(profile: Profile, limit: float | None) -> Checked:
     places = []
-    for op, cost in zip(profile.ops, profile.costs, strict=True):
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         if cost is None or not cost.memory_access or not only_moves(op):
             continue
         views = permuted_by(profile, op)
@@ -55,6 +55,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access,
                 excess_bytes=cost.bytes_accessed,
                 excess_launches=1,
+                instead=Change(removed=(position,)),
             )
         )
     return Checked(places)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from costlab.cost import total
 from costlab.fusion import folds
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
 from costlab.profiles import Profile
 from costlab.reports.units import shape
 
@@ -35,6 +35,7 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=apart.memory_access - fold.cost.memory_access,
                 excess_bytes=apart.bytes_accessed - fold.cost.bytes_accessed,
                 excess_launches=len(fold.members) - 1,
+                instead=Change(removed=fold.members[1:], replaced={fold.host: fold.op}),
             )
         )
     return Checked(places)

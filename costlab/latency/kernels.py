@@ -77,6 +77,7 @@ class Kernel(NamedTuple):
     batched: bool = True  # grows with the batch
     slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; norm over a strided dimension
     misaligned: bool = False  # channels that are no multiple of 8
+    in_place: bool = False  # writes over what it reads
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Kernels:
         self.op, self.work, self.dtype = table[:, :3].T.astype(int)
         (self.m, self.n, self.k, self.products, self.flops, self.operations, self.transcendental) = table[:, 3:10].T
         (self.read, self.written, self.window, self.constant, self.taps) = table[:, 10:15].T
-        self.batched, self.slow, self.misaligned = table[:, 15:].T.astype(bool)
+        self.batched, self.slow, self.misaligned, self.in_place = table[:, 15:].T.astype(bool)
 
     def __len__(self) -> int:
         return len(self.op)
@@ -145,7 +146,7 @@ class Lowering:
             grows = any(t.storage in self.batched for t in op.inputs)
             if grows:
                 self.batched.update(t.storage for t in op.outputs)
-            if op.free or cost is None or not op.outputs or family(op) == "creation":
+            if op.free or cost is None or not op.outputs or not cost.bytes_accessed:
                 continue
             if self.nothing_to_copy(op, self.layouts[position]):
                 last = self.touched.get(op.inputs[0].storage, self.moved)
@@ -189,6 +190,7 @@ class Lowering:
             window=weighted / read if read else 0.0,
             constant=constant,
             batched=grows,
+            in_place=op.output.storage in {t.storage for t in op.inputs},
         )
         yield from self.shaped(kernel, op, cost, inputs)
         if self.adds_bias_apart(op, copied):
@@ -216,6 +218,8 @@ class Lowering:
 
     def data_movement(self, kernel: Kernel, op: Op, cost: Cost, inputs: tuple[Layout, ...]) -> Kernel:
         work = "batch_norm" if op.kind == "batch_norm" else TRAFFIC.get(family(op), "element_wise")
+        if op.kind.startswith("adaptive_avg_pool") and prod(op.output.shape[2:]) == 1:
+            work = "reduction"  # computed as a mean
         members = [self.kinds[name] for name in op.attrs.get("fused", ()) if name in self.kinds] or [op]
         heavy = sum(m.output.numel for m in members if m.outputs and m.kind in TRANSCENDENTAL)
         operations = op.output.numel if work in ("copy", "gather") else cost.element_wise_ops
@@ -363,8 +367,8 @@ def matmul(kernel: Kernel, op: Op) -> Kernel:
         rows, products, work = op["input"].numel / summands, 1.0, "matmul"
     else:
         shape = op.output.shape or (1,)
-        summands = max(1.0, kernel.flops / 2 / max(1, op.output.numel))
-        columns, rows = shape[-1], shape[-2] if len(shape) > 1 else 1
+        summands = max(1, round(kernel.flops / 2 / max(1, op.output.numel)))
+        columns, rows = shape[-1], float(shape[-2] if len(shape) > 1 else 1)
         products, work = op.output.numel / max(1, rows * columns), "batched_matmul"
         if len(op.inputs) > 1 and op.inputs[1].role == "parameter" and op.kind != "einsum":
             rows, products, work = rows * products, 1.0, "matmul"

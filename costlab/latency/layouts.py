@@ -13,7 +13,9 @@ from costlab.graph import Op, Tensor
 from costlab.latency.precision import family
 
 CHANNELS_LAST = (0, 2, 3, 1)
-KEEPS = ("element_wise", "pooling", "interpolation", "softmax")  # families that write as they read
+KEEPS = ("element_wise", "pooling", "interpolation")  # families that write as they read
+RESIZES = ("cat", "pad")
+TWO = ("pooling", "interpolation", "batch_norm", "group_norm")  # write images contiguous or channels-last, nothing else
 ALSO_KEEPS = ("batch_norm", "group_norm", "cat", "pad", "roll", "clone")
 
 
@@ -86,9 +88,13 @@ def written(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: b
         return Layout((0, 2, 1, 3))  # [n, h, l, e], written with the heads of a position side by side
     if kin in KEEPS or op.kind in ALSO_KEEPS:
         for tensor, layout in zip(op.inputs, inputs, strict=True):
-            resized = kin in ("pooling", "interpolation") or op.kind in ("cat", "pad")
-            if len(tensor.shape) == rank and (tensor.shape == output.shape or resized):
-                return Layout(layout.order)
+            if len(tensor.shape) != rank or (
+                tensor.shape != output.shape and op.kind not in RESIZES and kin not in TWO
+            ):
+                continue
+            if kin in TWO or op.kind in TWO:
+                return Layout(CHANNELS_LAST) if is_channels_last(layout, tensor.shape) else contiguous(output.shape)
+            return Layout(layout.order)
     return contiguous(output.shape)
 
 
@@ -96,6 +102,8 @@ def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> La
     """The layout of a view."""
     rank, kind, attrs = len(old), op.kind, op.attrs
     order, dense = layout
+    if kind == "contiguous":
+        return contiguous(new)
     if kind == "permute":
         place = {dim % rank: position for position, dim in enumerate(attrs["dims"])}
         return Layout(tuple(place[d] for d in order), dense)
@@ -141,7 +149,10 @@ def regrouped(layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
                 return Layout(contiguous(new).order, layout.dense)
         groups.append((mine, theirs))
     group_of = {dim: g for g, (mine, _) in enumerate(groups) for dim in mine}
-    seen = list(dict.fromkeys(group_of[d] for d in layout.order))
+    by_size = sorted(layout.order, key=lambda d: old[d] == 1)  # one element lies anywhere: it decides last
+    first = list(dict.fromkeys(group_of[d] for d in by_size))
+    seen = [g for g in first if any(old[d] != 1 for d in groups[g][0])]
+    seen += [g for g in first if g not in seen]
     order = [d for g, (mine, theirs) in enumerate(groups) if not mine for d in theirs]
     order += [d for g in seen for d in groups[g][1]]
     return Layout(tuple(order), layout.dense) if len(order) == len(new) else Layout(contiguous(new).order, False)

@@ -12,11 +12,14 @@ from costlab.cost import FAMILIES, FAMILY_OF
 from costlab.graph import Op, Tensor
 
 FLOATS = ("float32", "float16", "bfloat16")
-LOWERED = frozenset(kind for family in ("convolution", "matmul", "attention", "recurrent") for kind in FAMILIES[family])
-NORMS = frozenset(("layer_norm", "group_norm"))
+LOWERED = frozenset(("prelu",)).union(
+    *(FAMILIES[family] for family in ("convolution", "matmul", "attention", "recurrent"))
+)
+NORMS = frozenset(("layer_norm", "group_norm", "rms_norm"))
 RAISED = NORMS | frozenset(  # these are handed a copy in float32
     "pow reciprocal rsqrt exp expm1 log log2 log10 log1p tan sinh cosh acos asin erfinv softplus cdist norm"
-    " cosine_similarity binary_cross_entropy_with_logits".split()
+    " cosine_similarity binary_cross_entropy_with_logits square logsumexp upsample_nearest1d upsample_nearest2d"
+    " upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d".split()
 )
 WRITES_FLOAT32 = frozenset("softmax log_softmax sum prod cumsum cumprod vector_norm".split())  # and read what there is
 

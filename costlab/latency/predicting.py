@@ -68,6 +68,11 @@ class Prediction:
             node["predicted_seconds"] = self.by_op.get(name, 0.0 if node["free"] else None)
         return graph
 
+    def _repr_html_(self) -> str:
+        from costlab.reports.notebook import prediction_html
+
+        return prediction_html(self)
+
 
 def predict(
     profile: Profile,

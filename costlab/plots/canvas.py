@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costlab.plots.colours import INK, QUIET, Group
@@ -12,12 +13,15 @@ from costlab.reports.header import title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
+    from matplotlib.transforms import Bbox, BboxBase
 
 SMALLER, SMALL, NORMAL, LARGE = 7, 8, 9, 11  # points
 LONGEST = 60  # characters of a name
 GAP = 2  # pixels between two labels
+SHORT = 2000  # the ends of a logarithmic axis, one over the other, that leaves room for ticks at 2 and 5
+ROUND = re.compile(r"\.0+ ")  # of a tick: 500.0 us is 500 us
 
 
 def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
@@ -29,9 +33,9 @@ def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
     return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def headline(ax: Axes, profile: Profile, what: str) -> None:
+def headline(ax: Axes, of: Profile | str, what: str) -> None:
     """The network above the axes, and below its name what is shown."""
-    name = shortened(title(profile))
+    name = shortened(title(of) if isinstance(of, Profile) else of)
     ax.set_title(name, loc="left", pad=20, fontsize=LARGE, fontweight="bold", color=INK, parse_math=False)
     style: dict[str, Any] = {"fontsize": NORMAL, "color": QUIET, "parse_math": False}
     ax.annotate(what, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", **style)
@@ -83,13 +87,13 @@ def extent(text: Text) -> Bbox:
     return text.get_window_extent()
 
 
-def fits(text: Text, room: Bbox) -> bool:
+def fits(text: Text, room: BboxBase) -> bool:
     """Whether a text stays inside a place in pixels."""
     box = extent(text)
     return box.width + 2 * GAP <= room.width and box.height + 2 * GAP <= room.height
 
 
-def keep_apart(texts: Sequence[Text], taken: Iterable[Bbox] = (), within: Bbox | None = None) -> list[Text]:
+def keep_apart(texts: Sequence[Text], taken: Iterable[Bbox] = (), within: BboxBase | None = None) -> list[Text]:
     """Remove every text that would touch an earlier one, a place that is taken, or the edge; those that stay."""
     boxes = list(taken)
     kept = []
@@ -102,3 +106,14 @@ def keep_apart(texts: Sequence[Text], taken: Iterable[Bbox] = (), within: Bbox |
         else:
             text.remove()
     return kept
+
+
+def in_units(axis: Axis, write: Callable[[float], str]) -> None:
+    """Ticks in the words of `write`; on a logarithmic axis at powers of ten, and at 2 and 5 where it is short."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    if axis.get_scale() == "log":
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < SHORT * low else (1,)))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(lambda value, _: ROUND.sub(" ", write(value)).strip())

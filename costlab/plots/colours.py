@@ -35,6 +35,7 @@ OF_FAMILY = {family: group for group in GROUPS for family in group.families}
 INK = "#222222"
 QUIET = "#6A6A6A"  # text of the second rank; 5 to 1 on white
 FAINT = "#DDDDDD"  # lines and grounds behind the data
+PALE = "#AAAAAA"  # data of the second rank
 SCALE = "Blues"  # more is darker
 ALARM = "#D55E00"
 

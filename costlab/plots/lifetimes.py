@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from costlab.graph import ITEM_BYTES, Op, Trace
 from costlab.plots.canvas import axes_of, headline, keep_apart, key, plain, shortened, words
 from costlab.plots.colours import FAINT, GROUPS, INK, OTHER, QUIET, Group, group_of
 from costlab.plots.runs import mark, runs_of
-from costlab.profiles import Profile, live_activation_bytes
+from costlab.profiles import Life, Profile, live_activation_bytes, lives_of
 from costlab.reports.units import shape, size
 
 if TYPE_CHECKING:
@@ -18,35 +17,6 @@ HEADROOM = 1.06  # height of the axes, the peak being 1
 COLUMN, WIDTH = 1.02, 0.03  # the peak's column right of the axes, whose width is 1
 LONGEST = 34  # characters of the name of a tensor
 MOST = 60  # module names below the axis
-
-
-class Life(NamedTuple):
-    """A storage from the operator that makes it to the last one that needs it."""
-
-    first: int  # position of an operator; -1 where the model was handed it
-    last: int
-    bytes: int
-    shape: tuple[int, ...]
-    maker: Op | None
-
-
-def lives_of(trace: Trace) -> list[Life]:
-    """Every storage of activations, in the order in which they are made; they add up to `live_activation_bytes`."""
-    lives: dict[int, Life] = {}
-    left_out = set()
-    for position, op in enumerate(trace.ops):
-        for tensor, maker in (*((t, None) for t in op.inputs), *((t, op) for t in op.outputs)):
-            if tensor.role in ("parameter", "buffer", "constant"):
-                left_out.add(tensor.storage)
-            held = tensor.elements * ITEM_BYTES[tensor.dtype]
-            new = Life(position if maker else -1, position, held, tensor.shape, maker)
-            lives[tensor.storage] = lives.get(tensor.storage, new)._replace(last=position)
-    end = len(trace.ops) - 1
-    return [
-        life._replace(last=end) if storage in trace.outputs else life
-        for storage, life in lives.items()
-        if storage not in left_out
-    ]
 
 
 def memory(profile: Profile, ax: Axes | None = None) -> Axes:

@@ -10,11 +10,8 @@ from costlab.guidelines.layers import layer_of
 from costlab.plots.canvas import (
     NORMAL,
     SMALL,
-    SMALLER,
     axes_of,
-    extent,
     headline,
-    keep_apart,
     key,
     plain,
     settled,
@@ -22,13 +19,13 @@ from costlab.plots.canvas import (
     words,
 )
 from costlab.plots.colours import FAINT, GROUPS, INK, QUIET, Group, group_of
+from costlab.plots.naming import Point, name_points
 from costlab.profiles import Profile
 from costlab.reports.columns import ROOT
 from costlab.reports.units import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.transforms import Bbox
 
 LARGEST, SMALLEST = 300, 12  # square points, of the dearest layer and of one at the bound
 NAMED = 8  # the dearest layers of a panel
@@ -37,7 +34,7 @@ NARROWEST = 8  # x axes reach from 1:8 to 8:1, and to 8 groups, at least
 WIDTHS = (0.25, 1, 4)  # c2 / c1 of the curves by groups
 
 
-class Point(NamedTuple):
+class Layer(NamedTuple):
     """A layer in a panel: where it stands, and what it moves beyond the bound."""
 
     x: float
@@ -74,13 +71,13 @@ def guidelines(profile: Profile, ax: Axes | None = None) -> Axes:
     key(ax, (group for group in GROUPS if group in present))
     settled(ax)
     for panel, points in panels:
-        name_dearest(panel, points)
+        name_dearest(panel, points, dearest)
     return ax
 
 
-def points_of(profile: Profile) -> tuple[list[Point], list[Point]]:
+def points_of(profile: Profile) -> tuple[list[Layer], list[Layer]]:
     """The layers that G1 judges, and those that G2 judges."""
-    found: tuple[list[Point], list[Point]] = [], []
+    found: tuple[list[Layer], list[Layer]] = [], []
     for op, cost in zip(profile.ops, profile.costs, strict=True):
         layer = layer_of(op)
         if cost is None or layer is None or not cost.memory_access:
@@ -90,11 +87,11 @@ def points_of(profile: Profile) -> tuple[list[Point], list[Point]]:
             if rule.applies(layer):
                 excess = rule.excess(layer)
                 ratio = cost.memory_access / (cost.memory_access - excess)
-                points.append(Point(x, ratio, excess, op.module or ROOT, group_of(op)))
+                points.append(Layer(x, ratio, excess, op.module or ROOT, group_of(op)))
     return found
 
 
-def width_curve(ax: Axes, points: Sequence[Point]) -> None:
+def width_curve(ax: Axes, points: Sequence[Layer]) -> None:
     """(1 + r) / (2 sqrt r) over r = c2 / c1, as far as layers go."""
     import numpy as np
 
@@ -107,7 +104,7 @@ def width_curve(ax: Axes, points: Sequence[Point]) -> None:
     ax.set_xlabel("input : output channels", fontsize=SMALL)
 
 
-def group_curves(ax: Axes, points: Sequence[Point]) -> None:
+def group_curves(ax: Axes, points: Sequence[Layer]) -> None:
     """(1 + r) / (1 + r / g) over g groups for some r = c2 / c1."""
     import numpy as np
 
@@ -123,13 +120,13 @@ def group_curves(ax: Axes, points: Sequence[Point]) -> None:
     ax.set_xlabel("groups; curves by input : output channels", fontsize=SMALL)
 
 
-def scatter(ax: Axes, points: Sequence[Point], dearest: int, title: str) -> None:
+def scatter(ax: Axes, points: Sequence[Layer], dearest: int, title: str) -> None:
     """Layers as points, the dearest first, so that it hides none."""
     points = sorted(points, key=lambda point: -point.excess)
     ax.scatter(
         [point.x for point in points],
         [point.ratio for point in points],
-        [SMALLEST + (LARGEST - SMALLEST) * point.excess / dearest for point in points],
+        [area(point, dearest) for point in points],
         [point.group.colour for point in points],
         alpha=0.75,
         edgecolors="white",
@@ -141,14 +138,13 @@ def scatter(ax: Axes, points: Sequence[Point], dearest: int, title: str) -> None
     plain(ax, "bottom", "left")
 
 
-def name_dearest(ax: Axes, points: Sequence[Point]) -> None:
+def name_dearest(ax: Axes, points: Sequence[Layer], dearest: int) -> None:
     """Names beside the dearest layers, as far as they find room."""
-    dearest = [point for point in sorted(points, key=lambda point: -point.excess)[:NAMED] if point.excess]
-    taken: list[Bbox] = []
-    for point in dearest:
-        name = shortened(point.name, LONGEST)
-        for text, side in ((f"    {name}", "left"), (f"{name}    ", "right")):
-            label = words(ax, point.x, point.ratio, text, ha=side, va="center", fontsize=SMALLER)
-            if keep_apart([label], taken, ax.get_window_extent()):
-                taken.append(extent(label))
-                break
+    first = sorted(points, key=lambda point: -point.excess)
+    named = [Point(p.x, p.ratio, shortened(p.name, LONGEST), area(p, dearest)) for p in first]
+    name_points(ax, named, min(NAMED, sum(p.excess > 0 for p in points)))
+
+
+def area(point: Layer, dearest: int) -> float:
+    """Square points."""
+    return SMALLEST + (LARGEST - SMALLEST) * point.excess / dearest

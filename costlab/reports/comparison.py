@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE
@@ -11,13 +12,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.budgets import Condition
+from costlab.budgets import PREDICTED, Condition
 from costlab.comparing import Comparison, Pair
 from costlab.profiles import COST_KEYS, Profile
 from costlab.reports import units
 from costlab.reports.columns import ROOT
 from costlab.reports.escaping import markdown_code, visible
-from costlab.reports.header import title
+from costlab.reports.header import running, title
 from costlab.reports.text import ASCII_BOX, GAP, shortened
 
 TOTALS = {  # label and unit
@@ -28,8 +29,9 @@ TOTALS = {  # label and unit
     "element_wise_ops": ("element-wise ops", ""),
     "activations": ("activations", ""),
     "peak_activation_bytes": ("peak activation", "B"),
+    PREDICTED: ("predicted", "s"),
 }
-SHOWN = ("mult_adds", "params", "memory_access")
+SHOWN = ("mult_adds", "params", "memory_access")  # of every module
 ROWS = 30  # modules shown by default
 NAME_WIDTH = 36
 
@@ -61,9 +63,29 @@ def counts(comparison: Comparison) -> dict[str, int]:
 def total_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     """Label, base, head, change and ratio of every total."""
     for key, (label, unit) in TOTALS.items():
-        before, after = getattr(comparison.base.total, key), getattr(comparison.head.total, key)
-        ends = units.short(before, unit), units.short(after, unit)
-        yield label, *ends, units.change(after - before, unit), units.ratio(before, after)
+        before, after = comparison.totals(key)
+        if before is not None and after is not None:
+            ends = units.quantity(before, unit), units.quantity(after, unit)
+            yield label, *ends, units.change(after - before, unit), units.ratio(before, after)
+
+
+def columns(comparison: Comparison) -> tuple[str, ...]:
+    """What is shown of every module, what matters most first."""
+    return (PREDICTED, *SHOWN) if comparison.head_latency else SHOWN
+
+
+def differences(pairs: Sequence[Pair], keys: Sequence[str]) -> list[str]:
+    """By how much modules grew together."""
+    return [units.change(sum(pair.change(key) for pair in pairs), units.unit_of(key)) for key in keys]
+
+
+def networks(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """What is compared, line by line."""
+    yield "base", title(comparison.base)
+    yield "head", title(comparison.head)
+    base, head = comparison.base_latency, comparison.head_latency
+    if base and head:
+        yield "on", running(head if base.batch == head.batch else replace(head, batch=None))
 
 
 def renamed(pair: Pair) -> str:
@@ -78,7 +100,7 @@ def told(verdict: Verdict) -> str:
     if not verdict.broken:
         return f"ok: {'not ' if verdict.forbidden else ''}{text}"
     growth = ", ".join(
-        f"{visible(p.name) or ROOT} {units.change(p.change(verdict.condition.metric))}" for p in verdict.grown
+        f"{visible(p.name) or ROOT} {differences([p], [verdict.condition.metric])[0]}" for p in verdict.grown
     )
     return f"BROKEN: {text}" + (f"; grew most: {growth}" if growth else "")
 
@@ -97,24 +119,21 @@ def text(
     shown, rest = changed(comparison, top)
     modules = Grid(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
     modules.add_column("module", no_wrap=True)
-    for key in SHOWN if width >= 80 else SHOWN[:2] if width >= 56 else SHOWN[:1]:
+    keys = columns(comparison)[: 4 if width >= 94 else 3 if width >= 80 else 2 if width >= 56 else 1]
+    for key in keys:
         modules.add_column(TOTALS[key][0], justify="right", no_wrap=True)
     modules.add_column("", no_wrap=True)
-    columns = len(modules.columns) - 2
-    name_width = max(12, min(NAME_WIDTH, width - 13 * columns - 9))
+    name_width = max(12, min(NAME_WIDTH, width - 13 * len(keys) - 9))
     for pair in shown:
         name = shortened(renamed(pair), name_width, pair.status != "moved", ascii_only)
-        changes = [units.change(pair.change(key)) for key in SHOWN[:columns]]
-        modules.add_row(Text(name), *changes, Text(pair.status, style="dim"))
+        modules.add_row(Text(name), *differences([pair], keys), Text(pair.status, style="dim"))
     if rest:
-        sums = [units.change(sum(p.change(key) for p in rest)) for key in SHOWN[:columns]]
-        modules.add_row(Text(f"{len(rest)} others", style="dim"), *sums, "")
+        modules.add_row(Text(f"{len(rest)} others", style="dim"), *differences(rest, keys), "")
     lines = [Text(told(v), style="bold red" if v.broken else "") for v in verdicts]
     tally = ", ".join(f"{count} {status}" for status, count in counts(comparison).items())
     parts: list[RenderableType] = [modules, Text()] if shown else []
     return Group(
-        Text(f"base  {title(comparison.base)}"),
-        Text(f"head  {title(comparison.head)}"),
+        *(Text(f"{name:<4}  {said}") for name, said in networks(comparison)),
         Text(),
         totals,
         Text(),
@@ -126,23 +145,25 @@ def text(
 
 def markdown(comparison: Comparison, verdicts: Sequence[Verdict], top: int | None) -> str:
     """The same for pull requests."""
+    base, head, *more = (markdown_code(said) for _, said in networks(comparison))
     lines = [
-        f"### {markdown_code(title(comparison.base))} → {markdown_code(title(comparison.head))}",
+        f"### {base} → {head}",
         "",
+        *(f"Predicted for {said}\n" for said in more),
         "| total | base | head | change | |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [f"| {' | '.join(cells)} |" for cells in total_rows(comparison)]
     shown, rest = changed(comparison, top)
+    keys = columns(comparison)
     if shown:
-        heads = " | ".join(TOTALS[key][0] for key in SHOWN)
-        lines += ["", f"| module | {heads} | |", f"| --- |{' ---: |' * len(SHOWN)} --- |"]
+        heads = " | ".join(TOTALS[key][0] for key in keys)
+        lines += ["", f"| module | {heads} | |", f"| --- |{' ---: |' * len(keys)} --- |"]
     for pair in shown:
-        cells = [units.change(pair.change(key)) for key in SHOWN]
+        cells = differences([pair], keys)
         lines.append(f"| {markdown_code(renamed(pair))} | {' | '.join(cells)} | {pair.status} |")
     if rest:
-        cells = [units.change(sum(p.change(key) for p in rest)) for key in SHOWN]
-        lines.append(f"| {len(rest)} others | {' | '.join(cells)} | |")
+        lines.append(f"| {len(rest)} others | {' | '.join(differences(rest, keys))} | |")
     if verdicts:
         lines += ["", *(f"- {markdown_code(told(v))}" for v in verdicts)]
     return "\n".join([*lines, ""])
@@ -158,6 +179,8 @@ def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
     def beside(pair: Pair, key: str) -> dict[str, Any]:
         return {side: getattr(row, key) if row else None for side, row in (("base", pair.base), ("head", pair.head))}
 
+    latencies = {"base": comparison.base_latency, "head": comparison.head_latency}
+    summaries = {side: latency.summary for side, latency in latencies.items() if latency}
     return (
         json.dumps(
             {
@@ -165,9 +188,10 @@ def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
                 "base": network(comparison.base),
                 "head": network(comparison.head),
                 "total": {
-                    key: {"base": getattr(comparison.base.total, key), "head": getattr(comparison.head.total, key)}
-                    for key in (*keys, "unused_params", "peak_activation_bytes")
+                    key: dict(zip(("base", "head"), comparison.totals(key), strict=True))
+                    for key in (*keys, "unused_params", "peak_activation_bytes", PREDICTED)
                 },
+                "latency": summaries or None,
                 "modules": [
                     {
                         "base": pair.base.name if pair.base else None,
@@ -175,6 +199,7 @@ def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
                         "type": (pair.head or pair.base).type,  # type: ignore[union-attr]
                         "status": pair.status,
                         **{key: beside(pair, key) for key in keys},
+                        PREDICTED: {"base": pair.base_seconds, "head": pair.head_seconds},
                     }
                     for pair in comparison.pairs
                 ],

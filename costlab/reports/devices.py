@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.box import SIMPLE
 from rich.cells import cell_len
@@ -18,6 +18,9 @@ from costlab.reports import units
 from costlab.reports.escaping import markdown_code, markdown_text, visible
 from costlab.reports.markdown import row
 from costlab.reports.text import ASCII_BOX, GAP
+
+if TYPE_CHECKING:
+    from costlab.latency.fitting import Errors
 
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"
@@ -144,3 +147,16 @@ def fitted(path: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from fitted(f"{path}.{key}", member)
     else:
         yield path, visible(value) if isinstance(value, str) else json.dumps(value)
+
+
+def calibration(device: Device, fitted: Errors, held_out: Errors, blocks: int, operators: int) -> list[str]:
+    """What a calibration found, line by line."""
+    lines = [
+        f"{visible(device.title)}: {operators} operators of {blocks} small networks",
+        f"  float32    {units.short(int(device.peak_flops()), 'FLOP/s')} in a large matrix product",
+        f"  bandwidth  {units.short(int(device.bandwidth), 'B/s')} in a large copy",
+    ]
+    for name, found in (("fitted", fitted), ("held out", held_out)):
+        median, ninetieth = units.percent(found.median), units.percent(found.ninetieth)
+        lines.append(f"  {name:10} median error {median} of an operator, 90th percentile {ninetieth}")
+    return lines

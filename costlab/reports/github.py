@@ -38,7 +38,7 @@ def annotation(outcome: Outcome, entry: Entry, level: str) -> str:
     times = f" ({len(entry.findings)} times)" if len(entry.findings) > 1 else ""
     title = f"costlab {first.rule}: {first.model} {entry.where or ROOT}{times}"
     properties = f"file={quoted(source.file)},line={source.line},title={quoted(title)}"
-    return f"::{level} {properties}::{escaped(sentence(first))}"
+    return f"::{level} {properties}::{escaped(sentence(first, outcome.device))}"
 
 
 def escaped(text: str) -> str:

@@ -16,7 +16,7 @@ def report(outcome: Outcome) -> str:
     """One object a finding, each with a fingerprint of its own."""
     content = [
         {
-            "description": visible(f"{finding.model} {finding.module or ROOT}: ") + sentence(finding),
+            "description": visible(f"{finding.model} {finding.module or ROOT}: ") + sentence(finding, outcome.device),
             "check_name": visible(finding.rule),
             "fingerprint": fingerprint,
             "severity": SEVERITIES[finding.severity],

@@ -39,10 +39,10 @@ def case(outcome: Outcome, linted: Linted, rule: str) -> Element:
     findings = [f for f in linted.result.findings if f.rule == rule]
     failing = [f for f in findings if outcome.fails(f)]
     if failing:
-        said = sentence(failing[0]) if len(failing) == 1 else f"{len(failing)} findings"
-        SubElement(element, "failure", type=failing[0].severity, message=said).text = lines(failing)
+        said = sentence(failing[0], outcome.device) if len(failing) == 1 else f"{len(failing)} findings"
+        SubElement(element, "failure", type=failing[0].severity, message=said).text = lines(failing, outcome.device)
     elif findings:
-        SubElement(element, "system-out").text = lines(findings)
+        SubElement(element, "system-out").text = lines(findings, outcome.device)
     return element
 
 
@@ -55,5 +55,5 @@ def failed(linted: Linted) -> Element:
     return element
 
 
-def lines(findings: Sequence[Finding]) -> str:
-    return "\n".join(visible(f"{f.module or ROOT}: ") + sentence(f) for f in findings)
+def lines(findings: Sequence[Finding], device: str | None) -> str:
+    return "\n".join(visible(f"{f.module or ROOT}: ") + sentence(f, device) for f in findings)

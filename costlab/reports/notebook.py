@@ -1,15 +1,25 @@
-"""A report for notebooks: one HTML table that brings its own style and no script."""
+"""Reports for notebooks: HTML tables that bring their own style and no script."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
+from costlab.comparing import Comparison
+from costlab.graph import Source
+from costlab.guidelines.model import LintResult
+from costlab.latency.predicting import Prediction
+from costlab.linted import BUDGET, Linted
 from costlab.profiles import Profile
+from costlab.reports import comparison as compared
+from costlab.reports import findings, units
 from costlab.reports.columns import Column, bars, columns_of, notes
 from costlab.reports.escaping import visible
-from costlab.reports.header import facts, title
+from costlab.reports.header import facts, latency, running, title
 from costlab.reports.tables import Table, default_depth
 from costlab.reports.tables import table as table_of
+
+ROWS = 20  # of operators, modules or findings
 
 # Colours are of the page, so that the table suits a dark one as well.
 STYLE = """
@@ -17,6 +27,7 @@ STYLE = """
 .costlab table {border-collapse: collapse; font-variant-numeric: tabular-nums}
 .costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; white-space: nowrap; background: none}
 .costlab .left {text-align: left}
+.costlab .left:last-child {white-space: normal}
 .costlab .quiet, .costlab .zero, .costlab th {opacity: 0.65; font-weight: normal}
 .costlab .alarm, .costlab .uncounted {color: #d33; font-weight: bold}
 .costlab .estimate {color: #b80}
@@ -43,6 +54,79 @@ def profile_html(profile: Profile) -> str:
         f'<div class="costlab"><style>{STYLE}</style><strong>{text(title(profile))}</strong><table>{head}</table><br>'
         f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody><tfoot><tr>{totals}</tr></tfoot></table>{below}</div>"
     )
+
+
+def prediction_html(prediction: Prediction) -> str:
+    """What is predicted, and the dearest operators with what bounds them."""
+    whole = prediction.seconds or 1.0
+    dearest = sorted(prediction.by_op.items(), key=lambda item: -item[1])
+    rows = [(op, units.seconds(s), units.percent(s / whole), prediction.bound[op]) for op, s in dearest[:ROWS]]
+    if rest := [seconds for _, seconds in dearest[ROWS:]]:
+        rows.append((f"{len(rest)} others", units.seconds(sum(rest)), units.percent(sum(rest) / whole), ""))
+    head = [(fact.label, fact.value) for fact in latency(prediction)]
+    if prediction.unknown:
+        head.append(("unknown", f"{len(prediction.unknown)} operators without a cost rule: not in the sum"))
+    return page(running(prediction), grid((), head, (0, 1)), grid(("op", "predicted", "share", "bound"), rows, (0, 3)))
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """The totals of both networks, and the modules that differ."""
+    base, head, *more = (said for _, said in compared.networks(comparison))
+    keys = compared.columns(comparison)
+    shown, rest = compared.changed(comparison, ROWS)
+    rows = [(compared.renamed(pair), *compared.differences([pair], keys), pair.status) for pair in shown]
+    if rest:
+        rows.append((f"{len(rest)} others", *compared.differences(rest, keys), ""))
+    heads = ("module", *(compared.TOTALS[key][0] for key in keys), "")
+    return page(
+        f"{base} → {head}{''.join(f', {said}' for said in more)}",
+        grid(("total", "base", "head", "change", ""), compared.total_rows(comparison)),
+        grid(heads, rows, (0, len(heads) - 1)) if rows else "",
+    )
+
+
+def lint_html(result: LintResult) -> str:
+    """A verdict for each rule, and the dearest findings."""
+    linted = Linted(result, result.model, Source("", 0))
+    verdicts = [cells for _, cells in findings.verdict_rows(linted)]
+    every = findings.entries(result.findings)
+    rows = [
+        (entry.first.severity, entry.first.rule, findings.located(entry), said(entry, result.device))
+        for entry in every[:ROWS]
+    ]
+    if rest := sum(len(entry.findings) for entry in every[ROWS:]):
+        rows.append(("", "", f"and {rest} cheaper findings", ""))
+    return page(
+        f"{result.model}, {findings.FUSIONS[result.fusion]}",
+        grid(("guideline", "verdict", "measured", "limit", "findings", ""), verdicts, (0, 1, 5)),
+        grid(("", "rule", "module", "finding"), rows, range(4)) if rows else "",
+    )
+
+
+def said(entry: findings.Entry, device: str | None) -> str:
+    """What an entry found, what that costs, and what to write instead."""
+    first = entry.first
+    price = [] if first.rule.startswith(BUDGET) else [findings.savings(entry.findings, device)]
+    return "; ".join([first.message, *price, *([f"instead: {first.advice}"] if first.advice else [])])
+
+
+def page(heading: str, *parts: str) -> str:
+    """A heading, and tables below it."""
+    style, tables = f"<style>{STYLE}</style>", "<br>".join(filter(None, parts))
+    return f'<div class="costlab">{style}<strong>{text(heading)}</strong>{tables}</div>'
+
+
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """A table of words, the columns `left` on the left, numbers on the right."""
+    titles = "".join(cell("th", head, i in left) for i, head in enumerate(heads))
+    lines = ("".join(cell("td", words, i in left) for i, words in enumerate(row)) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table>{f'<thead><tr>{titles}</tr></thead>' if heads else ''}<tbody>{body}</tbody></table>"
+
+
+def cell(tag: str, words: str, left: bool) -> str:
+    side = "left" if left else "right"
+    return f'<{tag} class="{side}">{text(words)}</{tag}>'
 
 
 def cells(table: Table, column: Column) -> list[str]:

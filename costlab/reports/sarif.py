@@ -48,7 +48,10 @@ def run(linted: Linted) -> dict[str, Any]:
                 "ruleId": visible(finding.rule),
                 "ruleIndex": ids.index(described(finding.rule)),
                 "level": finding.severity,
-                "message": {"text": visible(f"{finding.model} {finding.module or ROOT}: ") + sentence(finding)},
+                "message": {
+                    "text": visible(f"{finding.model} {finding.module or ROOT}: ")
+                    + sentence(finding, linted.result.device)
+                },
                 "locations": [location(finding, source)],
                 "partialFingerprints": {"primaryLocationLineHash": fingerprint},
                 "properties": {

@@ -39,6 +39,16 @@ def seconds(value: float | None) -> str:
     return f"{value * 10**power:#.4g} {SECONDS[power]}"
 
 
+def quantity(value: float | None, unit: str = "") -> str:
+    """Seconds where the unit is "s", else a count or bytes ("B")."""
+    return seconds(value) if unit == "s" else short(None if value is None else int(value), unit)
+
+
+def unit_of(total: str) -> str:
+    """The unit of a total by its name: `peak_activation_bytes` is in "B"."""
+    return "B" if total.endswith("bytes") else "s" if total.endswith("seconds") else ""
+
+
 def exact(count: int) -> str:
     """Every digit: `300,774,272`."""
     return f"{count:,}"
@@ -75,12 +85,12 @@ def times(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} x{count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def change(count: int, unit: str = "") -> str:
+def change(count: float, unit: str = "") -> str:
     """A difference with its sign; none at all is a zero."""
-    return "0" if count == 0 else f"{'+' if count > 0 else '-'}{short(abs(count), unit)}"
+    return "0" if count == 0 else f"{'+' if count > 0 else '-'}{quantity(abs(count), unit)}"
 
 
-def ratio(before: int, after: int) -> str:
+def ratio(before: float, after: float) -> str:
     """By how much something grew, in percent or, beyond a factor of ten, as a factor."""
     if not before:
         return "" if not after else "new"
