@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,9 @@ from hypothesis import settings
 
 settings.register_profile("costlab", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("costlab")
+
+# Devices of the one who runs the tests are not there, in processes neither.
+os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "costlab-tests-without-configuration")
 
 torch.set_num_threads(1)  # two workers share two cores
 

@@ -33,7 +33,8 @@ def test_blocks_are_the_same_for_the_same_seed_and_all_run():
 def test_blocks_hold_every_kind_of_work_that_networks_are_made_of():
     kinds = {op.kind for block in blocks() for op in profile(block.build().eval(), block.shape).ops}
     assert kinds >= set(
-        "conv2d linear matmul scaled_dot_product_attention batch_norm layer_norm softmax relu gelu silu add mul mean cat"
+        "conv2d linear matmul scaled_dot_product_attention batch_norm layer_norm softmax relu gelu silu add mul mean"
+        " cat"
         " max_pool2d avg_pool2d adaptive_avg_pool2d upsample_nearest2d reshape roll"
         " pad".split()
     )

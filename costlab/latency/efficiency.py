@@ -106,6 +106,7 @@ TILES = {  # results of one tile: rows, columns
 STEP = {"cuda": 32, "cpu": 1}  # summands that are padded to
 WHOLE_WAVES = 8  # fewer waves of tiles than this leave units idle at the end
 LARGE_KERNEL, LARGE_KERNEL_CHANNELS_LAST = 25, 49  # taps
+GAPLESS = 1e-6  # seconds of the shortest kernel in generated code
 PIXELS_A_UNIT = 1024
 BOUNDS = ("compute", "memory", "launch")
 CONTRACTIONS = ("matmul", "batched_matmul", "convolution", "grouped_convolution")
@@ -134,10 +135,16 @@ class Terms:
 def generated(efficiency: Mapping[str, float]) -> dict[str, float]:
     """The parameters of code that a compiler generates, from those of eager running.
 
-    All that moves data is as fast as an element-wise kernel, and images need not be rewritten around a convolution.
+    All that moves data is as fast as an element-wise kernel, images need not be rewritten around a convolution, and small
+    kernels follow each other without a gap.
     """
     same = (*BANDWIDTHS, "copy", "transposing_copy")
-    return {**efficiency, **dict.fromkeys(same, efficiency["bandwidth"]), "layout_passes": 0.0}
+    return {
+        **efficiency,
+        **dict.fromkeys(same, efficiency["bandwidth"]),
+        "layout_passes": 0.0,
+        "kernel_seconds": min(GAPLESS, efficiency["kernel_seconds"]),
+    }
 
 
 def whole_seconds(device: Array | float, kernels: Array | int, e: Mapping[str, float], gpu: bool) -> Array | float:

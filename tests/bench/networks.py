@@ -27,9 +27,10 @@ NETWORKS = """
     torchvision:efficientnet_b2 torchvision:efficientnet_v2_s torchvision:regnet_x_800mf torchvision:regnet_y_400mf
     torchvision:convnext_tiny torchvision:vit_b_32 torchvision:swin_t torchvision:wide_resnet50_2
     torchvision:inception_v3
-    timm:vit_tiny_patch16_224 timm:vit_small_patch16_224 timm:deit_tiny_patch16_224 timm:mixer_s32_224
-    timm:ghostnet_100
-    timm:mobilevit_s timm:levit_192 timm:resnet26 timm:repvgg_a0 timm:poolformer_s12 timm:cspresnet50 timm:edgenext_small
+    timm:vit_tiny_patch16_224 timm:vit_small_patch16_224 timm:deit_tiny_patch16_224
+    timm:mixer_s32_224 timm:ghostnet_100
+    timm:mobilevit_s timm:levit_192 timm:resnet26
+    timm:repvgg_a0 timm:poolformer_s12 timm:cspresnet50 timm:edgenext_small
     timm:mobilenetv4_conv_small timm:tf_efficientnetv2_b0 timm:lcnet_100 timm:convnext_atto
 """.split()
 SEED = 0
