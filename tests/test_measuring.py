@@ -545,3 +545,15 @@ def test_ctrl_c_shows_what_there_is_and_says_so(console, monkeypatch):
     code, out, _ = console(*ASKED)
     assert code == 130
     assert "INTERRUPTED" in out
+
+
+def test_the_prediction_stands_below_what_was_measured(capsys):
+    arguments = ["measure", "zoo:shufflenet_v2", "-a", "width=0.5", "--resolution", "64", "--min-seconds", "0.01"]
+    assert run([*arguments, "--no-ops", "--predict-for", "i9-10940x"]) == 0
+    assert "predicted for i9-10940x: " in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--predict-for", "nothing"], ["--predict-for", "rtx3090", "--format", "json"]])
+def test_a_wrong_prediction_is_one_line_before_anything_is_measured(arguments, capsys):
+    assert run(["measure", "zoo:shufflenet_v2", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

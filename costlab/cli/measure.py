@@ -7,13 +7,20 @@ import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Model, Resolution, parsed
 from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
+from costlab.latency.devices import find_device
+
+if TYPE_CHECKING:
+    from costlab.latency.devices import Device
+    from costlab.latency.predicting import Prediction
+    from costlab.latency.timings import Measurement
+    from costlab.loading import Loaded
 
 INTERRUPTED = 130  # exit code of Ctrl-C, as shells give it
 
@@ -51,6 +58,10 @@ def measure(
     min_seconds: Annotated[
         float, typer.Option(metavar="S", help="Spend at least so long on the whole, and again on the operators.")
     ] = 1.0,
+    predict_for: Annotated[
+        str | None,
+        typer.Option("--predict-for", metavar="NAME", help="Put the prediction for a device profile below the text."),
+    ] = None,
     by: Annotated[By, typer.Option(help="What a row is.")] = By.KIND,
     top: Annotated[int, typer.Option(metavar="N", help="Rows to show as text; 0 for all of them.")] = 20,
     form: Annotated[Format, typer.Option("--format", help="json holds every raw time.")] = Format.TEXT,
@@ -69,6 +80,9 @@ def measure(
     if output is not None and not output.parent.is_dir():  # before minutes are spent
         raise CostlabError(f"{output} cannot be written: there is no folder {output.parent}")
     arguments = parsed(argument)
+    if predict_for is not None and form is Format.JSON:
+        raise CostlabError("--predict-for goes with text: in JSON, `costlab report --device` holds predictions")
+    profile_for = find_device(predict_for) if predict_for is not None else None
     with progress_bar() as show:
         from costlab.latency.measuring import device_named
         from costlab.latency.measuring import measure as time_it
@@ -101,8 +115,31 @@ def measure(
 
         console = console_for(output)
         shown = timings.report(measurement, by.value, top or None, console.width, console.options.ascii_only)
-        put(drawn(console, shown), output)
+        text = drawn(console, shown)
+        if profile_for is not None:
+            text += below(predicted(loaded, profile_for, amp, channels_last, compiled), measurement)
+        put(text, output)
     return INTERRUPTED if measurement.interrupted else 0
+
+
+def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, compiled: bool) -> Prediction:
+    """What is predicted for running the network in the same way."""
+    from costlab.latency.predicting import predict
+    from costlab.profiling import profile
+
+    traced = profile(loaded.model, list(loaded.args), loaded.kwargs, name=loaded.name)
+    fusion = "pointwise" if compiled else "none"
+    return predict(traced, device, amp=amp, channels_last=channels_last, fusion=fusion)
+
+
+def below(prediction: Prediction, measurement: Measurement) -> str:
+    """The prediction beside the measured whole."""
+    from costlab.reports import units
+    from costlab.reports.escaping import visible
+
+    ratio = units.factor(prediction.seconds / measurement.whole.median)
+    seconds = units.seconds(prediction.seconds)
+    return f"predicted for {visible(prediction.device)}: {seconds}, {ratio} of the measured whole\n"
 
 
 @contextlib.contextmanager

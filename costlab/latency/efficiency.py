@@ -135,8 +135,8 @@ class Terms:
 def generated(efficiency: Mapping[str, float]) -> dict[str, float]:
     """The parameters of code that a compiler generates, from those of eager running.
 
-    All that moves data is as fast as an element-wise kernel, images need not be rewritten around a convolution, and small
-    kernels follow each other without a gap.
+    All that moves data is as fast as an element-wise kernel, images need not be rewritten around a convolution, and
+    small kernels follow each other without a gap.
     """
     same = (*BANDWIDTHS, "copy", "transposing_copy")
     return {
