@@ -76,7 +76,6 @@ def report(
 ) -> None:
     """Report what MODEL costs in one forward pass."""
     from costlab.latency.devices import find_device
-    from costlab.latency.predicting import predict
     from costlab.loading import profile_of
     from costlab.reports.tables import check_choice
     from costlab.reports.units import times
@@ -90,7 +89,11 @@ def report(
         profile = profile_of(
             model, arguments, inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, train=train
         )
-    prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last) if on else None
+    prediction = None
+    if on:
+        from costlab.latency.predicting import predict
+
+        prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     put(rendered(profile.fused(fusion.value), prediction, form, by.value, depth, top, sort, output), output)
     if strict and profile.uncounted:
         raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from costlab.latency.predicting import Prediction
 from costlab.profiles import Profile
 from costlab.reports import units
 from costlab.reports.escaping import visible
+
+if TYPE_CHECKING:
+    from costlab.latency.predicting import Prediction
 
 INPUTS_SHOWN = 6
 

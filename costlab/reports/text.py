@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.box import SIMPLE, Box
 from rich.cells import cell_len
 from rich.console import Group, JustifyMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.latency.predicting import Prediction
 from costlab.profiles import Profile
 from costlab.reports import units
 from costlab.reports.columns import Column, bars, columns_of, notes
 from costlab.reports.header import facts, title
 from costlab.reports.tables import Table
+
+if TYPE_CHECKING:
+    from costlab.latency.predicting import Prediction
 
 GAP = 2
 LEAST = {"name": 20, "type": 10, "bar": 6}  # cells; other columns are never cut
