@@ -509,7 +509,10 @@ def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str
     if lasting:
         shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
         try:
-            result = SHAPES.get(func.name(), func)(*shadow[0], **shadow[1])
+            known = SHAPES.get(func.name())
+            result = known(*shadow[0], **shadow[1]) if known else NotImplemented
+            if result is NotImplemented:
+                result = func(*shadow[0], **shadow[1])
         except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
             if operator.composite or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
                 raise
