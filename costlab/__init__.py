@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from costlab.comparing import compare
     from costlab.cost import RULES, Cost
     from costlab.errors import CostlabError
+    from costlab.exporting import export
     from costlab.guidelines import GUIDELINES, lint
     from costlab.latency.measuring import measure
     from costlab.latency.predicting import predict
@@ -29,6 +30,7 @@ HOMES = {
     "load": "costlab.loading",
     "compare": "costlab.comparing",
     "lint": "costlab.guidelines",
+    "export": "costlab.exporting",
     "measure": "costlab.latency.measuring",
     "GUIDELINES": "costlab.guidelines",
     "Profile": "costlab.profiles",
@@ -45,6 +47,7 @@ __all__ = [
     "Profile",
     "__version__",
     "compare",
+    "export",
     "lint",
     "load",
     "measure",

@@ -17,6 +17,9 @@ settings.load_profile("costlab")
 # Devices of the one who runs the tests are not there, in processes neither.
 os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "costlab-tests-without-configuration")
 
+# Nor is anything kept of the networks that the tests look at, unless a test asks for it.
+os.environ["XDG_CACHE_HOME"] = os.path.join(os.devnull, "nowhere")
+
 torch.set_num_threads(1)  # two workers share two cores
 
 

@@ -21,21 +21,23 @@ from costlab.errors import CostlabError
 from costlab.reports.escaping import visible
 from costlab.version import __version__
 
-# Each is the function of that name in the module of that name.
-COMMANDS = (
-    "report",
-    "lint",
-    "compare",
-    "measure",
-    "calibrate",
-    "experiment",
-    "plot",
-    "rewrite",
-    "check",
-    "models",
-    "devices",
-    "explain",
-)
+# Each is the function of that name in the module of that name; listing them imports none.
+COMMANDS = {
+    "report": "What a network costs: totals, and a table by module, kind or operator.",
+    "lint": "Check networks against guidelines and budgets, for CI.",
+    "compare": "What a change costs, module by module, and whether it may.",
+    "measure": "Time a network on this machine, whole and by operator.",
+    "calibrate": "Fit a device profile to this machine.",
+    "experiment": "Repeat the experiments of ShuffleNet V2 on this machine.",
+    "plot": "Draw a network: roofline, breakdown, memory and more.",
+    "export": "Write a network for Model Explorer, Graphviz, Perfetto.",
+    "rewrite": "Make a network cost less, and say what that loses.",
+    "check": "Compare our counts with fvcore's and torch's.",
+    "models": "List the networks that can be named.",
+    "devices": "List devices, or show the numbers of one.",
+    "explain": "Explain guidelines: why, what they cost, what to write.",
+    "cache": "Show or clear what is kept of earlier looks.",
+}
 
 
 @dataclass
@@ -50,6 +52,10 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS and not args[0].startswith("-"):

@@ -17,6 +17,7 @@ from costlab.cli.options import (
     Dtype,
     Fusion,
     Inputs,
+    NoCache,
     Resolution,
     Target,
     Train,
@@ -67,6 +68,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
+    no_cache: NoCache = False,
 ) -> int:
     """Compare what two models cost, module by module."""
     from costlab.budgets import PREDICTED, condition
@@ -93,6 +95,7 @@ def compare(
         "resolution": resolution,
         "dtype": dtype,
         "train": train,
+        "cached": not no_cache,
     }
 
     def profiled(target: str, own: list[str] | None) -> Profile:

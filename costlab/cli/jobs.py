@@ -74,7 +74,9 @@ def configured_jobs(found: Configuration) -> dict[str, Job]:
     }
 
 
-def linted(job: Job, settings: Lint, device: Device | None = None, show_traceback: bool = False) -> Linted:
+def linted(
+    job: Job, settings: Lint, device: Device | None = None, show_traceback: bool = False, *, cached: bool = False
+) -> Linted:
     """Trace and check one model. Whatever goes wrong with it is its finding, so that the others are reported."""
     model = job.model
     try:
@@ -87,6 +89,7 @@ def linted(job: Job, settings: Lint, device: Device | None = None, show_tracebac
                 batch=model.batch,
                 resolution=model.resolution,
                 dtype=model.dtype,
+                cached=cached,
             )
             written = sources(profile, repository(Path()))
         profile = replace(profile, name=job.name or profile.name)

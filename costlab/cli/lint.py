@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Fusion, Inputs, Resolution, parsed
+from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Fusion, Inputs, NoCache, Resolution, parsed
 from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
@@ -107,6 +107,7 @@ def lint(
             help="Write to FILE instead of stdout; with FORMAT= that format to FILE besides (repeatable).",
         ),
     ] = None,
+    no_cache: NoCache = False,
 ) -> int:
     """Check networks against guidelines and budgets; exit 1 where a finding is severe, 2 where one cannot be linted."""
     from costlab import configuration
@@ -143,7 +144,7 @@ def lint(
     on = find_device(settings.device) if settings.device else None
     tell = context.find_object(Wishes).traceback  # type: ignore[union-attr]
     outcome = Outcome(
-        tuple(linted(job, settings, on, tell) for job in jobs),
+        tuple(linted(job, settings, on, tell, cached=not no_cache) for job in jobs),
         settings.fusion,
         settings.fail_level,
         on.name if on else None,

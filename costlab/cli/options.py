@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from costlab.errors import CostlabError
+from costlab.literals import literal
 
 MODEL_HELP = (
     "A name (mobilenet_v2), zoo:NAME, torchvision:NAME, timm:NAME, hf:CONFIG, package.module:factory,"
@@ -32,6 +31,10 @@ Resolution = Annotated[int | None, typer.Option("--resolution", metavar="N", hel
 Dtype = Annotated[str | None, typer.Option("--dtype", metavar="D", help="Floating-point type of network and inputs.")]
 Train = Annotated[bool, typer.Option("--train", help="Trace the forward pass of train mode.")]
 
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Trace anew, whatever is kept of an earlier look (`costlab cache info`).")
+]
+
 Target = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="Predict latency on this device (`costlab devices` lists them)."),
@@ -50,9 +53,6 @@ class Fusion(StrEnum):
     POINTWISE = "pointwise"
 
 
-WORDS = {"true": True, "false": False, "none": None, "null": None}
-
-
 def parsed(arguments: Sequence[str] | None) -> dict[str, Any]:
     """`-a width=0.75 -a groups=3` as keyword arguments. Raises CostlabError."""
     result: dict[str, Any] = {}
@@ -64,26 +64,3 @@ def parsed(arguments: Sequence[str] | None) -> dict[str, Any]:
             raise CostlabError(f"-a {key} is given twice")
         result[key] = literal(value)
     return result
-
-
-def literal(text: str) -> Any:
-    """A number, a truth value, none, a list or an object as Python or JSON write them; everything else is a string."""
-    if text.strip().lower() in WORDS:
-        return WORDS[text.strip().lower()]
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return plain(read(text))
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            continue
-    return text
-
-
-def plain(value: Any) -> Any:
-    """Plain data with tuples as lists; ValueError for anything that JSON does not hold."""
-    if isinstance(value, (list, tuple)):
-        return [plain(member) for member in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(member) for key, member in value.items()}
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and value - value == 0.0):
-        return value
-    raise ValueError(value)

@@ -18,6 +18,7 @@ from costlab.cli.options import (
     Dtype,
     Fusion,
     Inputs,
+    NoCache,
     Resolution,
     Target,
     Train,
@@ -86,6 +87,7 @@ def plot(
     larger: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="One of the two of which more is better (repeatable).")
     ] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
@@ -135,7 +137,9 @@ def plot(
             drawn += read_rows(target)
             continue
         with working(f"tracing {target}"):
-            drawn.append(profile_of(target, parsed(argument), **{**given, "inputs": inputs or ()}))
+            drawn.append(
+                profile_of(target, parsed(argument), **{**given, "inputs": inputs or (), "cached": not no_cache})
+            )
     with working("drawing"):
         save(lambda: draw(drawn if kind in OF_MANY else drawn[0], **options), output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from costlab.cli.options import (
     Fusion,
     Inputs,
     Model,
+    NoCache,
     Resolution,
     Target,
     Train,
@@ -41,6 +43,7 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+    HTML = "html"
 
 
 def report(
@@ -67,12 +70,16 @@ def report(
         str | None, typer.Option(metavar="COST", help="Dearest first in mult_adds, params, memory_access, ...")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="json always holds everything, and can be read again.")
+        Format,
+        typer.Option(
+            "--format", help="json and html always hold everything; json can be read again, html is for a browser."
+        ),
     ] = Format.TEXT,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where an operator has no cost rule.")] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Report what MODEL costs in one forward pass."""
     from costlab.latency.devices import find_device
@@ -83,18 +90,36 @@ def report(
     check_choice(by.value, depth, top, sort, device is not None)
     if device is None and (amp or channels_last):
         raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
+    if form is Format.HTML and output is None and sys.stdout.isatty():
+        raise CostlabError("an html report is for a browser: name a file for it with -o report.html")
     on = find_device(device) if device is not None else None
     arguments = parsed(argument)
     with working(f"tracing {model}"):
         profile = profile_of(
-            model, arguments, inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, train=train
+            model,
+            arguments,
+            inputs=inputs or (),
+            batch=batch,
+            resolution=resolution,
+            dtype=dtype,
+            train=train,
+            cached=not no_cache,
         )
     prediction = None
     if on:
         from costlab.latency.predicting import predict
 
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
-    put(rendered(profile.fused(fusion.value), prediction, form, by.value, depth, top, sort, output), output)
+    shown = profile.fused(fusion.value)
+    if form is Format.HTML:
+        from costlab.guidelines.linting import lint
+        from costlab.reports import html
+
+        with working(f"checking {model}"):
+            page = html.report(shown, lint(profile, device=on), prediction, on)
+        put(page, output)
+    else:
+        put(rendered(shown, prediction, form, by.value, depth, top, sort, output), output)
     if strict and profile.uncounted:
         raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")
 

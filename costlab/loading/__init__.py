@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -46,13 +47,27 @@ def profile_of(
     dtype: str | None = None,
     train: bool = False,
     rules: Mapping[str, Rule] = RULES,
+    cached: bool = False,
 ) -> Profile:
-    """The profile of whatever `target` names; a saved one is read without torch. Raises CostlabError."""
+    """The profile of whatever `target` names; a saved one is read without torch. Raises CostlabError.
+
+    With `cached` that of a network which a provider knows by name is taken from the user's cache, or kept in it.
+    """
     if target.endswith(".json") and not target.startswith("hf:"):
         asked = [arguments, inputs, batch, resolution, dtype, train]
         if any(asked):
             raise CostlabError(f"{target} is a saved profile: it cannot be traced again with other inputs or arguments")
         return saving.read(Path(target))
+    if cached and rules is RULES and listed(target):
+        from costlab import caching
+
+        given = {"batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
+        key = caching.key_of(target, {"arguments": dict(arguments or {}), "inputs": list(inputs), **given})
+        kept = caching.read(key)
+        if kept is None:
+            kept = profile_of(target, arguments, inputs=inputs, **given)
+            caching.keep(key, kept)
+        return kept
     from costlab.profiling import profile
 
     loaded = load_model(target, arguments, inputs=inputs, batch=batch, resolution=resolution, dtype=dtype)
@@ -69,6 +84,12 @@ def profile_of(
         )
     except ForwardError as error:
         raise CostlabError(f"{error}; --input (repeatable) gives it others") from error
+
+
+def listed(target: str) -> bool:
+    """Whether a target is a name that a provider lists: no file, and no code or configuration of the user's."""
+    provider, colon, _ = target.partition(":")
+    return provider in NAMED if colon else not target.endswith((".pt2", *PICKLES))
 
 
 def load_model(
@@ -180,6 +201,24 @@ def list_models(provider: str | None = None, pattern: str | None = None) -> dict
     chosen = [provider] if provider else [p for p in NAMED if installed(p)]
     glob = pattern if pattern and any(c in pattern for c in "*?[") else f"*{pattern or ''}*"
     return {p: [n for n in module_of(p).names() if fnmatch.fnmatchcase(n, glob)] for p in chosen}
+
+
+@functools.lru_cache
+def takes(target: str, argument: str) -> bool:
+    """Whether the factory that `target` names has a parameter of that name. Raises CostlabError where there is none.
+
+    Only costlab's own networks and the user's are looked at: those of libraries have their sizes from the input.
+    """
+    provider, colon, name = target.rpartition(":")
+    if provider in ("", "zoo") and name in module_of("zoo").names():
+        factory = module_of("zoo").factory(name)
+    elif colon and provider not in (*NAMED, "hf"):
+        from costlab.loading import user_code
+
+        factory = user_code.found(target)
+    else:
+        return False
+    return callable(factory) and argument in inspect.signature(factory).parameters
 
 
 def module_of(provider: str) -> Any:

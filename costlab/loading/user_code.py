@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,7 @@ from costlab.loading.weightless import weightless
 
 def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     """The network that `package.module:factory` or `path/to/file.py:factory` returns or is, and an image for it."""
-    where, _, attribute = reference.rpartition(":")
-    module = import_file(Path(where)) if where.endswith(".py") else import_module(where)
-    factory: Any = module
-    for name in attribute.split("."):
-        if not hasattr(factory, name):
-            raise CostlabError(f"{where} has no {attribute!r}; it has {', '.join(public_names(module)) or 'no names'}")
-        factory = getattr(factory, name)
+    factory = found(reference)
     if isinstance(factory, torch.nn.Module):
         if arguments:
             raise CostlabError(f"{reference} is a module already: -a {next(iter(arguments))} has nowhere to go")
@@ -35,6 +30,18 @@ def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module
             f"{reference} is a {type(factory).__name__}; it must be a callable that returns an nn.Module"
         )
     return model, (torch.empty(1, 3, 224, 224, device="meta"),)
+
+
+def found(reference: str) -> Any:
+    """What `package.module:factory` or `path/to/file.py:factory` names."""
+    where, _, attribute = reference.rpartition(":")
+    module = import_file(Path(where)) if where.endswith(".py") else import_module(where)
+    factory: Any = module
+    for name in attribute.split("."):
+        if not hasattr(factory, name):
+            raise CostlabError(f"{where} has no {attribute!r}; it has {', '.join(public_names(module)) or 'no names'}")
+        factory = getattr(factory, name)
+    return factory
 
 
 def call(reference: str, factory: Any, arguments: Mapping[str, Any]) -> torch.nn.Module:
@@ -50,8 +57,15 @@ def call(reference: str, factory: Any, arguments: Mapping[str, Any]) -> torch.nn
 
 
 def import_file(path: Path) -> Any:
+    """The module of a file, run anew only where the file has changed."""
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")
+    status = path.stat()
+    return imported(path.absolute(), path, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def imported(place: Path, path: Path, *stamp: int) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise CostlabError(f"{path} is no Python file")

@@ -17,9 +17,13 @@ def names() -> list[str]:
     return sorted(zoo.__all__)
 
 
+def factory(name: str) -> Any:
+    """What builds the network."""
+    return getattr(zoo, name)
+
+
 def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     """The network without weights, and an image of the size that it is meant for."""
-    factory = getattr(zoo, name)
-    model = weightless(lambda: factory(**arguments))
+    model = weightless(lambda: factory(name)(**arguments))
     size = getattr(model, "resolution", RESOLUTION)
     return model, (torch.empty(1, 3, size, size, device="meta"),)

@@ -51,9 +51,8 @@ def group_of(op: Op) -> Group:
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever stands out from a colour (WCAG 2.2, relative luminance)."""
-    from matplotlib.colors import to_rgb
-
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    """Black or white, whichever stands out from a colour, `#RRGGBB` (WCAG 2.2, relative luminance)."""
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "white" if luminance < 0.179 else "black"

@@ -82,7 +82,7 @@ def graph(profile: Profile, ax: Axes | None = None, module: str = "", cost: str 
         arrow(ax, way)
     settled(ax)
     for part, amount, group, at in zip(parts, amounts, main, layout.places, strict=True):
-        colour = to_hex(colormaps[SCALE](DARKEST * amount.total() / highest)) if group else "white"
+        colour = to_hex(colormaps[SCALE](DARKEST * amount.total() / highest)) if group else "#FFFFFF"
         lines = [shortened(part.name, LONGEST)]
         if part.positions:
             outputs = profile.ops[part.positions[-1]].outputs

@@ -1,0 +1,137 @@
+/* Modules as a tree, by the keyboard pattern of the ARIA practices guide; a row's bar shows which operators it is made of. */
+
+import { element, panel } from "./dom.js";
+import { amount, amountsByGroup, ancestry, groups, modules, root, share, titleOf, written } from "./report.js";
+import { chooseModule, subscribe } from "./state.js";
+import { percent } from "./units.js";
+
+const SCREENFUL = 30; // rows to begin with
+
+export function showTree() {
+  const { body, note } = panel("tree");
+  const open = new Set(openAtFirst());
+  let active = root; // the row that the keyboard is at
+  let shown = {}; // the state that the tree shows
+
+  function draw() {
+    const rows = visibleRows(root, open);
+    const { cost, module } = shown;
+    if (!rows.includes(active)) active = root;
+    const longest = Math.max(...rows.filter((row) => !open.has(row)).map((row) => amount(row, cost)), 0);
+    const focused = body.contains(document.activeElement);
+    body.replaceChildren(...rows.map((row) => line(row, row === module, longest)));
+    if (focused) body.children[rows.indexOf(active)].focus();
+  }
+
+  function line(module, chosen, longest) {
+    const { cost } = shown;
+    const value = amount(module, cost);
+    const inner = module.children.length > 0;
+    const made = element("div", {
+      role: "treeitem",
+      className: value ? "row" : "row zero",
+      tabIndex: module === active ? 0 : -1,
+      "aria-level": ancestry(module).length,
+      "aria-selected": chosen,
+      style: { "--level": ancestry(module).length - 1 },
+      onclick: () => {
+        active = module;
+        chooseModule(module);
+      },
+    });
+    if (inner) made.setAttribute("aria-expanded", open.has(module));
+    const turn = (event) => {
+      event.stopPropagation();
+      active = module;
+      toggle(module);
+    };
+    made.append(
+      element("span", { className: "name", title: titleOf(module) },
+        element("span", { className: inner ? "twist" : "twist leaf", onclick: inner ? turn : null }), module.name),
+      element("span", { className: "type", textContent: module.type, title: module.type }),
+      element("span", { className: "number", textContent: written(value, cost) }),
+      element("span", { className: "number", textContent: percent(share(value, cost)) }),
+      element("span", { className: "bar" }, ...(open.has(module) ? [] : segments(module, cost, longest))),
+    );
+    return made;
+  }
+
+  function toggle(module) {
+    if (!open.delete(module)) open.add(module);
+    draw();
+  }
+
+  function move(module) {
+    active = module;
+    draw();
+  }
+
+  const keys = {
+    ArrowDown: (rows, at) => move(rows[at + 1] ?? active),
+    ArrowUp: (rows, at) => move(rows[at - 1] ?? active),
+    Home: (rows) => move(rows[0]),
+    End: (rows) => move(rows.at(-1)),
+    ArrowRight: () => {
+      if (active.children.length && !open.has(active)) toggle(active);
+      else move(active.children[0] ?? active);
+    },
+    ArrowLeft: () => {
+      if (open.has(active)) toggle(active);
+      else move(active.parent ?? active);
+    },
+    Enter: () => chooseModule(active),
+    " ": () => chooseModule(active),
+  };
+
+  body.addEventListener("focusin", (event) => {
+    active = visibleRows(root, open)[[...body.children].indexOf(event.target)] ?? active;
+  });
+  body.addEventListener("keydown", (event) => {
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const rows = visibleRows(root, open);
+    keys[event.key](rows, rows.indexOf(active));
+  });
+
+  subscribe((state, before) => {
+    if (state.module === before.module && state.cost === before.cost) return;
+    shown = { ...state };
+    note.textContent = `${modules.length - 1} modules; bars: shares of the network`;
+    if (state.module !== before.module) {
+      ancestry(state.module.parent).forEach((module) => open.add(module));
+      active = state.module;
+    }
+    draw();
+    if (state.module !== before.module) reveal(body, body.querySelector("[aria-selected=true]"));
+  });
+}
+
+/** The levels that fit on a screen. */
+function openAtFirst() {
+  let open = [root];
+  for (;;) {
+    const deeper = [...open, ...open.flatMap((module) => module.children)];
+    const rows = visibleRows(root, new Set(deeper));
+    if (rows.length > SCREENFUL || rows.every((row) => open.includes(row) || !row.children.length)) return open;
+    open = deeper.filter((module, i) => deeper.indexOf(module) === i);
+  }
+}
+
+function visibleRows(module, open) {
+  return [module, ...(open.has(module) ? module.children.flatMap((child) => visibleRows(child, open)) : [])];
+}
+
+function segments(module, cost, longest) {
+  return amountsByGroup(module, cost).flatMap((part, i) => {
+    const width = `${longest ? (100 * part) / longest : 0}%`;
+    return part ? [element("i", { style: { "--colour": groups[i].colour, width } })] : [];
+  });
+}
+
+/** Scroll a box, and nothing around it, until a row of it can be seen. */
+function reveal(box, row) {
+  const [outer, inner] = [box.getBoundingClientRect(), row.getBoundingClientRect()];
+  if (inner.top < outer.top || inner.bottom > outer.bottom) {
+    box.scrollTop += inner.top - outer.top - (outer.height - inner.height) / 2;
+  }
+}

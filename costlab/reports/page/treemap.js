@@ -1,0 +1,161 @@
+/* Modules inside modules, operators inside those, each with the area of its share of a cost. */
+
+import { element, panel } from "./dom.js";
+import { amount, costOf, mainGroup, share, titleOf, written } from "./report.js";
+import { chooseModule, chooseOp, subscribe } from "./state.js";
+import { tips } from "./tip.js";
+import { percent } from "./units.js";
+
+const STRIP = 17; // pixels: the top of a module, which names it
+const MARGIN = 2;
+const SPLIT = 34; // a module with a shorter side shows nothing inside
+const LABELLED = [26, 15]; // the least width and height that words find room in
+
+export function showTreemap() {
+  const { body, note } = panel("treemap");
+  const partOf = new Map(); // what each box stands for
+  let shown = null;
+
+  function draw() {
+    const { module, cost } = shown;
+    const top = zoomed(module, cost);
+    const size = { x: 0, y: 0, width: body.clientWidth, height: body.clientHeight };
+    partOf.clear();
+    body.replaceChildren();
+    place({ module: top, amount: amount(top, cost) }, size, 0);
+    body.setAttribute("aria-label", `Treemap of ${titleOf(top)} by ${costOf(cost).name}; the tree of modules tells the same`);
+    const whole = amount(top, cost) ? `area: share of ${costOf(cost).name}` : `no ${costOf(cost).name} here`;
+    note.textContent = top.parent ? `${titleOf(top)}; ${whole}` : whole;
+  }
+
+  function place(part, box, depth) {
+    const inside = insideOf(part, shown.cost);
+    if (!inside.length || Math.min(box.width, box.height) < SPLIT) {
+      if (part.amount) put(part, box, "leaf");
+      return;
+    }
+    let inner = box;
+    if (depth) {
+      put(part, box, "branch");
+      const { x, y, width, height } = box;
+      inner = { x: x + MARGIN, y: y + STRIP, width: width - 2 * MARGIN, height: height - STRIP - MARGIN };
+    }
+    inside.sort((a, b) => b.amount - a.amount);
+    const boxes = squarified(inside.map((each) => each.amount), inner);
+    inside.forEach((each, i) => place(each, boxes[i], depth + 1));
+  }
+
+  function put(part, box, kind) {
+    const group = part.op?.group ?? mainGroup(part.module, shown.cost);
+    const chosen = part.op ? part.op === shown.op : part.module === shown.module;
+    const made = element("div", {
+      className: `box ${kind}${chosen ? " chosen" : ""}`,
+      style: {
+        left: `${(100 * box.x) / body.clientWidth}%`,
+        top: `${(100 * box.y) / body.clientHeight}%`,
+        width: `${(100 * box.width) / body.clientWidth}%`,
+        height: `${(100 * box.height) / body.clientHeight}%`,
+        "--colour": group.colour,
+        "--text": group.ink,
+      },
+    });
+    if (box.width >= LABELLED[0] && box.height >= LABELLED[1]) {
+      made.append(element("span", { textContent: part.name ?? titleOf(part.module) }));
+      if (kind === "branch" || box.height >= 2 * LABELLED[1]) {
+        made.append(element("small", { textContent: percent(share(part.amount, shown.cost)) }));
+      }
+    }
+    partOf.set(made, part);
+    body.append(made);
+  }
+
+  const partAt = (event) => partOf.get(event.target.closest(".box"));
+  body.addEventListener("click", (event) => {
+    const part = partAt(event);
+    if (part?.op) chooseOp(part.op);
+    else if (part) chooseModule(part.module);
+  });
+  tips(body, (event) => {
+    const part = partAt(event);
+    if (!part) return null;
+    const { cost } = shown;
+    return [
+      part.op ? part.op.title : titleOf(part.module),
+      `${written(part.amount, cost)} ${costOf(cost).name}, ${percent(share(part.amount, cost))}`,
+      part.op ? `${part.op.kind} ${part.op.output}` : part.module.type,
+    ];
+  });
+  subscribe((state, before) => {
+    if (["module", "cost", "op"].every((key) => state[key] === before[key])) return;
+    shown = { ...state };
+    draw();
+  });
+  new ResizeObserver(() => draw()).observe(body);
+}
+
+/** The chosen module, or the nearest around it that has parts to show. */
+function zoomed(module, cost) {
+  while (module.parent && !insideOf({ module }, cost).length) module = module.parent;
+  return module;
+}
+
+/** The modules and operators that a module is made of and that cost something. */
+function partsOf(module, cost) {
+  const parts = [
+    ...module.children.map((child) => ({ module: child, amount: amount(child, cost), name: child.name })),
+    ...module.ops.map((op) => ({ module, op, amount: op.costs[cost] ?? 0, name: op.name })),
+  ];
+  return parts.filter((part) => part.amount);
+}
+
+/** What to draw inside a part: nothing in an operator, nor in a module of one; a module alone in another takes its name. */
+function insideOf(part, cost) {
+  if (part.op) return [];
+  let inside = partsOf(part.module, cost);
+  while (inside.length === 1 && !inside[0].op) {
+    part.name = part.name ? `${part.name}.${inside[0].name}` : part.name;
+    part.module = inside[0].module;
+    inside = partsOf(part.module, cost);
+  }
+  return inside.length > 1 ? inside : [];
+}
+
+/**
+ * Boxes of areas in proportion to `amounts`, which fall, that fill `box` and are close to squares.
+ *
+ * Bruls, Huizing, van Wijk: Squarified Treemaps (VisSym 2000): rows along the shorter side, each as long as it makes its
+ * boxes squarer.
+ */
+function squarified(amounts, box) {
+  const boxes = [];
+  let left = amounts.reduce((sum, each) => sum + each, 0);
+  let { x, y, width, height } = box;
+  for (let start = 0, end; start < amounts.length; start = end) {
+    const side = Math.min(width, height);
+    const scale = (width * height) / left;
+    end = start + 1;
+    while (end < amounts.length && worst(amounts.slice(start, end + 1), side, scale) <= worst(amounts.slice(start, end), side, scale)) {
+      end += 1;
+    }
+    const row = amounts.slice(start, end);
+    const sum = row.reduce((total, each) => total + each, 0);
+    const lying = width >= height;
+    const depth = (lying ? width : height) * (sum / left);
+    let along = lying ? y : x;
+    for (const each of row) {
+      const length = side * (each / sum);
+      boxes.push(lying ? { x, y: along, width: depth, height: length } : { x: along, y, width: length, height: depth });
+      along += length;
+    }
+    if (lying) [x, width] = [x + depth, width - depth];
+    else [y, height] = [y + depth, height - depth];
+    left -= sum;
+  }
+  return boxes;
+}
+
+/** The largest ratio of sides in a row of boxes along `side`. */
+function worst(row, side, scale) {
+  const area = row.reduce((sum, each) => sum + each, 0) * scale;
+  return Math.max((side * side * row[0] * scale) / area ** 2, area ** 2 / (side * side * row.at(-1) * scale));
+}

@@ -1,0 +1,149 @@
+"""A journal: a line of JSON for every finished row, only ever added to, so that nothing that stops a sweep loses one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from costlab.errors import CostlabError
+from costlab.saving import reason
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two sweeps apart
+    fcntl = None  # type: ignore[assignment]
+
+SYNC_SECONDS = 1.0  # a power cut loses no more
+
+
+class Entry(NamedTuple):
+    """A row in a journal."""
+
+    offset: int  # bytes from the beginning
+    key: str
+    failed: bool
+
+
+class Journal:
+    """An open journal. Rows are found again by their offset."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.file = file
+        self.name = name
+        self.end = 0  # of the last whole line
+        self.synced = time.monotonic()
+
+    def entries(self) -> Iterator[Entry]:
+        """Every row, in the order of the file; what a crash left of a last line is cut off.
+
+        Raises:
+            CostlabError: what stands there is no journal.
+        """
+        self.file.seek(0)
+        offset, torn = 0, None
+        for number, line in enumerate(self.file, 1):
+            entry = entry_of(line)
+            if entry is None:
+                torn = torn or (number, offset)
+            elif torn:
+                raise CostlabError(f"{self.name} is no journal of a sweep: line {torn[0]} is no row")
+            else:
+                yield Entry(offset, *entry)
+            offset += len(line)
+        if torn and torn[1] == 0 and offset:
+            raise CostlabError(f"{self.name} is no journal of a sweep; remove it, or name another one")
+        self.end = torn[1] if torn else offset
+        if torn:
+            self.file.truncate(self.end)
+
+    def append(self, lines: Sequence[str]) -> list[int]:
+        """Add whole lines; where each begins. Raises CostlabError where they cannot be written, and leaves none."""
+        encoded = [line.encode() for line in lines]
+        offsets, end = [], self.end
+        for line in encoded:
+            offsets.append(end)
+            end += len(line)
+        try:
+            self.file.seek(self.end)
+            write_all(self.file, b"".join(encoded))
+            if time.monotonic() - self.synced > SYNC_SECONDS:
+                self.sync()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.file.truncate(self.end)
+            raise CostlabError(
+                f"{self.name} cannot be written: {reason(error)}; the rows that it has are safe, and the same command"
+                " goes on from there"
+            ) from None
+        self.end = end
+        return offsets
+
+    def sync(self) -> None:
+        os.fsync(self.file.fileno())
+        self.synced = time.monotonic()
+
+    def row(self, offset: int) -> dict[str, Any]:
+        """The row at an offset."""
+        self.file.seek(offset)
+        row: dict[str, Any] = json.loads(self.file.readline())
+        del row["key"], row["seconds"]
+        return row
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Files without a buffer may write less than they are given."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def entry_of(line: bytes) -> tuple[str, bool] | None:
+    """Key and failure of a line; None where it is no row."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = json.loads(line)
+        return row["key"], row["error"] is not None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+@contextlib.contextmanager
+def opened(path: Path | None) -> Iterator[Journal]:
+    """The journal in a file, made where there is none; without a path one that is gone with the program.
+
+    The file is locked for the time of the body, and can be read from afterwards.
+
+    Raises:
+        CostlabError: it cannot be written, or another sweep writes to it.
+    """
+    try:
+        if path is None:
+            file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - read from after the body
+        else:
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
+    except OSError as error:
+        raise CostlabError(f"{path or 'a temporary file'} cannot be written: {reason(error)}") from None
+    journal = Journal(file, str(path or "a temporary file"))
+    if fcntl:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise CostlabError(f"another sweep is writing {path}: wait for it, or name another file") from None
+    try:
+        yield journal
+    except BaseException:
+        with contextlib.suppress(OSError):
+            journal.sync()
+        file.close()
+        raise
+    journal.sync()
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_UN)

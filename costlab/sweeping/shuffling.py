@@ -1,0 +1,31 @@
+"""A fixed pseudo-random order of the whole numbers below any bound, without listing them."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+ROUNDS = 8
+
+
+def shuffled(position: int, size: int, seed: int) -> int:
+    """The number at a position of a permutation of 0 ... size - 1 that `seed` names.
+
+    A sample is a beginning of it, so that a larger sample holds every smaller one. A Feistel network permutes the
+    numbers of so many bits; where it leads beyond the size, it is walked on (Black and Rogaway, "Ciphers with arbitrary
+    finite domains", 2002, cycle walking), on average less than four times.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    while True:
+        left, right = position >> half, position & ((1 << half) - 1)
+        for turn in range(ROUNDS):
+            left, right = right, left ^ scrambled(right, turn, half, seed)
+        position = left << half | right
+        if position < size:
+            return position
+
+
+def scrambled(value: int, turn: int, bits: int, seed: int) -> int:
+    """Any bits that depend on all of the arguments."""
+    width = (bits + 7) // 8
+    text = f"{seed}:{turn}:{value}".encode()
+    return int.from_bytes(blake2b(text, digest_size=min(width, 64)).digest(), "big") & ((1 << bits) - 1)
