@@ -198,8 +198,9 @@ def connected(profile: Profile) -> list[tuple[int, ...]]:
         return position
 
     for position, op in enumerate(profile.ops):
-        if op.free:  # waits for what it views, not for a tensor that only lends its shape
+        if op.free:  # waits for the one tensor that it views, not for others: those that lend a shape, or are viewed too
             viewed = {t.storage for t in op.outputs}
+            viewed = viewed if len(viewed) == 1 else set()
             is_open -= {group_of(writer[t.storage][0]) for t in op.inputs if t.storage in writer.keys() - viewed}
             continue
         by_element = profile.costs[position] is not None and maps_elements(op)

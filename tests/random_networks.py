@@ -553,7 +553,7 @@ FUNCTIONS: dict[str, Maker] = {
     "strided": call(lambda x: x.as_strided((2, 2), (1, 1))),
     "diagonal": call(torch.diagonal, torch.diag_embed, torch.tril, torch.triu),
     "convert": convert,
-    "complex": call(torch.view_as_complex, torch.view_as_real, lambda x: torch.complex(x, x), lambda x: x.conj() * 2),
+    "complex": call(torch.view_as_complex, torch.view_as_real, lambda x: torch.complex(x, x), torch.conj_physical),
     "spectrum": spectrum,
     "fold": call(lambda x: F.fold(x, (3, 3), (2, 2))),
     "quantised": call(lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8).dequantize()),

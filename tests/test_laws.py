@@ -22,7 +22,7 @@ from costlab.errors import CostlabError
 from costlab.graph import Trace
 from costlab.profiles import Profile
 from costlab.profiling import profile
-from costlab.tracing.recorder import ANSWERS
+from costlab.tracing.answers import ANSWERS
 
 small = st.integers(1, 4)
 

@@ -7,24 +7,16 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from stories import ROOT, blocks_of, commands, shown_as
 
 from costlab.cli import run
 from costlab.configuration import Lint, Model
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", PAGE, re.S | re.M)
-ANYTHING = "..."
-
-
-def shown_as(shown: str, printed: str) -> bool:
-    """Whether a block shows what was printed, word by word; `...` stands for any words."""
-    words = [r"(?:\S+ )*" if word == ANYTHING else re.escape(word) + " " for word in shown.split()]
-    return re.fullmatch("".join(words), "".join(f"{word} " for word in printed.split())) is not None
+BLOCKS = blocks_of(ROOT / "docs" / "ci.md")
 
 
 def run_test(text: str) -> None:
@@ -45,9 +37,8 @@ def test_the_story_can_be_followed(tmp_path, monkeypatch, capsys):
     for language, name, text in BLOCKS:
         if language == "diff":
             subprocess.run(["git", "apply", "-"], input=text, text=True, check=True)
-        elif name == "project":
-            for command in re.split(r"^\$ ", text, flags=re.M)[1:]:
-                line, _, shown = command.partition("\n")
+        elif language == "console":
+            for line, shown in commands(text):
                 if line == "echo $?":
                     assert shown == f"{codes[-1]}\n"
                     continue

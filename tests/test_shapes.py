@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from costlab.loading import load_model
 from costlab.profiling import profile
-from costlab.tracing import recorder, shapes
+from costlab.tracing import answers, shapes
 
 DTYPES = (torch.float32, torch.float32, torch.float32, torch.float16, torch.float64, torch.int64, torch.complex64)
 SIZES = st.integers(0, 6) | st.integers(1, 4)
@@ -240,11 +240,11 @@ def test_a_rule_says_what_the_meta_kernel_says(name):
 def test_a_trace_is_the_same_without_own_rules(name, monkeypatch):
     def traced():
         loaded = load_model(name)
-        monkeypatch.setattr(recorder, "ANSWERS", {})
+        monkeypatch.setattr(answers, "ANSWERS", {})
         return profile(loaded.model, list(loaded.args), loaded.kwargs).trace
 
     with_rules = traced()
-    monkeypatch.setattr(recorder, "SHAPES", {})
+    monkeypatch.setattr(answers, "SHAPES", {})
     assert traced() == with_rules
 
 

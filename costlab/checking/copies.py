@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from costlab.tracing.modules import CONTAINERS, tensors_in, unwrap
-from costlab.tracing.recorder import moved
+from costlab.tracing.tensors import moved
 
 SPREAD = 0.02  # of made-up weights: small enough that deep networks stay finite
 

@@ -21,7 +21,7 @@ from costlab.reports.units import size
 from costlab.tracing.forward import random_state, trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.operators import kind_of, operator_of
-from costlab.tracing.recorder import moved
+from costlab.tracing.tensors import moved
 
 MEMORY = 4 << 30  # bytes of weights and live activations up to which a network is run for real
 

@@ -107,7 +107,7 @@ def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> La
     if kind == "permute":
         place = {dim % rank: position for position, dim in enumerate(attrs["dims"])}
         return Layout(tuple(place[d] for d in order), dense)
-    if kind in ("transpose", "swapaxes", "t", "numpy_T", "mT"):
+    if rank > 1 and kind in ("transpose", "swapaxes", "t", "numpy_T", "mT"):
         a, b = (attrs["dim0"] % rank, attrs["dim1"] % rank) if "dim0" in attrs else (rank - 2, rank - 1)
         swap = {a: b, b: a}
         return Layout(tuple(swap.get(d, d) for d in order), dense)

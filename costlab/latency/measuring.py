@@ -23,7 +23,7 @@ from costlab.profiling import positional, profile, tensor_of
 from costlab.reports import units
 from costlab.tracing.forward import random_state
 from costlab.tracing.modules import left_as_it_was, module_paths, tensors_in, unwrap
-from costlab.tracing.recorder import moved
+from costlab.tracing.tensors import moved
 
 TURNS = 3  # at least, of a second at most: whole and operators take turns, so that a slow spell slows both
 SPREAD = 0.05  # of a turn, IQR over median, at which it has repeated enough

@@ -24,7 +24,7 @@ from costlab.graph import Op
 from costlab.profiling import uncollected
 from costlab.tracing.forward import eager, random_state
 from costlab.tracing.operators import Operator, operator_of, plain, specific_kind
-from costlab.tracing.recorder import all_tensors, moved
+from costlab.tracing.tensors import all_tensors, moved
 
 Signature = tuple[str, tuple[tuple[int, ...], ...]]  # kind, shapes of the inputs
 

@@ -61,7 +61,7 @@ def profile_of(
     if cached and rules is RULES and listed(target):
         from costlab import caching
 
-        given = {"batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
+        given: dict[str, Any] = {"batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
         key = caching.key_of(target, {"arguments": dict(arguments or {}), "inputs": list(inputs), **given})
         kept = caching.read(key)
         if kept is None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.tracing.recorder import moved
+from costlab.tracing.tensors import moved
 
 SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>-?\d+(?:[,x]-?\d+)*)?(?::(?P<dtype>\w+))?")
 LARGEST = 1 << 48  # elements

@@ -12,7 +12,7 @@ import torch
 from costlab.errors import CostlabError
 from costlab.tracing.forward import random_state
 from costlab.tracing.modules import left_as_it_was, tensors_in
-from costlab.tracing.recorder import moved
+from costlab.tracing.tensors import moved
 
 
 def output_error(

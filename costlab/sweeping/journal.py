@@ -19,6 +19,7 @@ try:
 except ImportError:  # Windows: nothing keeps two sweeps apart
     fcntl = None  # type: ignore[assignment]
 
+BEGINNING = b'{"key": "'  # of every line
 SYNC_SECONDS = 1.0  # a power cut loses no more
 
 
@@ -33,8 +34,9 @@ class Entry(NamedTuple):
 class Journal:
     """An open journal. Rows are found again by their offset."""
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self.file = file
+    def __init__(self, writer: IO[bytes], reader: IO[bytes], name: str) -> None:
+        self.writer = writer  # without a buffer, which would keep what a full disk did not take
+        self.reader = reader
         self.name = name
         self.end = 0  # of the last whole line
         self.synced = time.monotonic()
@@ -45,9 +47,11 @@ class Journal:
         Raises:
             CostlabError: what stands there is no journal.
         """
-        self.file.seek(0)
+        self.reader.seek(0)
         offset, torn = 0, None
-        for number, line in enumerate(self.file, 1):
+        for number, line in enumerate(self.reader, 1):
+            if offset == 0 and not line.startswith(BEGINNING[: len(line)]):
+                raise CostlabError(f"{self.name} is no journal of a sweep: remove it, or name another file")
             entry = entry_of(line)
             if entry is None:
                 torn = torn or (number, offset)
@@ -56,11 +60,10 @@ class Journal:
             else:
                 yield Entry(offset, *entry)
             offset += len(line)
-        if torn and torn[1] == 0 and offset:
-            raise CostlabError(f"{self.name} is no journal of a sweep; remove it, or name another one")
         self.end = torn[1] if torn else offset
         if torn:
-            self.file.truncate(self.end)
+            self.writer.truncate(self.end)
+            self.reader.seek(0, os.SEEK_END)  # forget what was read
 
     def append(self, lines: Sequence[str]) -> list[int]:
         """Add whole lines; where each begins. Raises CostlabError where they cannot be written, and leaves none."""
@@ -70,13 +73,13 @@ class Journal:
             offsets.append(end)
             end += len(line)
         try:
-            self.file.seek(self.end)
-            write_all(self.file, b"".join(encoded))
+            self.writer.seek(self.end)
+            write_all(self.writer, b"".join(encoded))
             if time.monotonic() - self.synced > SYNC_SECONDS:
                 self.sync()
         except OSError as error:
             with contextlib.suppress(OSError):
-                self.file.truncate(self.end)
+                self.writer.truncate(self.end)
             raise CostlabError(
                 f"{self.name} cannot be written: {reason(error)}; the rows that it has are safe, and the same command"
                 " goes on from there"
@@ -85,13 +88,13 @@ class Journal:
         return offsets
 
     def sync(self) -> None:
-        os.fsync(self.file.fileno())
+        os.fsync(self.writer.fileno())
         self.synced = time.monotonic()
 
     def row(self, offset: int) -> dict[str, Any]:
         """The row at an offset."""
-        self.file.seek(offset)
-        row: dict[str, Any] = json.loads(self.file.readline())
+        self.reader.seek(offset)
+        row: dict[str, Any] = json.loads(self.reader.readline())
         del row["key"], row["seconds"]
         return row
 
@@ -125,25 +128,31 @@ def opened(path: Path | None) -> Iterator[Journal]:
     """
     try:
         if path is None:
-            file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - read from after the body
+            descriptor, name = tempfile.mkstemp(prefix="costlab-", suffix=".jsonl")
         else:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
+            descriptor, name = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), str(path)
+        journal = Journal(os.fdopen(descriptor, "r+b", 0), open(name, "rb"), name)  # noqa: SIM115 - read afterwards
+        if path is None:
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                os.unlink(name)
     except OSError as error:
         raise CostlabError(f"{path or 'a temporary file'} cannot be written: {reason(error)}") from None
-    journal = Journal(file, str(path or "a temporary file"))
-    if fcntl:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            raise CostlabError(f"another sweep is writing {path}: wait for it, or name another file") from None
     try:
+        locked(journal)
         yield journal
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):
             journal.sync()
-        file.close()
-        raise
-    journal.sync()
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_UN)
+        journal.writer.close()  # and with it the lock
+
+
+def locked(journal: Journal) -> None:
+    """Keep others from writing. Raises CostlabError where another one does."""
+    if not fcntl:
+        return
+    try:
+        fcntl.flock(journal.writer, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CostlabError(f"another sweep is writing {journal.name}: wait for it, or name another file") from None
+    except OSError:  # a file system without locks
+        return

@@ -140,7 +140,9 @@ def once_in_a_worker(recipe: Recipe) -> None:
             what = (
                 "another content of the factory's file" if library == "file" else f"{library} {has or 'not installed'}"
             )
-            raise CostlabError(f"a worker on {platform.node()} has {what}{'' if library == 'file' else f', not {asked}'}")
+            raise CostlabError(
+                f"a worker on {platform.node()} has {what}{'' if library == 'file' else f', not {asked}'}"
+            )
     PREPARED.add(text)
 
 
@@ -207,9 +209,7 @@ def results(recipe: Recipe, values: Mapping[str, Any]) -> Iterator[tuple[str, An
     total = profile.total
     yield from ((key, getattr(total, key)) for key in COSTS)
     for column, device in seconds_of(recipe.devices).items():
-        prediction = predict(
-            profile, device, amp=recipe.amp, fusion=recipe.fusion, channels_last=recipe.channels_last
-        )
+        prediction = predict(profile, device, amp=recipe.amp, fusion=recipe.fusion, channels_last=recipe.channels_last)
         yield column, prediction.seconds
     for verdict in lint(profile, select=JUDGED).verdicts:
         yield verdict.rule, verdict.verdict

@@ -107,11 +107,18 @@ class Space:
         """What a row depends on besides its arguments: the versions of libraries, and a digest of the user's file."""
         return versions_of(self.factory)
 
+    @cached_property
+    def digest(self) -> str:
+        """A name for the space as a whole, of which parts and samples are rows."""
+        digest = self.shared.copy()
+        digest.update(canonical([[name, repr(axis)] for name, axis in self.axes.items()]).encode())
+        return str(digest.hexdigest()[:32])
+
     def key(self, values: Mapping[str, Any]) -> str:
         """What a row is known by in a journal: the same wherever and whenever the same would come out."""
         digest = self.shared.copy()
         digest.update(canonical(values).encode())
-        return digest.hexdigest()[:32]
+        return str(digest.hexdigest()[:32])
 
     @cached_property
     def shared(self) -> Any:

@@ -17,7 +17,8 @@ import torch
 from costlab.errors import CostlabError, ForwardError
 from costlab.graph import InputInfo, ModuleInfo, Source, Trace
 from costlab.tracing.modules import Caller, left_as_it_was, source_of, tensors_in, unwrap
-from costlab.tracing.recorder import Recorder, moved
+from costlab.tracing.recorder import Recorder
+from costlab.tracing.tensors import moved
 
 ONE_AT_A_TIME = threading.RLock()  # random state, warning filters and a shared network belong to the whole process
 

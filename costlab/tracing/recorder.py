@@ -1,39 +1,32 @@
 """A dispatch mode that writes down every operator of a forward pass and answers it without computing it.
 
 A tensor is *abstract* where its values depend on a parameter or a floating-point input: operators on it are answered
-with tensors on the meta device, by torch's own meta kernels the first time and from memory when the same operator meets
-the same shapes again. All other tensors (masks, positions, tables, integer inputs) are computed for real, so that
-control flow which rests on them just works. What still needs a value that nobody knows is guessed, and marked.
+with tensors on the meta device (answers.py). All other tensors (masks, positions, tables, integer inputs) are computed
+for real, so that control flow which rests on them just works. What still needs a value that nobody knows is guessed,
+and marked.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
 import sys
 from collections.abc import Collection
 from os.path import dirname, sep
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from costlab.graph import Op, Source, Tensor
+from costlab.tracing.answers import LIMIT, Spec, answer_for
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
 from costlab.tracing.guesses import guess
 from costlab.tracing.modules import Caller
 from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
-from costlab.tracing.shapes import SHAPES
+from costlab.tracing.tensors import CPU, META, all_tensors, fills, moved, on_meta, placed, storage_key, without_values
 
-LIMIT = 1 << 22  # elements: what is larger is not computed for real
-ANSWERS_KEPT = 200_000
-QUANTISED = frozenset((torch.quint8, torch.qint8, torch.qint32))
-META = torch.device("meta")
-CPU = torch.device("cpu")
 TORCH, TRACING = dirname(torch.__file__) + sep, dirname(__file__) + sep
 
-Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dtype
 DTYPE_NAMES: dict[torch.dtype, str] = {}
 
 
@@ -78,16 +71,6 @@ class Value:
             if step or size == 0:
                 elements *= size
         self.elements = elements
-
-
-class Answer(NamedTuple):
-    """How to make the results of an operator signature seen before."""
-
-    fresh: tuple[Spec | None, ...] | None  # None: results share memory with the arguments, so torch makes them
-    sequence: type | None  # list or tuple; None for a single result
-
-
-ANSWERS: dict[tuple[Any, ...], Answer] = {}
 
 
 class Recorder(TorchDispatchMode):
@@ -304,16 +287,7 @@ class Recorder(TorchDispatchMode):
         key: tuple[Any, ...],
     ) -> Any:
         """Results with the right shapes and layouts, without values."""
-        try:
-            answer = ANSWERS.get(key)
-        except TypeError:  # an attribute that cannot be hashed
-            key, answer = (), None
-        if answer is None:
-            answer, lasting = infer(func, operator, args, kwargs)
-            if len(ANSWERS) >= ANSWERS_KEPT:
-                ANSWERS.clear()
-            if key and lasting:
-                ANSWERS[key] = answer
+        answer = answer_for(func, operator, args, kwargs, key)
         if answer.fresh is None:
             return func(*args, **kwargs)
         made = [None if spec is None else without_values(*spec) for spec in answer.fresh]
@@ -352,7 +326,11 @@ class Recorder(TorchDispatchMode):
             role = storage.role if storage.writer < 0 else "activation"
             seen.append(Tensor(name, value.shape, value.dtype, role, value.elements, storage.number))
         after.discard(-1)
-        written = {id(value.tensor): value for name, value in inputs if name.partition(".")[0] in operator.written}
+        written = (
+            {id(value.tensor): value for name, value in inputs if name.partition(".")[0] in operator.written}
+            if operator.written
+            else {}
+        )
         results = list(result) if isinstance(result, (list, tuple)) else [result]
         outputs, free = [], not written
         for index, tensor in enumerate(results):
@@ -366,10 +344,14 @@ class Recorder(TorchDispatchMode):
                 if operator.reshapes_in_place:
                     value.refresh()
             else:
-                base = self._base(tensor, inputs)
+                storage = self._storages.get(storage_key(tensor))
+                base = None
+                if storage is not None:  # shares memory with an input
+                    base = next((value for _, value in inputs if value.storage is storage), None)
                 if id(tensor) in self._values:
                     tensor = results[index] = torch.ops.aten.alias.default(tensor)
-                storage = self._storage(tensor, "activation", abstract or tensor.is_meta, external=False)
+                if storage is None:
+                    storage = self._storage(tensor, "activation", abstract or tensor.is_meta, external=False)
                 value = Value(tensor, storage, position, base.param if base else None, guessed)
                 self._values[id(tensor)] = value
                 free = free and base is not None
@@ -393,7 +375,7 @@ class Recorder(TorchDispatchMode):
                     params += owner.numel()
                     param_bytes += owner.numel() * owner.element_size()
         path = self.caller.path
-        weight = next((t for t in seen if t.name == "weight"), None)
+        weight = next((t for t in seen if t.name == "weight"), None) if operator.kind == "convolution" else None
         kind = specific_kind(operator.kind, attrs, len(weight.shape) if weight else 0)
         self.ops.append(
             Op(
@@ -412,13 +394,6 @@ class Recorder(TorchDispatchMode):
             )
         )
         return type(result)(results) if isinstance(result, (list, tuple)) else results[0]
-
-    def _base(self, tensor: torch.Tensor, inputs: list[tuple[str, Value]]) -> Value | None:
-        """The input whose memory a result shares."""
-        storage = self._storages.get(storage_key(tensor))
-        if storage is None:
-            return None
-        return next((value for _, value in inputs if value.storage is storage), None)
 
     def _unique(self, name: str) -> str:
         count = self._names[name] = self._names.get(name, -1) + 1
@@ -449,118 +424,6 @@ def owner_of(file: str) -> str:
     return "trace" if file.endswith("forward.py") else "costlab"
 
 
-def storage_key(tensor: torch.Tensor) -> int:
-    """What tell storages apart while they live; a tensor without storage (sparse, opaque) is its own."""
-    try:
-        return tensor.untyped_storage()._cdata
-    except (NotImplementedError, RuntimeError):
-        return id(tensor)
-
-
-def placed(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> tuple[Any, Any]:
-    """The arguments with `device` in the place of whatever device they name."""
-    args = tuple(device if isinstance(a, torch.device) else a for a in args)
-    return args, {k: device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
-
-
-def fills(tensor: torch.Tensor) -> bool:
-    """Whether writing all of a tensor leaves nothing of what its storage held before."""
-    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-
-
-def moved(value: Any, move: Any) -> Any:
-    """`value` with `move` applied to every tensor in it."""
-    if isinstance(value, torch.Tensor):
-        return move(value)
-    if isinstance(value, (list, tuple)):
-        members = [moved(v, move) for v in value]
-        return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
-    if isinstance(value, dict):
-        clone = copy.copy(value)
-        clone.update({k: moved(v, move) for k, v in value.items()})
-        return clone
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        twin = copy.copy(value)
-        for field in dataclasses.fields(value):
-            object.__setattr__(twin, field.name, moved(getattr(value, field.name), move))
-        return twin
-    return value
-
-
-def on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape, layout and dtype without data."""
-    if tensor.is_meta:
-        return tensor
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
-
-
 def described(name: str, value: Value) -> Tensor:
     """A result as the graph keeps it."""
     return Tensor(name, value.shape, value.dtype, value.storage.role, value.elements, value.storage.number)
-
-
-def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Answer, bool]:
-    """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none.
-
-    Also says whether the answer lasts: a run on zeros may have looked at values that are known this time only.
-    """
-    lasting = not quantised(func, args, kwargs)
-    reason: Exception | None = None
-    if lasting:
-        shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
-        try:
-            known = SHAPES.get(func.name())
-            result = known(*shadow[0], **shadow[1]) if known else NotImplemented
-            if result is NotImplemented:
-                result = func(*shadow[0], **shadow[1])
-        except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
-            if operator.composite or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
-                raise
-            lasting, reason = False, error
-    if not lasting:
-        shadow = moved(list(args), real_zeros), moved(kwargs, real_zeros)
-        try:
-            result = func(*shadow[0], **{k: CPU if v == META else v for k, v in shadow[1].items()})
-        except Exception as error:
-            raise error from reason
-    shared = {storage_key(t) for t in all_tensors(shadow)}
-    results = result if isinstance(result, (list, tuple)) else [result]
-    sequence = type(result) if isinstance(result, (list, tuple)) else None
-    given_back = () if operator.reshapes_in_place else operator.returned
-    specs: list[Spec | None] = []
-    for position, tensor in enumerate(results):
-        if not isinstance(tensor, torch.Tensor) or any(given_back[position : position + 1]):
-            specs.append(None)
-        elif storage_key(tensor) in shared:
-            return Answer(None, sequence), lasting
-        else:
-            specs.append((tuple(tensor.shape), tensor.stride(), tensor.dtype))
-    return Answer(tuple(specs), sequence), lasting
-
-
-def quantised(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether quantised tensors go in or come out, which the meta device does not have."""
-    tensors = all_tensors((args, kwargs))
-    return func.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)
-
-
-def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor that stands for one nobody computed."""
-    if dtype in QUANTISED:
-        return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
-    return torch.empty_strided(shape, stride, dtype=dtype, device=META)
-
-
-def all_tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in all_tensors(v)]
-    return []
-
-
-def real_zeros(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself where its values are known, else zeros of its shape."""
-    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor

@@ -104,4 +104,5 @@ def state_of(model: nn.Module) -> set[tuple[str, str]]:
 
 def functions_of_torch() -> dict[tuple[Any, str], Any]:
     owners = torch, torch.nn.functional, torch.Tensor
-    return {(owner, name): getattr(owner, name) for owner in owners for name in dir(owner)}
+    found = {(owner, name): getattr(owner, name) for owner in owners for name in dir(owner)}
+    return {key: value for key, value in found.items() if callable(value)}

@@ -15,7 +15,7 @@ from costlab.loading.torchvision_models import import_torchvision
 
 models = import_torchvision().models  # before transformers, which imports it as well
 
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM  # noqa: E402
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, YolosConfig, YolosForObjectDetection  # noqa: E402
 
 Built = tuple[nn.Module, tuple[Any, ...]]  # a network in eval mode, and the positional arguments of its forward
 
@@ -70,13 +70,19 @@ class SelfAttention(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0]
 
 
+class OfSeveral(nn.Module):
+    """A linear layer on every tensor of a list, as detectors take their images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(256, 128)
+
+    def forward(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([self.linear(tensor) for tensor in tensors])
+
+
 def torchvision_network(name: str) -> Built:
     return models.get_model(name, weights=None).eval(), (torch.randn(1, 3, 224, 224),)
-
-
-def detector() -> Built:
-    model = models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
-    return model, ([torch.rand(3, 320, 320)],)
 
 
 def published(name: str) -> Subject:
@@ -105,6 +111,13 @@ def llama() -> Built:
     return LlamaForCausalLM(config).eval(), (tokens(),)
 
 
+def yolos() -> Built:
+    config = YolosConfig(
+        hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768, image_size=[224, 224]
+    )
+    return YolosForObjectDetection(config).eval(), (torch.randn(1, 3, 224, 224),)
+
+
 def on_sequence(make: Callable[[], nn.Module]) -> Callable[[], Built]:
     """The network that `make` makes, on a sequence of 64 vectors of 256."""
     return lambda: (make().eval(), (torch.randn(1, 64, 256),))
@@ -124,12 +137,19 @@ LLAMA = (
     4 * (2 * TOKENS * 512 * 512 + 2 * TOKENS * 512 * 128 + 2 * TOKENS * TOKENS * 512 + 3 * TOKENS * 512 * 1376)
     + TOKENS * 512 * 8000
 )
+PATCHES, FOUND = 14 * 14, 100
+SEEN = 1 + PATCHES + FOUND
+YOLOS = (
+    PATCHES * 192 * 3 * 16 * 16
+    + 12 * (4 * SEEN * 192 * 192 + 2 * SEEN * SEEN * 192 + 2 * SEEN * 192 * 768)
+    + FOUND * (2 * 2 * 192 * 192 + 192 * (2 + 1) + 192 * 4)  # classes, and boxes
+)
 ATTENTION = 4 * 64 * 256 * 256 + 2 * 64 * 64 * 256
 ENCODER_LAYER = ATTENTION + 2 * 64 * 256 * 1024
 
 SUBJECTS = (
     *map(published, "mobilenet_v2 resnet50 efficientnet_b0 densenet121 convnext_tiny vit_b_16 swin_t".split()),
-    Subject("ssdlite320, a detector", detector, published=0.583),
+    Subject("YOLOS tiny, a detector", yolos, by_hand=YOLOS),
     Subject("BERT base, 128 tokens", bert, by_hand=BERT),
     Subject("Llama of 4 layers, 128 tokens", llama, by_hand=LLAMA),
     Subject(
@@ -162,6 +182,12 @@ SUBJECTS = (
         "torch.einsum",
         on_sequence(lambda: Call(lambda x, w: torch.einsum("bsi,io->bso", x, w), (256, 128))),
         by_hand=64 * 256 * 128,
+        single=True,
+    ),
+    Subject(
+        "inputs in a list",
+        lambda: (OfSeveral().eval(), ([torch.randn(64, 256), torch.randn(64, 256)],)),
+        by_hand=2 * 64 * 256 * 128,
         single=True,
     ),
     Subject(

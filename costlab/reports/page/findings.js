@@ -25,7 +25,6 @@ function section(rule, module, opened) {
   const made = element("details", { className: `rule ${rule.verdict.toLowerCase()}` });
   made.open = opened.get(rule) ?? rule.verdict === "BROKEN";
   made.ontoggle = () => opened.set(rule, made.open);
-  const elsewhere = rule.findings.length - here.length;
   const measured = rule.limit === "-" ? rule.measured : `${rule.measured} (limit ${rule.limit})`;
   made.append(
     element("summary", {},
@@ -36,7 +35,7 @@ function section(rule, module, opened) {
       element("span", { className: "quiet detail", textContent: rule.detail })),
     ...here.slice(0, SHOWN).map(entry),
     ...folded(here.slice(SHOWN), "more, cheaper findings", entry),
-    ...(elsewhere && module !== root ? [element("p", { className: "quiet" }, `${elsewhere} elsewhere: `, link("show all", () => chooseModule(root)))] : []),
+    ...(here.length < rule.findings.length ? [element("p", {}, link("Show those in other modules", () => chooseModule(root)))] : []),
     element("details", { className: "page" }, element("summary", { textContent: "Why, and what to write instead" }), ...rule.page.map(prose)),
   );
   return made;

@@ -8,10 +8,10 @@ import { percent, quantity } from "./units.js";
 const PAGE = 100; // rows
 const ALWAYS = ["params", "mult_adds", "memory_access", "predicted_seconds"]; // costs; the chosen one joins them
 const WORDS = [
-  { key: "index", title: "#", value: (op) => op.index + 1 },
-  { key: "title", title: "operator", value: (op) => op.title },
-  { key: "kind", title: "kind", value: (op) => op.kind },
-  { key: "output", title: "output", value: (op) => op.output },
+  { key: "index", title: "#", value: (op) => op.index, text: (op) => String(op.index + 1) },
+  { key: "title", title: "operator", value: (op) => op.title, text: (op) => op.title },
+  { key: "kind", title: "kind", value: (op) => op.kind, text: (op) => op.kind },
+  { key: "output", title: "output", value: (op) => op.output, text: (op) => op.output },
 ];
 const SOUGHT = WORDS.filter(({ key }) => key !== "index");
 
@@ -34,10 +34,11 @@ export function showTable() {
     const columns = [...WORDS, ...costs.filter(({ key }) => ALWAYS.includes(key) || key === cost).map(column)];
     const kept = sorted(matching(shown), columns.find(({ key }) => key === sort.key) ?? columns[0], sort.descending);
     const wide = columns.length + 1;
+    const longest = Math.max(...kept.map((op) => op.costs[cost] ?? 0), 0) || 1;
     table.replaceChildren(
       element("thead", {}, element("tr", {}, ...columns.map(heading), element("th", { textContent: "share", scope: "col" }))),
-      element("tbody", {}, ...kept.slice(0, limit).flatMap((op) => [row(op, columns), ...(op === shown.op ? [detail(op, wide)] : [])])),
-      element("tfoot", {}, totals(kept, columns)),
+      element("tbody", {}, ...kept.slice(0, limit).flatMap((op) => [row(op, columns, longest), ...(op === shown.op ? [detail(op, wide)] : [])])),
+      element("tfoot", {}, totals(kept, columns, cost)),
     );
     more.hidden = kept.length <= limit;
     more.textContent = `Show ${Math.min(PAGE, kept.length - limit)} more of ${kept.length - limit}`;
@@ -45,31 +46,27 @@ export function showTable() {
     note.textContent = `${kept.length} of ${ops.length} operators${where}`;
   }
 
-  function column({ key, name, unit }) {
-    return { key, title: name, value: (op) => op.costs[key], number: true, text: (op) => quantity(op.costs[key], unit) };
-  }
-
-  function heading({ key, title, number }) {
+  function heading(column) {
+    const { key, title, number } = column;
     const { sort, cost } = shown;
     const own = sort.key === key;
     const onclick = () => change({ sort: { key, descending: own ? !sort.descending : Boolean(number) } });
     const button = element("button", { type: "button", textContent: title, onclick });
     return element("th", {
       scope: "col",
-      className: `${number ? "number" : ""} ${key === cost ? "cost" : ""} ${key}`,
+      className: classes(column, cost),
       "aria-sort": own ? (sort.descending ? "descending" : "ascending") : "none",
     }, button);
   }
 
-  function row(op, columns) {
+  function row(op, columns, longest) {
     const cells = columns.map((each) => {
       if (each.key === "title") return element("td", { className: "title" }, ...named(op));
-      const text = each.text ? (each.value(op) === null && !op.note.startsWith("free") ? "?" : each.text(op)) : String(each.value(op));
       const zero = each.number && !each.value(op) ? "zero" : "";
-      return element("td", { className: `${each.number ? "number" : ""} ${zero} ${each.key === shown.cost ? "cost" : ""} ${each.key}`, textContent: text });
+      return element("td", { className: `${classes(each, shown.cost)} ${zero}`, textContent: each.text(op) });
     });
     const part = share(op.costs[shown.cost], shown.cost);
-    const bar = element("i", { style: { width: `${100 * (part ?? 0)}%`, "--colour": op.group.colour } });
+    const bar = element("i", { style: { width: `${(100 * (op.costs[shown.cost] ?? 0)) / longest}%`, "--colour": op.group.colour } });
     const last = element("td", { className: "share" }, element("span", { textContent: percent(part) }), element("span", { className: "bar" }, bar));
     return element("tr", { className: op === shown.op ? "chosen" : "" }, ...cells, last);
   }
@@ -100,6 +97,12 @@ export function showTable() {
   });
 }
 
+/** What is not known is a question mark, as in every report. */
+function column({ key, name, unit }) {
+  const text = (op) => (op.costs[key] === null ? "?" : quantity(op.costs[key], unit));
+  return { key, title: name, value: (op) => op.costs[key], text, number: true };
+}
+
 /** Operators of the chosen module that hold every word of the filter. */
 function matching({ module, filter }) {
   const wanted = filter.toLowerCase().split(/\s+/).filter(Boolean);
@@ -121,16 +124,22 @@ function sorted(kept, { value }, descending) {
   });
 }
 
-function totals(kept, columns) {
-  const cells = columns.map(({ key, number }) => {
+function totals(kept, columns, cost) {
+  const cells = columns.map((column) => {
+    const { key, number } = column;
     if (key === "title") return element("td", { textContent: kept.length === ops.length ? "all operators" : "these operators" });
-    return element("td", { className: `${number ? "number" : ""} ${key}`, textContent: number ? written(sum(kept, key), key) : "" });
+    return element("td", { className: classes(column, cost), textContent: number ? written(sum(kept, key), key) : "" });
   });
   return element("tr", {}, ...cells, element("td"));
 }
 
 function sum(kept, key) {
   return kept.reduce((total, op) => total + (op.costs[key] ?? 0), 0);
+}
+
+/** What a column is styled by. */
+function classes({ key, number }, cost) {
+  return `${key} ${number ? "number" : ""} ${key === cost ? "cost" : ""}`;
 }
 
 /** What else is known of an operator. */

@@ -1,7 +1,7 @@
 /* Modules as a tree, by the keyboard pattern of the ARIA practices guide; a row's bar shows which operators it is made of. */
 
 import { element, panel } from "./dom.js";
-import { amount, amountsByGroup, ancestry, groups, modules, root, share, titleOf, written } from "./report.js";
+import { amount, amountsByGroup, ancestry, costOf, groups, modules, root, share, titleOf, written } from "./report.js";
 import { chooseModule, subscribe } from "./state.js";
 import { percent } from "./units.js";
 
@@ -96,7 +96,7 @@ export function showTree() {
   subscribe((state, before) => {
     if (state.module === before.module && state.cost === before.cost) return;
     shown = { ...state };
-    note.textContent = `${modules.length - 1} modules; bars: shares of the network`;
+    note.textContent = `${costOf(state.cost).name} of ${modules.length - 1} modules; bars: shares of the network`;
     if (state.module !== before.module) {
       ancestry(state.module.parent).forEach((module) => open.add(module));
       active = state.module;

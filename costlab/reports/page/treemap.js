@@ -9,7 +9,7 @@ import { percent } from "./units.js";
 const STRIP = 17; // pixels: the top of a module, which names it
 const MARGIN = 2;
 const SPLIT = 34; // a module with a shorter side shows nothing inside
-const LABELLED = [26, 15]; // the least width and height that words find room in
+const [LINE, LETTER] = [15, 7]; // pixels: the height of a line, and about the width of a letter
 
 export function showTreemap() {
   const { body, note } = panel("treemap");
@@ -59,12 +59,10 @@ export function showTreemap() {
         "--text": group.ink,
       },
     });
-    if (box.width >= LABELLED[0] && box.height >= LABELLED[1]) {
-      made.append(element("span", { textContent: part.name ?? titleOf(part.module) }));
-      if (kind === "branch" || box.height >= 2 * LABELLED[1]) {
-        made.append(element("small", { textContent: percent(share(part.amount, shown.cost)) }));
-      }
-    }
+    const lines = kind === "branch" ? 1 : Math.floor(box.height / LINE);
+    const name = part.name ?? titleOf(part.module);
+    const names = kind === "leaf" && !part.op ? [`${name} ${part.module.type}`, name] : [name];
+    made.append(...fitting(names, percent(share(part.amount, shown.cost)), lines, box.width));
     partOf.set(made, part);
     body.append(made);
   }
@@ -91,6 +89,15 @@ export function showTreemap() {
     draw();
   });
   new ResizeObserver(() => draw()).observe(body);
+}
+
+/** The first of the names that finds room in a box, and its share where that does, too; on one line or on several. */
+function fitting(names, part, lines, width) {
+  const room = (text) => text.length + 1 <= width / LETTER;
+  const name = names.find(room);
+  if (!lines || name === undefined) return [];
+  const both = lines > 1 ? room(part) : room(`${name} ${part}`);
+  return [element("span", { textContent: name }), ...(both ? [element("small", { textContent: part })] : [])];
 }
 
 /** The chosen module, or the nearest around it that has parts to show. */

@@ -1,0 +1,72 @@
+"""The rows of a sweep as a table for terminals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.cells import cell_len
+from rich.table import Table as Grid
+from rich.text import Text
+
+from costlab.reports import units
+from costlab.reports.escaping import visible
+from costlab.reports.tables import SECONDS
+from costlab.reports.text import ASCII_BOX, GAP
+
+COSTS = ("params", "mult_adds", "memory_access")
+LEAST = 12  # cells of an error
+ERROR, BROKEN = "error", "broken"
+SACRIFICES = ("memory_access", BROKEN, "params")  # what gives way on a narrow screen, in order
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    axes: Sequence[str],
+    judged: Sequence[str],
+    width: int,
+    ascii_only: bool = False,
+) -> Grid:
+    """One line a network: its arguments, what it costs, the guidelines that it breaks, and what went wrong.
+
+    Args:
+        axes: columns of arguments to show.
+        judged: columns that hold verdicts.
+    """
+    timed = [key for key in (rows[0] if rows else ()) if key.startswith(SECONDS)]
+    writers: dict[str, Callable[[Any], str]] = {
+        **{key: word for key in axes},
+        **{key: units.short for key in COSTS},
+        **{key: units.seconds for key in timed},
+    }
+    columns = {key: [key.replace("_", " "), *(write(row[key]) for row in rows)] for key, write in writers.items()}
+    columns[BROKEN] = [BROKEN, *(" ".join(code for code in judged if row[code] == "broken") for row in rows)]
+    if any(row[ERROR] for row in rows):
+        columns[ERROR] = [ERROR, *(visible(row[ERROR] or "") for row in rows)]
+    wide = {key: max(map(cell_len, cells)) for key, cells in columns.items()}
+    if ERROR in wide:
+        wide[ERROR] = LEAST
+    for key in (*SACRIFICES, *reversed(axes)):
+        if sum(wide.values()) + GAP * (len(wide) - 1) > width:
+            wide.pop(key, None)
+    grid = Grid(
+        box=ASCII_BOX if ascii_only else SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+        header_style="dim",
+        border_style="dim",
+    )
+    for key in wide:
+        left = key in (*axes, BROKEN, ERROR)
+        grid.add_column(Text(columns[key][0]), justify="left" if left else "right", no_wrap=True)
+    for cells in zip(*(columns[key][1:] for key in wide), strict=True):
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def word(value: Any) -> str:
+    """An argument as it was given."""
+    return visible(value if isinstance(value, str) else json.dumps(value))

@@ -1,0 +1,80 @@
+"""Tensors in nested arguments, and tensors that stand for others."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+
+QUANTISED = frozenset((torch.quint8, torch.qint8, torch.qint32))
+META = torch.device("meta")
+CPU = torch.device("cpu")
+
+
+def all_tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in all_tensors(v)]
+    return []
+
+
+def moved(value: Any, move: Any) -> Any:
+    """`value` with `move` applied to every tensor in it."""
+    if isinstance(value, torch.Tensor):
+        return move(value)
+    if isinstance(value, (list, tuple)):
+        members = [moved(v, move) for v in value]
+        return type(value)(*members) if hasattr(value, "_fields") else type(value)(members)
+    if isinstance(value, dict):
+        clone = copy.copy(value)
+        clone.update({k: moved(v, move) for k, v in value.items()})
+        return clone
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        twin = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(twin, field.name, moved(getattr(value, field.name), move))
+        return twin
+    return value
+
+
+def placed(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> tuple[Any, Any]:
+    """The arguments with `device` in the place of whatever device they name."""
+    args = tuple(device if isinstance(a, torch.device) else a for a in args)
+    return args, {k: device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
+
+
+def on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape, layout and dtype without data."""
+    if tensor.is_meta:
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
+
+
+def real_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself where its values are known, else zeros of its shape."""
+    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+
+
+def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor that stands for one nobody computed."""
+    if dtype in QUANTISED:
+        return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
+    return torch.empty_strided(shape, stride, dtype=dtype, device=META)
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """What tell storages apart while they live; a tensor without storage (sparse, opaque) is its own."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)
+
+
+def fills(tensor: torch.Tensor) -> bool:
+    """Whether writing all of a tensor leaves nothing of what its storage held before."""
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()

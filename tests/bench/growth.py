@@ -1,0 +1,131 @@
+"""How time and memory grow with a network: N equal blocks, each in a process of its own, slopes on log-log axes."""
+
+from __future__ import annotations
+
+import io
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from math import log
+from statistics import median
+from typing import Any
+
+import torch
+from apart import apart
+from torch import nn
+
+import costlab
+from costlab.loading.weightless import weightless
+from costlab.profiles import Profile
+from costlab.saving import from_json
+
+SIZES = (10, 30, 100, 300, 1000, 3000)
+LARGE = 100_000  # operators
+CHANNELS, IMAGE = 16, (1, 16, 8, 8)
+
+
+class Block(nn.Module):
+    """Convolution, batch norm, ReLU and an addition: four operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(CHANNELS, CHANNELS, 1, bias=False)
+        self.norm = nn.BatchNorm2d(CHANNELS)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.relu(self.norm(self.conv(x)))
+
+
+OPERATORS = 4
+
+
+def blocks(count: int) -> nn.Module:
+    return weightless(lambda: nn.Sequential(*(Block() for _ in range(count)))).eval()
+
+
+def profiled(count: int) -> Profile:
+    return costlab.profile(blocks(count), IMAGE)
+
+
+def text(profile: Profile) -> None:
+    from rich.console import Console
+
+    from costlab.reports.tables import table
+    from costlab.reports.text import report
+
+    rows = table(profile, "module", depth=None, top=None, sort=None, fold=True)
+    Console(file=io.StringIO(), width=100).print(report(profile, rows, 100, False))
+
+
+STEPS: dict[str, Callable[[Profile], object]] = {
+    "by_module": Profile.by_module,
+    "graph": lambda profile: profile.graph,
+    "fused": lambda profile: profile.fused("pointwise"),
+    "lint": costlab.lint,
+    "predict": lambda profile: costlab.predict(profile, "rtx3090"),
+    "to_json": Profile.to_json,
+    "from_json": lambda profile: from_json(profile.to_json()),
+    "text report": text,
+    "_repr_html_": Profile._repr_html_,
+}
+
+
+def growth(sizes: Sequence[int], rounds: int, large: int) -> dict[str, Any]:
+    """`steps`: seconds by size and their slope, with `profile` first; `bytes`: Python's peak memory while it traces."""
+    times = [apart(seconds, size, rounds) for size in sizes]
+    memory = [apart(peak_bytes, size) for size in sizes]
+    return {
+        "sizes": list(sizes),
+        "operators": OPERATORS,
+        "steps": {step: grown(sizes, [each[step] for each in times]) for step in times[0]},
+        "bytes": grown(sizes, memory),
+        "large": {"operators": large, "seconds": apart(large_seconds, large)},
+    }
+
+
+def grown(sizes: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
+    return {"values": list(values), "slope": slope(sizes, values), "last_slope": slope(sizes[-2:], values[-2:])}
+
+
+def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Of the least-squares line through the logarithms: 1 where a value grows in proportion."""
+    x, y = [log(size) for size in sizes], [log(value) for value in values]
+    middle, height = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
+
+
+def seconds(size: int, rounds: int) -> dict[str, float]:
+    """Medians of `rounds` after one that does not count, on a new network and a new profile each time."""
+    turns = [one_round(size) for _ in range(rounds + 1)][1:]
+    return {step: median(turn[step] for turn in turns) for step in turns[0]}
+
+
+def one_round(size: int) -> dict[str, float]:
+    model = blocks(size)
+    times = {"profile": timed(lambda: costlab.profile(model, IMAGE))}
+    written = profiled(size).to_json()
+    for step, call in STEPS.items():
+        profile = from_json(written)  # nothing that another step worked out
+        times[step] = timed(lambda call=call, profile=profile: call(profile))
+    return times
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def peak_bytes(size: int) -> int:
+    profiled(1)
+    model = blocks(size)
+    tracemalloc.start()
+    profile = costlab.profile(model, IMAGE)
+    assert len(profile.ops) == OPERATORS * size
+    return tracemalloc.get_traced_memory()[1]
+
+
+def large_seconds(operators: int) -> float:
+    model = blocks(operators // OPERATORS)
+    return timed(lambda: costlab.profile(model, IMAGE))
