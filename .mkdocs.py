@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent
 
 def on_files(files: Files, *, config: Any) -> Files:
     """Add README.md as the first page and CHANGELOG.md beside it; links lead to the same files from there."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](").replace("](CHANGELOG.md", "](changes.md")
-    files.append(File.generated(config, "index.md", content=readme))
-    files.append(File.generated(config, "changes.md", content=(ROOT / "CHANGELOG.md").read_text(encoding="utf-8")))
+    readme, changes = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CHANGELOG.md"))
+    readme = readme.replace("](docs/", "](").replace("](CHANGELOG.md", "](changes.md")
+    for name, content in {"index.md": readme, "changes.md": changes}.items():
+        files.append(File.generated(config, name, content=content))
     return files

@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: latency networks help report test lint soak verdicts bench experiments clean
+.PHONY: latency networks help report test lint soak verdicts bench experiments clean docs
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -19,14 +19,17 @@ test: $(READY)  ## set up and run the tests
 lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.html
+	@$(BIN)/python tests/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f .mkdocs.yml
+
 soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
 
 verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
 	@$(BIN)/python tests/soak/verdicts.py
 
-bench: $(READY)  ## how long a profile takes beside a forward pass and other counters
-	@$(BIN)/python tests/bench/speed.py
+bench: $(READY)  ## time and accuracy beside other counters; writes docs/benchmarks.md (ten minutes, on a quiet machine)
+	@$(BIN)/python tests/bench/benchmark.py
 
 experiments: $(READY)  ## the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from costlab.loading import load
     from costlab.profiles import Profile
     from costlab.profiling import profile
+    from costlab.sweeping.running import sweep
 
 HOMES = {
     "profile": "costlab.profiling",
@@ -32,6 +33,7 @@ HOMES = {
     "lint": "costlab.guidelines",
     "export": "costlab.exporting",
     "measure": "costlab.latency.measuring",
+    "sweep": "costlab.sweeping.running",
     "GUIDELINES": "costlab.guidelines",
     "Profile": "costlab.profiles",
     "Cost": "costlab.cost",
@@ -55,6 +57,7 @@ __all__ = [
     "predict",
     "profile",
     "rewrite",
+    "sweep",
     "zoo",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,8 +47,8 @@ class Profile:
     name: str
     provider: str  # "zoo", "torchvision", "python", ...
     arguments: Mapping[str, Any]
-    trace: Trace
-    costs: tuple[Cost | None, ...]  # beside trace.ops; None where no rule knows the kind
+    trace: Trace = field(repr=False)
+    costs: tuple[Cost | None, ...] = field(repr=False)  # beside trace.ops; None where no rule knows the kind
     torch: str  # versions that traced it
     costlab: str
 

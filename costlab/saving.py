@@ -15,6 +15,7 @@ from costlab.cost import Cost
 from costlab.errors import CostlabError
 from costlab.graph import ITEM_BYTES, ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
 from costlab.profiles import COST_KEYS, Profile, node
+from costlab.soundness import flaw
 
 SCHEMA_VERSION = 1
 LARGEST = 10**30  # any count of anything; beyond it, a document is made up
@@ -179,6 +180,9 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
         params=params,
         param_bytes=param_bytes,
     )
+    wrong = flaw(op)
+    if wrong:
+        raise CostlabError(f"not a costlab profile: {where} is called {shown(op.kind)}, but {wrong}")
     if all(member(entry, key, where) is None for key in COST_KEYS if key not in ("params", "param_bytes")):
         return op, None
     return op, Cost(**{key: count(entry, key, where) for key in COST_KEYS})

@@ -52,11 +52,11 @@ def section(name: str, command: typer.core.TyperCommand) -> list[str]:
     lines += ["```text", " ".join(f"costlab {name} {words} {required}".split()) + " [OPTIONS]", "```", ""]
     lines += ["| | | by default |", "| --- | --- | --- |"]
     for parameter in arguments:
-        lines.append(f"| `{usage(parameter)}` | {cell(parameter.help)} | |")
+        lines.append(f"| {code(usage(parameter))} | {cell(parameter.help)} | |")
     for option in options:
         spelt = ", ".join(f"`{spelling}`" for spelling in (*option.opts, *option.secondary_opts))
         taken = value(option, names[option.name])
-        spelt += f" `{taken}`" if taken else ""
+        spelt += f" {code(taken)}" if taken else ""
         one_of = f" One of {', '.join(f'`{n}`' for n in names[option.name])}." if names[option.name] else ""
         lines.append(f"| {spelt} | {cell(option.help)}{one_of} | {default(option)} |")
     return lines
@@ -103,6 +103,11 @@ def paragraphs(text: str | None) -> list[str]:
     return [" ".join(part.split()) + "\n" for part in (text or "").strip().split("\n\n")][:-1] + [
         " ".join((text or "").strip().split("\n\n")[-1].split())
     ]
+
+
+def code(text: str) -> str:
+    """A bar would end the cell of a table, in code as well."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def cell(text: str | None) -> str:

@@ -593,7 +593,7 @@ FUNCTIONS: dict[str, Maker] = {
         lambda x: torch.einsum("ij,kj,kl->il", x, x, x),
     ),  # fmt: skip
     "gram": call(lambda x: x @ x.mT, lambda x: x.mT @ x, lambda x: torch.baddbmm(x @ x.mT, x, x.mT)),
-    "vectors": call(lambda x: x @ x[0], lambda x: x[0] @ x.mT, lambda x: torch.outer(x, x), lambda x: torch.dot(x, x)),
+    "vectors": call(lambda x: F.linear(x, x[0]), lambda x: x @ x[0], lambda x: x[0] @ x.mT, lambda x: torch.outer(x, x), lambda x: torch.dot(x, x)),
     "attention": call(
         lambda x: F.scaled_dot_product_attention(x, x, x),
         lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
@@ -642,7 +642,7 @@ FUNCTIONS: dict[str, Maker] = {
         lambda x: torch.addmv(x @ x[0], x, x[0]), lambda x: torch.xlogy(x, x), lambda x: torch.fmax(x, x.flip(0)),
         lambda x: torch.fmin(x, x), lambda x: torch.vdot(x, x), lambda x: torch.cross(x, x, -1), lambda x: x.clamp_max(1),
         lambda x: F.threshold(x, 0.1, 0), lambda x: torch.mv(x, x[0]), lambda x: torch.linalg.cross(x, x),
-        lambda x: torch.float_power(x, 2), lambda x: torch.kron(x, x), lambda x: torch.renorm(x, 2, 0, 1),
+        lambda x: torch.float_power(x, 2), lambda x: torch.kron(x, x),
     ),
     "moved": call(
         lambda x: x.swapaxes(0, -1), lambda x: x.moveaxis(0, -1), lambda x: x.T, lambda x: x.mH, torch.atleast_1d,

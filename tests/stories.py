@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from costlab.cli import Wishes, app, run
+from costlab.cli import Wishes, app, one_line, run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -100,4 +100,7 @@ def check_usage(line: str) -> None:
         context = group.make_context("costlab", [], obj=Wishes())
         command = group.get_command(context, words[1])
         assert command, line
-        command.make_context(words[1], words[2:], parent=context)
+        try:
+            command.make_context(words[1], words[2:], parent=context)
+        except Exception as error:
+            raise AssertionError(f"{line}: {one_line(error)}") from None

@@ -292,6 +292,16 @@ def test_no_layer_lies_above_the_curve_of_layers_without_weights(networks):
         assert point.ratio <= (1 + point.x) / (2 * point.x**0.5) + 1e-3
 
 
+def test_layers_alike_in_repeated_blocks_are_one_point(networks):
+    points, _ = points_of(networks["mobilenet_v2"].fused("bn"))
+    named = {point.name: point.excess for point in points}
+    (name,) = [name for name in named if name.startswith("features.{8-10}.conv.2")]
+    assert name.endswith(" x3")
+    found = costlab.lint(networks["mobilenet_v2"], select=("G1",)).findings
+    assert named[name] == 3 * next(f.excess_memory_access for f in found if f.module == "features.8.conv.2")
+    assert [point.excess for point in points] == sorted(named.values(), reverse=True)
+
+
 def test_groups_have_a_panel_where_there_are_groups(networks):
     assert len(draw("guidelines", networks["mobilenet_v2"]).child_axes) == 1
     widths, groups = draw("guidelines", networks["shufflenet_v1"]).child_axes
@@ -331,6 +341,19 @@ def test_boxes_are_joined_as_the_operators_in_them_are(networks):
         wanted = {(box[a], box[b]) for a, b in graph.edges if box[a] != box[b]}
         inner = {(a, b) for a, b in edges_of(network, parts) if a != 0 and b != len(parts) - 1}
         assert inner == wanted
+
+
+def test_every_box_has_a_name_however_long(networks):
+    for module in ("", "features.1.0", "features.5.17.attn"):
+        ax = draw("graph", networks["swin_b"], module=module)
+        frames = [patch for patch in ax.patches if isinstance(patch, Rectangle) and patch.get_linewidth()]
+        assert len(ax.texts) == len(frames) + 1  # what is shown stands above
+
+
+def test_edges_from_one_node_share_their_way():
+    ways = layered(8, {(i, i + 1) for i in range(1, 7)} | {(0, i) for i in range(1, 8)}).ways
+    for end in range(2, 7):
+        assert ways[0, end][:-1] == ways[0, end + 1][:end]
 
 
 def test_arrows_are_as_many_as_edges(networks):

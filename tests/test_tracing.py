@@ -545,7 +545,8 @@ def test_checkpoints_and_own_autograd_functions_are_transparent() -> None:
     def network(x: Tensor) -> Tensor:
         return checkpoint(torch.exp, Double.apply(x), use_reentrant=False)
 
-    assert kinds(profile_of(network, (2, 4))) == ["mul", "exp"]
+    computed = [kind for kind in kinds(profile_of(network, (2, 4))) if kind != "empty"]  # which torch 2.11 makes two of
+    assert computed == ["mul", "exp"]
 
 
 # Speed, threads and mistakes.

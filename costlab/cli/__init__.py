@@ -29,6 +29,7 @@ COMMANDS = {
     "measure": "Time a network on this machine, whole and by operator.",
     "calibrate": "Fit a device profile to this machine.",
     "experiment": "Repeat the experiments of ShuffleNet V2 on this machine.",
+    "sweep": "Find out what every network of a design space costs.",
     "plot": "Draw a network: roofline, breakdown, memory and more.",
     "export": "Write a network for Model Explorer, Graphviz, Perfetto.",
     "rewrite": "Make a network cost less, and say what that loses.",

@@ -31,7 +31,8 @@ Models = Annotated[
     list[str],
     typer.Argument(
         metavar="MODEL...",
-        help=f"{MODEL_HELP} For pareto several, or a table (.csv, .jsonl); for predicted-vs-measured a table.",
+        help=f"{MODEL_HELP} For pareto and distribution several, or a table (.csv, .jsonl, .parquet); for"
+        " predicted-vs-measured a table.",
         show_default=False,
     ),
 ]
@@ -46,11 +47,13 @@ class Kind(StrEnum):
     GRAPH = "graph"
     ROOFLINE = "roofline"
     PARETO = "pareto"
+    DISTRIBUTION = "distribution"
     PREDICTED_VS_MEASURED = "predicted-vs-measured"
 
 
-OF_MANY = (Kind.PARETO, Kind.PREDICTED_VS_MEASURED)
-FILES = (".csv", ".jsonl")
+SWEPT = (Kind.PARETO, Kind.DISTRIBUTION)  # of several MODELs, or of the rows of a table
+OF_MANY = (*SWEPT, Kind.PREDICTED_VS_MEASURED)
+FILES = (".csv", ".jsonl", ".parquet")
 FORMATS = (".png", ".svg", ".pdf")
 DPI = 150  # of a png: sharp in print at the size of a notebook
 SETTINGS: Any = {
@@ -82,7 +85,9 @@ def plot(
     fusion: Annotated[Fusion | None, typer.Option(help="What counts as one operator, where there is a device.")] = None,
     amp: Amp = False,
     channels_last: ChannelsLast = False,
-    x: Annotated[str | None, typer.Option("-x", metavar="COLUMN", help="Across, for pareto: mult_adds, ...")] = None,
+    x: Annotated[
+        str | None, typer.Option("-x", metavar="COLUMN", help="Across, for pareto and distribution: mult_adds, ...")
+    ] = None,
     y: Annotated[str | None, typer.Option("-y", metavar="COLUMN", help="Upwards, for pareto: params, ...")] = None,
     larger: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="One of the two of which more is better (repeatable).")
@@ -123,7 +128,7 @@ def plot(
         cost_named(cost)
     if output.suffix.lower() not in FORMATS:
         raise CostlabError(f"{output} is no picture that costlab writes: give a name in {', '.join(FORMATS)}")
-    if kind is not Kind.PARETO and len(model) > 1:
+    if kind not in SWEPT and len(model) > 1:
         raise CostlabError(f"{kind} is of one MODEL; {len(model)} are given")
     tables = [target for target in model if is_table(kind, target)]
     given: dict[str, Any] = {"inputs": inputs, "batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
@@ -146,7 +151,7 @@ def plot(
 
 def is_table(kind: Kind, target: str) -> bool:
     """Whether a target is a file of rows; a .json is one for predicted-vs-measured alone, else a saved profile."""
-    return kind is Kind.PREDICTED_VS_MEASURED or (kind is Kind.PARETO and target.lower().endswith(FILES))
+    return kind is Kind.PREDICTED_VS_MEASURED or (kind in SWEPT and target.lower().endswith(FILES))
 
 
 def option(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +25,8 @@ def sweep(
         str,
         typer.Argument(
             metavar="FACTORY",
-            help="zoo:NAME, torchvision:NAME, timm:NAME, package.module:factory, path/to/file.py:factory, or a space.toml"
-            " that describes the whole space.",
+            help="zoo:NAME, torchvision:NAME, timm:NAME, package.module:factory, path/to/file.py:factory, or a"
+            " space.toml that describes the whole space.",
             show_default=False,
         ),
     ],
@@ -54,7 +54,8 @@ def sweep(
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="Which sample; 0 by default.")] = None,
     part: Annotated[
-        str | None, typer.Option(metavar="K/N", help="Only the K-th of N equal parts, as for machines without a cluster.")
+        str | None,
+        typer.Option(metavar="K/N", help="Only the K-th of N equal parts: many machines need no cluster."),
     ] = None,
     where: Annotated[
         str | None,
@@ -121,21 +122,13 @@ def sweep(
     if output is not None:
         check_format(output)
     place = journal or journal_of(space, output)
-    state: State | None = None
-
-    def tell(now: State) -> None:
-        nonlocal state
-        state = now
-        show(now)
-
     try:
         with progress_bar() as show:
-            rows = run(space, journal=place, jobs=jobs, cluster=cluster, retry=retry, progress=tell)
+            rows = run(space, journal=place, jobs=jobs, cluster=cluster, retry=retry, progress=show)
             if output is not None:
                 rows.save(output)
     except KeyboardInterrupt:
-        done = f"{state.rows - state.left} of {state.rows}" if state else "no"
-        typer.echo(f"interrupted: {done} rows are in {place}; the same command goes on from there", err=True)
+        typer.echo(f"interrupted: finished rows are in {place}; the same command goes on from there", err=True)
         return INTERRUPTED
     put(rendered(rows, top, sort), None)
     typer.echo(verdict(rows, place, output), err=True)
@@ -193,7 +186,9 @@ def progress_bar() -> Iterator[Callable[[State], None]]:
             bar.update(task, total=state.rows, completed=state.rows - state.left)
             elapsed = bar.tasks[0].elapsed
             rate = f"{units.rate(state.computed / elapsed)}/s" if state.computed and elapsed else ""
-            bar.update(task, description=f"{rate} {f'{units.exact(state.failed)} failed' if state.failed else ''}".strip())
+            bar.update(
+                task, description=f"{rate} {f'{units.exact(state.failed)} failed' if state.failed else ''}".strip()
+            )
 
         yield show
 

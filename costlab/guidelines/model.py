@@ -79,7 +79,7 @@ class LintResult:
 
     model: str
     fusion: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = field(repr=False)
     verdicts: tuple[Verdict, ...]
     device: str | None = None  # that seconds are predicted for
 

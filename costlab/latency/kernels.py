@@ -362,7 +362,7 @@ def convolution(kernel: Kernel, op: Op, inputs: tuple[Layout, ...], channels_las
 
 def matmul(kernel: Kernel, op: Op) -> Kernel:
     """[.., m, k] x [.., k, n]; with a constant matrix every row is one of a single product."""
-    if op.kind == "linear":
+    if op.kind == "linear" and len(op["weight"].shape) == 2:
         columns, summands = op["weight"].shape
         rows, products, work = op["input"].numel / summands, 1.0, "matmul"
     else:

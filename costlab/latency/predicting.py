@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device, find_device
-from costlab.latency.efficiency import BOUNDS, START, Model, generated, whole_seconds
+from costlab.latency.efficiency import BOUNDS, PARAMETERS, START, Model, generated, whole_seconds
 from costlab.latency.kernels import Kernels, Running, kernels_of
 from costlab.latency.precision import FLOATS
 from costlab.profiles import Profile
@@ -38,8 +38,8 @@ class Prediction:
     fusion: str
     channels_last: bool
     seconds: float  # the whole forward pass
-    by_op: Mapping[str, float]  # of each operator of the fused profile that moves anything; its time on the device
-    bound: Mapping[str, str]  # what bounds each: "compute", "memory" or "launch"
+    by_op: Mapping[str, float] = field(repr=False)  # of each operator of the fused profile that moves anything; its time on the device
+    bound: Mapping[str, str] = field(repr=False)  # what bounds each: "compute", "memory" or "launch"
     unknown: tuple[str, ...]  # operators without a cost rule: not in the sum
 
     @property
@@ -200,4 +200,8 @@ def checked(table: Any, device: Device) -> dict[str, float]:
     unknown = sorted(set(table) - START.keys()) if isinstance(table, Mapping) else ["efficiency"]
     if unknown:
         raise CostlabError(f"device {device.name}: no parameter {unknown[0]!r}; docs/latency.md lists them")
+    for name, value in table.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or value < 0 or (value == 0 and PARAMETERS[name].low > 0):
+            raise CostlabError(f"device {device.name}: parameter {name} is a number above 0; {value!r:.60} is not")
     return {**START, **{name: float(value) for name, value in table.items()}}

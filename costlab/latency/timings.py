@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,8 +61,8 @@ class Measurement:
     threads: int
     batch: int
     inputs: tuple[InputInfo, ...]
-    whole: Timing
-    ops: dict[str, Timing]  # by the operator's name in the profile
+    whole: Timing = field(repr=False)
+    ops: dict[str, Timing] = field(repr=False)  # by the operator's name in the profile
     left_out: tuple[str, ...]  # operators of the profile that are not free and have no time
     environment: dict[str, Fact]
     interrupted: bool = False  # fewer repeats than were asked for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ import torch
 from costlab.errors import CostlabError
 from costlab.tracing.tensors import moved
 
-SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>-?\d+(?:[,x]-?\d+)*)?(?::(?P<dtype>\w+))?")
+SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>-?\d{1,30}(?:[,x]-?\d{1,30})*)?(?::(?P<dtype>\w+))?")
 LARGEST = 1 << 48  # elements
+LARGEST_IN_MEMORY = 1 << 30  # of tensors whose values are there: all but floating-point ones
 
 
 def parse(specs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -23,7 +25,7 @@ def parse(specs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if not match or not match["shape"]:
             raise CostlabError(f"--input {spec!r} is no shape: write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
         sizes = tuple(int(s) for s in re.split("[,x]", match["shape"]))
-        tensor = make(spec, sizes, dtype_of(match["dtype"] or "float32"))
+        tensor = make(f"--input {spec!r}", sizes, dtype_of(match["dtype"] or "float32"))
         if match["name"]:
             kwargs[match["name"]] = tensor
         else:
@@ -31,21 +33,21 @@ def parse(specs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return tuple(args), kwargs
 
 
-def make(spec: str, sizes: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def make(spec: str, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Floating-point tensors have no data; others are zeros, which are valid tokens, indices and masks."""
-    if min(sizes) < 1:
-        raise CostlabError(f"--input {spec!r}: sizes are 1 or more")
-    elements = 1
-    for size in sizes:
-        elements *= size
-    if elements > LARGEST:
-        raise CostlabError(f"--input {spec!r} has {elements:,} elements: more than any device holds")
-    if dtype.is_floating_point or dtype.is_complex:
-        return torch.empty(sizes, dtype=dtype, device="meta")
+    if min(sizes, default=1) < 1:
+        raise CostlabError(f"{spec}: sizes are 1 or more")
+    real = not (dtype.is_floating_point or dtype.is_complex)
+    elements = prod(sizes)
+    if elements > (LARGEST_IN_MEMORY if real else LARGEST):
+        holds = "are kept where values matter" if real else "any device holds"
+        raise CostlabError(f"{spec} has {elements:,} elements: more than {holds}")
+    if not real:
+        return torch.empty(tuple(sizes), dtype=dtype, device="meta")
     try:
-        return torch.zeros(sizes, dtype=dtype)
+        return torch.zeros(tuple(sizes), dtype=dtype)
     except RuntimeError:
-        raise CostlabError(f"--input {spec!r} does not fit in memory") from None
+        raise CostlabError(f"{spec} does not fit in memory, or {str(dtype).removeprefix('torch.')} has no zeros") from None
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -59,9 +61,11 @@ def dtype_of(name: str) -> torch.dtype:
 
 def adjusted(value: Any, batch: int | None, resolution: int | None, dtype: torch.dtype | None) -> Any:
     """`value` with every tensor in it at that batch, resolution and floating-point dtype."""
-    for option, number in (("--batch", batch), ("--resolution", resolution)):
+    options = {"--batch": batch, "--resolution": resolution}
+    for option, number in options.items():
         if number is not None and number < 1:
             raise CostlabError(f"{option} is 1 or more; {number} is not")
+    asked = [f"{option} {number}" for option, number in options.items() if number is not None]
 
     def change(tensor: torch.Tensor) -> torch.Tensor:
         shape = list(tensor.shape)
@@ -73,9 +77,7 @@ def adjusted(value: Any, batch: int | None, resolution: int | None, dtype: torch
         wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
         if shape == list(tensor.shape) and wanted == tensor.dtype:
             return tensor
-        if tensor.is_floating_point():
-            return torch.empty(shape, dtype=wanted, device="meta")
-        return torch.zeros(shape, dtype=wanted)
+        return make(" ".join(asked), shape, wanted)
 
     unlisted: Callable[[Any], Any] = lambda v: [change(t) for t in v for _ in range(batch or 1)]  # noqa: E731
     images = isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], list)

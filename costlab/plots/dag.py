@@ -26,7 +26,7 @@ NARROWEST = 4.2  # inches of the figure: room for the headline
 WIDTH, HEIGHT = 1.75, 0.46  # inches of a box with its margin
 BOX, STRIPE = (0.88, 0.7), 0.04  # of a box without its margin, and of its coloured side
 GAP, OUTSIDE = 0.2, 0.15  # between columns, and beyond their ends: where edges to the next column go
-LONGEST = 26  # characters of a name in a box
+LONGEST = (26, 22, 18)  # characters of a name in a box, where they fit
 DARKEST = 0.8  # of the scale
 INPUT, OUTPUT = "input", "output"
 
@@ -83,12 +83,12 @@ def graph(profile: Profile, ax: Axes | None = None, module: str = "", cost: str 
     settled(ax)
     for part, amount, group, at in zip(parts, amounts, main, layout.places, strict=True):
         colour = to_hex(colormaps[SCALE](DARKEST * amount.total() / highest)) if group else "#FFFFFF"
-        lines = [shortened(part.name, LONGEST)]
+        below = ""
         if part.positions:
             outputs = profile.ops[part.positions[-1]].outputs
             share = percent(amount.total() / whole) if group else ""
-            lines.append("  ".join(filter(None, [shape(outputs[0].shape) if outputs else "", share])))
-        box(ax, at, lines, colour, group)
+            below = "  ".join(filter(None, [shape(outputs[0].shape) if outputs else "", share]))
+        box(ax, at, part.name, below, colour, group)
     return ax
 
 
@@ -195,8 +195,8 @@ def arrow(ax: Axes, way: list[tuple[float, float]]) -> None:
     ax.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=6, shrinkA=0, shrinkB=0, **style))
 
 
-def box(ax: Axes, place: tuple[float, float], lines: list[str], colour: str, group: Group | None) -> None:
-    """A box with its name and as much of the rest as fits."""
+def box(ax: Axes, place: tuple[float, float], name: str, below: str, colour: str, group: Group | None) -> None:
+    """A box with as much of its name as fits, and what stands below it where there is room."""
     from matplotlib.patches import Rectangle
 
     (x, y), (width, height) = place, BOX
@@ -205,9 +205,10 @@ def box(ax: Axes, place: tuple[float, float], lines: list[str], colour: str, gro
     ax.add_patch(frame)
     if group:
         ax.add_patch(Rectangle(corner, STRIPE, height, facecolor=group.colour, linewidth=0, zorder=3))
-    for count in range(len(lines), 0, -1):
+    names = [shortened(name, longest) for longest in LONGEST]
+    for lines in [f"{name}\n{below}".rstrip() for name in names] + names:
         for points in (SMALL, SMALLER):
-            text = words(ax, x + STRIPE / 2, y, "\n".join(lines[:count]), fontsize=points, ha="center", va="center")
+            text = words(ax, x + STRIPE / 2, y, lines, fontsize=points, ha="center", va="center")
             text.set_color(ink_on(colour))
             if fits(text, frame.get_window_extent().expanded(1 - 2 * STRIPE, 1)):
                 return

@@ -103,11 +103,20 @@ def front_of(points: Sequence[Point], larger_x: bool, larger_y: bool) -> list[Po
     return front
 
 
-def axis_for(axis: Axis, set_scale: Callable[[str], None], key: str, more: bool, values: Sequence[float]) -> None:
-    """A scale that suits the values, with ticks in the unit of their column."""
+def axis_for(
+    axis: Axis, set_scale: Callable[[str], None], key: str, more: bool | None, values: Sequence[float]
+) -> None:
+    """A scale that suits the values, with ticks in the unit of their column; `more` says whether more is better."""
     if min(values) > 0 and max(values) >= WIDE * min(values):
         set_scale("log")
-    name, write = NAMES.get(key, (key, None))
-    in_units(axis, (lambda value: f"{value:g}") if write is None else write)
-    better = "more" if more else "less"
-    axis.set_label_text(f"{shortened(name)} ({better} is better)", fontsize=SMALL, color=INK, parse_math=False)
+    name, write = unit_of(key)
+    in_units(axis, write)
+    better = "" if more is None else f" ({'more' if more else 'less'} is better)"
+    axis.set_label_text(f"{shortened(name)}{better}", fontsize=SMALL, color=INK, parse_math=False)
+
+
+def unit_of(key: str) -> tuple[str, Callable[[float], str]]:
+    """What a column is called, and its numbers as text."""
+    if key.startswith(f"{SECONDS}_"):
+        return f"{NAMES[SECONDS][0]} on {key.removeprefix(f'{SECONDS}_')}", units.seconds
+    return NAMES.get(key, (key, "{:g}".format))

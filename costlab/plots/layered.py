@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import NamedTuple
 
 SWEEPS = 12
-BEND = 0.25  # the room of an edge that passes a layer, where a node has 1
+BEND = 0.25  # the room of edges that pass a layer, where a node has 1
 LIGHT = 0.001  # its weight, where a node has 1: nodes stay where they are, edges make way
 
-Node = int | tuple[int, int, int]  # a node, or the bend of an edge (from, to) in a layer
+Node = int | tuple[int, int]  # a node, or the bend in a layer of all edges from a node
 Place = tuple[float, int]  # x, whose unit is the width of a node with its margin, and layer
 
 
@@ -23,7 +23,10 @@ class Layout(NamedTuple):
 
 
 def layered(count: int, edges: Iterable[tuple[int, int]]) -> Layout:
-    """Places for nodes 0, 1, ..., count - 1; every edge leads from a lower number to a higher one."""
+    """Places for nodes 0, 1, ..., count - 1; every edge leads from a lower number to a higher one.
+
+    Edges from one node share their way as far as they go together.
+    """
     edges = sorted(set(edges))
     layer = [0] * count
     for start, end in sorted(edges, key=lambda edge: edge[1]):
@@ -35,13 +38,14 @@ def layered(count: int, edges: Iterable[tuple[int, int]]) -> Layout:
     below: dict[Node, list[Node]] = {}
     chains: dict[tuple[int, int], list[Node]] = {}
     for start, end in edges:
-        bends: list[Node] = [(start, end, between) for between in range(layer[start] + 1, layer[end])]
-        for bend, row in zip(bends, rows[layer[start] + 1 :], strict=False):
-            row.append(bend)
+        bends: list[Node] = [(start, between) for between in range(layer[start] + 1, layer[end])]
         chain = chains[start, end] = [start, *bends, end]
         for upper, lower in pairwise(chain):
-            below.setdefault(upper, []).append(lower)
-            above.setdefault(lower, []).append(upper)
+            if lower not in below.setdefault(upper, []):
+                if isinstance(lower, tuple):
+                    rows[lower[1]].append(lower)
+                below[upper].append(lower)
+                above.setdefault(lower, []).append(upper)
     x: dict[Node, float] = {}
     for row in rows:
         x.update(zip(row, spread(row, [0.0] * len(row)), strict=True))

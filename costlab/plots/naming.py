@@ -37,7 +37,7 @@ class Place(NamedTuple):
     va: str
 
 
-NEAR, FAR = 3, (14, 26, 38)
+NEAR, FAR = 3, (14, 26, 38, 56, 76)
 ABOVE_OR_BELOW = [(0, up, ha, va) for ha in ("center", "left", "right") for up, va in ((1, "bottom"), (-1, "top"))]
 PLACES = (
     *(Place(NEAR, *side) for side in ((1, 0, "left", "center"), (-1, 0, "right", "center"), *ABOVE_OR_BELOW)),
@@ -82,13 +82,13 @@ def name_points(ax: Axes, points: Sequence[Point], most: int, taken: Iterable[Bb
             label.remove()
 
 
-def along(ax: Axes, xs: Sequence[float], ys: Sequence[float]) -> list[Bbox]:
-    """The places in pixels that a line of straight pieces covers."""
+def along(ax: Axes, xs: Sequence[float], ys: Sequence[float], pieces: int = PIECES) -> list[Bbox]:
+    """The places in pixels that a line of straight pieces covers, each of them cut into so many."""
     from matplotlib.transforms import Bbox
 
     corners = ax.transData.transform(np.column_stack((xs, ys)))
     return [
-        Bbox([start + (end - start) * i / PIECES, start + (end - start) * (i + 1) / PIECES])
+        Bbox([start + (end - start) * i / pieces, start + (end - start) * (i + 1) / pieces])
         for start, end in pairwise(corners)
-        for i in range(PIECES)
+        for i in range(pieces)
     ]

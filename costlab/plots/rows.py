@@ -17,14 +17,16 @@ from costlab.reports.tables import SECONDS, SORTABLE
 from costlab.saving import finite, reason
 
 NAME, MEASURED = "name", "measured_seconds"
-TABLES = (".csv", ".json", ".jsonl")
+TABLES = (".csv", ".json", ".jsonl", ".parquet")
 LARGEST = 50_000_000  # bytes of a table
+MOST = 20_000_000  # numbers and words of one
 
 Row = Mapping[str, Any]
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """The rows of a table: csv with the names of columns in its first line, a json list of objects, or one in a line.
+    """The rows of a table: csv with the names of columns in its first line, a json list of objects, one in a line, or
+    parquet.
 
     Raises:
         CostlabError: there is no such table.
@@ -32,6 +34,8 @@ def read_rows(path: str | Path) -> list[Row]:
     path = Path(path)
     readers = {".csv": from_csv, ".json": json_of, ".jsonl": from_lines}
     read = readers.get(path.suffix.lower())
+    if path.suffix.lower() == ".parquet":
+        return from_parquet(path)
     if read is None:
         raise CostlabError(f"{path} is no table that costlab reads: a name ends in {', '.join(TABLES)}")
     try:
@@ -44,6 +48,25 @@ def read_rows(path: str | Path) -> list[Row]:
         raise CostlabError(f"{path} is no table of the kind its name says: {error}") from None
     if type(rows) is not list or not all(type(row) is dict for row in rows):
         raise CostlabError(f"{path} is no table: it should hold a list of objects")
+    if not rows:
+        raise CostlabError(f"{path} has no rows")
+    return rows
+
+
+def from_parquet(path: Path) -> list[Row]:
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise CostlabError("parquet needs pyarrow: pip install 'costlab[parquet]'") from None
+    try:
+        with ParquetFile(path) as file:
+            if file.metadata.num_rows * file.metadata.num_columns > MOST:
+                raise CostlabError(f"{path} is larger than any table that can be drawn, {MOST:,} cells")
+            rows: list[Row] = file.read().to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        what = reason(error) if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise CostlabError(f"{path} cannot be read: {what}") from None
     if not rows:
         raise CostlabError(f"{path} has no rows")
     return rows

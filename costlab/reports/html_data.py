@@ -68,6 +68,7 @@ def document(
         "groups": [(group.name, group.colour, ink_on(group.colour)) for group in GROUPS],
         "modules": modules(profile, paths, words),
         "ops": operators(profile, prediction, paths, words),
+        "amounts": amounts(profile, prediction),
         "tensors": tensors(profile, words),
         "roofline": ceilings(profile, prediction, device) if prediction and device else None,
         "lint": lint(result, paths, rules),
@@ -115,12 +116,6 @@ def operators(
     profile: Profile, prediction: Prediction | None, paths: Mapping[str, int], words: Words
 ) -> dict[str, Any]:
     ops, counted = profile.ops, profile.costs
-    columns: dict[str, list[Any]] = {
-        key: [op.params for op in ops] if key == "params" else [getattr(cost, key, None) for cost in counted]
-        for key in SHOWN
-    }
-    if prediction:
-        columns[SECONDS] = [prediction.by_op.get(op.name, 0.0 if op.free else None) for op in ops]
     bounds = prediction.bound if prediction else {}
     return {
         "name": [words(op.name.removeprefix(f"{op.module}/")) for op in ops],
@@ -134,8 +129,16 @@ def operators(
         "source": [words(place(op.source)) for op in ops],
         "note": [words(note(op, cost is not None)) for op, cost in zip(ops, counted, strict=True)],
         "bound": [words(bounds.get(op.name, "")) for op in ops],
-        "costs": columns,
     }
+
+
+def amounts(profile: Profile, prediction: Prediction | None) -> dict[str, list[Any]]:
+    """Of each cost that can be chosen what every operator takes: None where it is not known; parameters always are."""
+    columns: dict[str, list[Any]] = {key: [getattr(cost, key, None) for cost in profile.costs] for key in SHOWN}
+    columns["params"] = [op.params for op in profile.ops]
+    if prediction:
+        columns[SECONDS] = [prediction.by_op.get(op.name, 0.0 if op.free else None) for op in profile.ops]
+    return columns
 
 
 def place(source: Source | None) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from costlab.reports import units
+from costlab.reports.columns import COSTS as COLUMNS
 from costlab.reports.escaping import visible
 from costlab.reports.tables import SECONDS
 from costlab.reports.text import ASCII_BOX, GAP
@@ -37,20 +38,23 @@ def table(
     """
     timed = [key for key in (rows[0] if rows else ()) if key.startswith(SECONDS)]
     writers: dict[str, Callable[[Any], str]] = {
-        **{key: word for key in axes},
-        **{key: units.short for key in COSTS},
-        **{key: units.seconds for key in timed},
+        **dict.fromkeys(axes, word),
+        **dict.fromkeys(COSTS, units.short),
+        **dict.fromkeys(timed, units.seconds),
     }
-    columns = {key: [key.replace("_", " "), *(write(row[key]) for row in rows)] for key, write in writers.items()}
+    columns = {key: [title(key), *(write(row[key]) for row in rows)] for key, write in writers.items()}
     columns[BROKEN] = [BROKEN, *(" ".join(code for code in judged if row[code] == "broken") for row in rows)]
     if any(row[ERROR] for row in rows):
         columns[ERROR] = [ERROR, *(visible(row[ERROR] or "") for row in rows)]
-    wide = {key: max(map(cell_len, cells)) for key, cells in columns.items()}
-    if ERROR in wide:
-        wide[ERROR] = LEAST
+    wide = {
+        key: LEAST if key == ERROR else max(cell_len(line) for cell in cells for line in cell.split("\n"))
+        for key, cells in columns.items()
+    }
     for key in (*SACRIFICES, *reversed(axes)):
         if sum(wide.values()) + GAP * (len(wide) - 1) > width:
             wide.pop(key, None)
+    if ERROR in wide:
+        wide[ERROR] = max(LEAST, width - sum(wide.values()) + wide[ERROR] - GAP * (len(wide) - 1))
     grid = Grid(
         box=ASCII_BOX if ascii_only else SIMPLE,
         show_edge=False,
@@ -61,10 +65,19 @@ def table(
     )
     for key in wide:
         left = key in (*axes, BROKEN, ERROR)
-        grid.add_column(Text(columns[key][0]), justify="left" if left else "right", no_wrap=True)
+        style: Any = {"justify": "left" if left else "right", "no_wrap": True, "max_width": wide[key]}
+        grid.add_column(Text(columns[key][0]), **style)
     for cells in zip(*(columns[key][1:] for key in wide), strict=True):
         grid.add_row(*map(Text, cells))
     return grid
+
+
+def title(key: str) -> str:
+    """The name of a column, on two lines perhaps."""
+    if key.startswith(SECONDS):
+        device = key.removeprefix(SECONDS).removeprefix("_")
+        return f"predicted\n{visible(device)}" if device else "predicted"
+    return COLUMNS[key][0] if key in COLUMNS else visible(key)
 
 
 def word(value: Any) -> str:

@@ -45,8 +45,8 @@ def quantity(value: float | None, unit: str = "") -> str:
 
 
 def unit_of(total: str) -> str:
-    """The unit of a total by its name: `peak_activation_bytes` is in "B"."""
-    return "B" if total.endswith("bytes") else "s" if total.endswith("seconds") else ""
+    """The unit of a total by its name: `peak_activation_bytes` and `bytes_accessed` are in "B"."""
+    return "B" if "bytes" in total else "s" if total.endswith("seconds") else ""
 
 
 def exact(count: int) -> str:

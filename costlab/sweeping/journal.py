@@ -1,4 +1,4 @@
-"""A journal: a line of JSON for every finished row, only ever added to, so that nothing that stops a sweep loses one."""
+"""A journal: a line of JSON for every finished row, only ever added to, so that whatever stops a sweep loses none."""
 
 from __future__ import annotations
 

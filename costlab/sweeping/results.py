@@ -188,7 +188,7 @@ def type_of(column: str, axis: Axis | None) -> str:
         if column.startswith(SECONDS) or column.endswith("_share") or column == "arithmetic_intensity":
             return "float64"
         return "int64" if column in (*COSTS, *COUNTS) else "string"
-    found = set()
+    found: set[type] = set()
     for piece in axis.pieces:
         found |= {int if piece.whole else float} if isinstance(piece, Steps) else set(map(type, piece))
     found -= {type(None)}

@@ -181,7 +181,7 @@ def of_worker(error: BaseException) -> CostlabError:
     if isinstance(error, CostlabError):
         return error
     if isinstance(error, CancelledError):
-        return CostlabError("the workers are gone; the rows that the journal has are safe, and the same command goes on")
+        return CostlabError("the workers are gone; the rows that the journal has are safe: run it again")
     what = " ".join(str(error).split())[:300]
     return CostlabError(f"a worker fails: {type(error).__name__}: {what}")
 

@@ -35,12 +35,12 @@ class Document(Table):
     """A space as a TOML file or a mapping describes it."""
 
     factory: str = Field(min_length=1)
-    arguments: dict[str, Any] = {}
-    input: Names = []
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    input: Names = Field(default_factory=list)
     batch: Any = None
     resolution: Any = None
     dtype: Any = None
-    device: Names = []
+    device: Names = Field(default_factory=list)
     amp: bool = False
     fusion: Literal["none", "bn", "pointwise"] = "none"
     channels_last: bool = False
@@ -109,9 +109,9 @@ class Space:
 
     @cached_property
     def digest(self) -> str:
-        """A name for the space as a whole, of which parts and samples are rows."""
+        """A name for the space, or for a part of it."""
         digest = self.shared.copy()
-        digest.update(canonical([[name, repr(axis)] for name, axis in self.axes.items()]).encode())
+        digest.update(canonical([self.part, *([name, repr(axis)] for name, axis in self.axes.items())]).encode())
         return str(digest.hexdigest()[:32])
 
     def key(self, values: Mapping[str, Any]) -> str:
@@ -220,7 +220,7 @@ def checked(document: Document) -> Space:
 
 
 def versions_of(factory: str) -> dict[str, str]:
-    """Versions of costlab, torch and who provides the factory; of a user's own code its file (not what that imports)."""
+    """Versions of costlab, torch and who provides the factory; of own code a digest of its file, not its imports."""
     provider, colon, name = factory.rpartition(":")
     libraries = LIBRARIES.get(provider, LIBRARIES["timm"] if not colon else ())
     found = {

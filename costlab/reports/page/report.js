@@ -43,7 +43,7 @@ for (const module of modules) {
 for (const op of ops) {
   op.module = modules[op.module];
   op.group = groups[op.group];
-  op.costs = Object.fromEntries(costs.map(({ key }) => [key, data.ops.costs[key][op.index]]));
+  op.costs = Object.fromEntries(costs.map(({ key }) => [key, data.amounts[key][op.index]]));
   op.seconds = op.costs[PREDICTED] ?? null;
   op.title = op.module === root ? op.name : `${op.module.path}/${op.name}`;
   op.module.ops.push(op);
@@ -51,11 +51,8 @@ for (const op of ops) {
 
 /** Objects from columns, each with its place; `replaced` are columns in place of others. */
 function rows(columns, replaced) {
-  const { costs: _, ...kept } = { ...columns, ...replaced };
-  return kept.name.map((__, index) => {
-    const values = Object.entries(kept).map(([key, column]) => [key, column[index]]);
-    return { index, ...Object.fromEntries(values) };
-  });
+  const all = Object.entries({ ...columns, ...replaced });
+  return columns.name.map((_, index) => ({ index, ...Object.fromEntries(all.map(([key, column]) => [key, column[index]])) }));
 }
 
 /** The cost of that key. */

@@ -8,6 +8,7 @@ import { tips } from "./tip.js";
 import { percent, seconds, short } from "./units.js";
 
 const ROOM = 1.8; // beyond the outermost point
+const NAMES = 10; // beyond the last ridge point: room for the names of ceilings
 const RADII = [2.5, 26]; // pixels: of the cheapest operator, and of one that took everything
 const [ABOVE, BELOW] = [5, 14]; // pixels from a ceiling to its name: that of the highest stands above
 
@@ -86,7 +87,8 @@ export function showRoofline() {
 function ranges() {
   const device = data.roofline;
   const highest = device ? Math.max(...device.peaks.map(([peak]) => peak)) : 0;
-  const xs = points.map((point) => point.x).concat(device ? [highest / device.bandwidth, highest / device.bandwidth / 100] : []);
+  const ridge = device ? highest / device.bandwidth : 0;
+  const xs = points.map((point) => point.x).concat(device ? [ridge / 100, ridge * NAMES] : []);
   const x = [Math.min(...xs) / ROOM, Math.max(...xs) * ROOM];
   const ys = points.map((point) => point.y).concat(device ? [highest] : []);
   return [x, [Math.min(...ys) / ROOM, Math.max(...ys) * ROOM]];

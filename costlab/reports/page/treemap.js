@@ -48,8 +48,9 @@ export function showTreemap() {
   function put(part, box, kind) {
     const group = part.op?.group ?? mainGroup(part.module, shown.cost);
     const chosen = part.op ? part.op === shown.op : part.module === shown.module;
+    const lines = kind === "branch" ? 1 : Math.floor(box.height / LINE);
     const made = element("div", {
-      className: `box ${kind}${chosen ? " chosen" : ""}`,
+      className: `box ${kind} ${lines === 1 ? "line" : ""} ${chosen ? "chosen" : ""}`,
       style: {
         left: `${(100 * box.x) / body.clientWidth}%`,
         top: `${(100 * box.y) / body.clientHeight}%`,
@@ -59,7 +60,6 @@ export function showTreemap() {
         "--text": group.ink,
       },
     });
-    const lines = kind === "branch" ? 1 : Math.floor(box.height / LINE);
     const name = part.name ?? titleOf(part.module);
     const names = kind === "leaf" && !part.op ? [`${name} ${part.module.type}`, name] : [name];
     made.append(...fitting(names, percent(share(part.amount, shown.cost)), lines, box.width));

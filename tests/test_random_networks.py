@@ -1,0 +1,86 @@
+"""Two hundred random networks keep every law; `make soak` draws thousands. Networks that broke one stay here."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from random import Random
+
+import pytest
+import torch
+from calls import profile_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_laws import LAWS, broken, commands, every_report_can_be_made
+from random_networks import DYNAMIC, FUNCTIONS, LAYERS, PAIRS, random_network
+
+from costlab.cost import FAMILY_OF
+from costlab.guidelines import lint
+from costlab.profiles import Profile
+from costlab.profiling import profile
+
+SEEDS = range(200)
+
+
+@pytest.mark.parametrize("seeds", [SEEDS[i : i + 25] for i in SEEDS[::25]], ids=str)
+def test_a_random_network_keeps_every_law(seeds, tmp_path):
+    for seed in seeds:
+        assert broken(random_network(Random(seed)), tmp_path) == [], seed
+
+
+@pytest.mark.parametrize("law", LAWS[:2], ids=lambda law: law.__name__)
+def test_a_network_that_hypothesis_draws_keeps_a_law(law):
+    @settings(max_examples=25)
+    @given(st.randoms(use_true_random=False))
+    def holds(rng: random.Random) -> None:
+        drawn = random_network(rng, most=6)
+        law(drawn, profile(drawn.network, list(drawn.inputs)))
+
+    holds()
+
+
+def test_every_command_takes_a_random_network(tmp_path):
+    drawn = random_network(Random(1))
+    every_report_can_be_made(drawn, profile(drawn.network, list(drawn.inputs)), tmp_path, most=len(commands()))
+
+
+def test_a_seed_draws_the_same_network_again():
+    first, second = (random_network(Random(3)) for _ in range(2))
+    assert first.steps == second.steps
+    assert str(first.network) == str(second.network)
+
+
+def test_random_networks_reach_every_family_and_every_step():
+    steps: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for seed in range(500):
+        drawn = random_network(Random(seed))
+        steps.update(drawn.steps)
+        if seed < 250:
+            kinds.update(op.kind for op in profile(drawn.network, list(drawn.inputs)).ops)
+    rare = {"fold", "grid", "meshgrid", "unpooled", "fused products"}
+    assert {*LAYERS, *FUNCTIONS, *PAIRS, *DYNAMIC} - rare <= steps.keys()
+    assert {FAMILY_OF[kind] for kind in kinds if kind in FAMILY_OF} == set(FAMILY_OF.values())
+
+
+# What random networks found.
+
+
+def broadcast_then_written(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    first, second = torch.broadcast_tensors(x.exp().sin(), y.sum())
+    second[..., 0] = 1
+    return first * y.mean() + second.sum()
+
+
+@pytest.mark.parametrize("fusion", ["none", "bn", "pointwise"])
+def test_a_view_of_two_tensors_waits_for_both(fusion):
+    view = profile_of(broadcast_then_written, (2, 3), (2, 3)).fused(fusion)
+    assert Profile.from_json(view.to_json()) == view
+
+
+@pytest.mark.parametrize("shape", [(), (4,)])
+def test_a_transposed_vector_has_a_layout(shape):
+    def transposed(x: torch.Tensor) -> torch.Tensor:
+        return x.t().exp() + x.transpose(0, -1)
+
+    assert lint(profile_of(transposed, torch.zeros(shape, device="meta")), device="rtx3090")
