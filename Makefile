@@ -20,7 +20,7 @@ lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.html
-	@$(BIN)/python tests/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f .mkdocs.yml
+	@$(BIN)/python tests/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
 
 soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py

@@ -33,6 +33,7 @@ from costlab.saving import reason
 NAME = "pyproject.toml"
 TABLE = "tool.costlab"
 HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*costlab\s*\.\s*model\s*\]\]")
+NULL = re.compile(r"\\(u0000|U00000000)")
 Result = TypeVar("Result")
 
 
@@ -205,6 +206,8 @@ def parsed(path: Path) -> tuple[dict[str, Any], str]:
     """A TOML file, and its text."""
     try:
         text = path.read_text(encoding="utf-8")
+        if NULL.search(text):
+            raise CostlabError(f"{path} holds a null character, which no name and no path has")
         return tomllib.loads(text), text
     except (OSError, UnicodeDecodeError) as error:
         raise CostlabError(f"{path} cannot be read: {reason(error)}") from None

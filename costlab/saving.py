@@ -335,7 +335,7 @@ def read(path: Path) -> Profile:
     """The profile in a file. Raises CostlabError, with the name of the file, where there is none."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
     try:
         return from_json(text)
@@ -371,7 +371,9 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         raise CostlabError(f"{path} cannot be written: {reason(error)}") from None
 
 
-def reason(error: OSError | UnicodeDecodeError) -> str:
+def reason(error: OSError | ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is no UTF-8 text"
+    if isinstance(error, ValueError):
+        return "its name holds a null character"
     return (error.strerror or str(error)).lower()

@@ -14,6 +14,7 @@ NEEDED: dict[str, dict[str, int]] = {
     "attention": {"query": 2, "key": 2, "value": 2},
 }
 TAKES_NOTHING = {"creation"}
+GIVES_NO_TENSOR = {"equal", "item"}
 KEEPS_RANK = {"permute", "transpose", "swapaxes", "t", "numpy_T", "mT"}
 GAINS_RANK = {"expand", "expand_as", "broadcast_to"}
 DIMENSIONS = ("dim", "dim0", "dim1", "dims")  # attributes that say which
@@ -24,7 +25,7 @@ def flaw(op: Op) -> str:
     family = FAMILY_OF.get(op.kind)
     if family is None:
         return ""
-    if not op.outputs:
+    if not op.outputs and op.kind not in GIVES_NO_TENSOR:
         return "has no output"
     if not op.inputs and family not in TAKES_NOTHING:
         return "has no input"

@@ -19,6 +19,7 @@ os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / "costlab-tests
 
 # Nor is anything kept of the networks that the tests look at, unless a test asks for it.
 os.environ["XDG_CACHE_HOME"] = os.path.join(os.devnull, "nowhere")
+os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "costlab-tests-huggingface"))
 
 torch.set_num_threads(1)  # two workers share two cores
 

@@ -350,6 +350,35 @@ def profiles(rng: Random, folder: Path) -> list[str]:
     return with_model(rng, "spoilt.json")
 
 
+CONDITIONS = (
+    "mult_adds<=150M and params<4M", "width == 0.5 or not (params > 1e6)", "memory_access>3 and latency<5ms",
+    "name == 'net' and ((batch = 1))", "error is null",
+)  # fmt: skip
+SPACE = """factory = "net.py:make"
+where = "params < 4M"
+device = ["rtx3090"]
+[arguments]
+width = "0.25:1.0:0.25"
+groups = [1, 2, 4]
+[sample]
+size = 3
+"""
+
+
+def conditions(rng: Random, folder: Path) -> list[str]:
+    """Conditions on rows, for an output of no format, so that nothing is swept."""
+    text = spoilt_text(rng, rng.choice(CONDITIONS)) if rng.random() < 0.8 else rng.choice(["(" * 2000, "not " * 3000])
+    values = rng.choice(["width=1,2", "width=0:1:0.1", f"width={rng.choice(WORDS)}", f"width={rng.choice(NUMBERS)}:9:1"])
+    return ["sweep", "net.py:make", "-a", values, "--where", text, "-o", "rows.none"]
+
+
+def spaces(rng: Random, folder: Path) -> list[str]:
+    """Files that describe a space."""
+    spoil = rng.choice([spoilt_text, spoilt_table])
+    (folder / "space.toml").write_bytes(spoil(rng, SPACE).encode("utf-8", "surrogatepass"))
+    return ["sweep", "space.toml", "-o", "rows.none"]
+
+
 def torn_profiles(rng: Random, folder: Path) -> list[str]:
     """Saved profiles cut short or with bits flipped, and other texts."""
     content = json.dumps(rng.choice(documents())).encode()
@@ -369,14 +398,16 @@ def programs(rng: Random, folder: Path) -> list[str]:
 
 KINDS: dict[str, tuple[Callable[[Random, Path], list[str]], int]] = {  # with how many of a hundred
     "MODEL": (model_strings, 12),
-    "--input": (input_shapes, 12),
-    "-a": (arguments, 10),
+    "--input": (input_shapes, 10),
+    "-a": (arguments, 8),
+    "--where": (conditions, 6),
     "options": (options, 8),
     "configuration": (configurations, 12),
+    "sweep space": (spaces, 4),
     "device file": (devices, 8),
-    "baseline": (baselines, 6),
-    "saved profile": (profiles, 18),
-    "torn profile": (torn_profiles, 10),
+    "baseline": (baselines, 4),
+    "saved profile": (profiles, 16),
+    "torn profile": (torn_profiles, 8),
     ".pt2 archive": (programs, 4),
 }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -49,7 +48,6 @@ def executed(path: Path, quick: bool) -> NotebookNode:
             timeout=PATIENCE,
             kernel_name="python3",
             record_timing=False,
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # a socket of this user, not a port
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=environment)

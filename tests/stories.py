@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import typer
@@ -46,7 +46,6 @@ def shown_as(shown: str, printed: str) -> bool:
 
 def tell(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Run a page in a folder, which is the current one; fails where it shows what is not so."""
-    scope: dict[str, Any] = {"__name__": "story"}
     code = 0
     for language, title, text in blocks_of(page):
         if title:
@@ -54,7 +53,7 @@ def tell(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif language == "python":
-            exec(compile(text, page.name, "exec"), scope)
+            exec(compile(text, page.name, "exec"), {"__name__": "story"})
         elif language == "diff":
             subprocess.run(["git", "apply", "-"], input=text, text=True, check=True)
         elif language == "console":

@@ -20,7 +20,7 @@ from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.exporting import FORMATS, export
 from costlab.exporting.dot import escaped
-from costlab.exporting.known import Known
+from costlab.exporting.known import known_of
 from costlab.exporting.model_explorer import namespace
 from costlab.latency.timings import Measurement, Timing
 from costlab.profiles import COST_KEYS, Profile, live_activation_bytes
@@ -120,7 +120,7 @@ def test_names_that_look_alike_stay_apart():
     profile = examples()["tiny"]
     first, second, *others = profile.ops
     ops = (replace(first, name="a\x1b"), replace(second, name="a\\x1b"), *others)
-    names = Known(replace(profile, trace=replace(profile.trace, ops=ops))).names
+    names = known_of(replace(profile, trace=replace(profile.trace, ops=ops)), None, None).names
     assert names[0] == "a\\x1b"
     assert len(set(names)) == len(names)
 
@@ -206,7 +206,7 @@ def test_the_heat_map_matches_nodes_of_the_graph():
 @pytest.mark.parametrize("name", NAMES)
 def test_networkx_reads_the_same_graph_back(name):
     profile = examples()[name]
-    known = Known(profile)
+    known = known_of(profile, None, None)
     read = nx.parse_graphml(export(profile, "graphml"))
     assert tuple(read) == known.names
     expected = {(known.names[i], known.names[k]) for k, op in enumerate(profile.ops) for i in op.after}

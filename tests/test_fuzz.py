@@ -13,7 +13,9 @@ import pytest
 from examples import examples
 from fuzzing import KINDS, attempt, documents, judged, prepared, program, shares, spoilt_bytes
 
+from costlab import saving
 from costlab.cli import run
+from costlab.errors import CostlabError
 from costlab.profiles import Profile
 
 COSTLAB = [sys.executable, "-m", "costlab"]
@@ -96,9 +98,15 @@ def test_an_efficiency_that_is_no_number_is_told(value, folder, tmp_path, capsys
     assert "matmul" in error_of(capsys, "report", f"{folder}/profile.json", "--device", f"{tmp_path}/mine.toml")
 
 
-def test_a_path_with_a_null_character_is_told(capsys):
-    for target in ("hf:b\0", "a\0.json", "b\0.pt2", "c\0.py:make", "zoo:\0", "\0"):
-        assert error_of(capsys, "report", target).isascii()
+@pytest.mark.parametrize("target", ["hf:b\0", "a\0.json", "b\0.pt2", "c\0.py:make", "zoo:\0", "\0"], ids=repr)
+def test_a_null_character_is_told(target, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "a null character" in error_of(capsys, "report", target)
+    name = target.replace("\0", "\\u0000")
+    Path("pyproject.toml").write_text(f'[[tool.costlab.model]]\nname = "a"\ntarget = "{name}"\n')
+    assert "a null character" in error_of(capsys, "lint")
+    with pytest.raises(CostlabError, match="a null character"):
+        saving.read(Path("a\0.json"))
 
 
 def spoilt(tmp_path: Path, change) -> str:

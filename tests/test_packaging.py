@@ -29,6 +29,7 @@ def test_every_module_is_in_the_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
         members = set(archive.namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "costlab").rglob("*.py")}
+    modules |= {str(path.relative_to(ROOT)) for path in (ROOT / "costlab/reports/page").iterdir()}
     assert modules <= members
     assert not any(member.startswith(("tests", "docs")) for member in members)
 

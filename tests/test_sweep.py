@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from costlab.errors import CostlabError
 from costlab.latency.predicting import predict
 from costlab.loading import profile_of
 from costlab.sweeping import journal, running
-from costlab.sweeping.rows import Finished, Point, finished, recipe_of
+from costlab.sweeping.pools import Pool
+from costlab.sweeping.rows import Finished, finished, recipe_of
 from costlab.sweeping.space import space_of
 
 TINY = f"{Path(__file__).with_name('sweep_networks.py')}:tiny"
@@ -43,8 +45,7 @@ def troubled(trouble, **more):
 def here(space):
     """The rows of a space, made in this process."""
     space = space_of(space)
-    points = tuple(Point(i, space.key(space[i]), space[i]) for i in range(len(space)))
-    lines = [json.loads(row.line) for row in finished(recipe_of(space), points)]
+    lines = [json.loads(row.line) for row in finished(recipe_of(space), range(len(space)))]
     return [{key: value for key, value in line.items() if key not in ("key", "seconds")} for line in lines]
 
 
@@ -117,6 +118,33 @@ def test_a_network_that_keeps_python_from_running_is_ended_with_its_process():
 def test_a_process_that_dies_once_leaves_no_error(tmp_path):
     rows = list(costlab.sweep(troubled("die-once", arguments={"mark": str(tmp_path / "mark")}), jobs=2))
     assert [row["error"] for row in rows] == [None] * 4
+
+
+class Fragile(Executor):
+    """An executor that is broken at every third submission, until it is made anew."""
+
+    def __init__(self):
+        self.submissions = 0
+
+    def submit(self, function, /, *args):
+        self.submissions += 1
+        if self.submissions % 3 == 0:
+            raise BrokenExecutor
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_a_process_that_dies_between_two_chunks_loses_none(monkeypatch):
+    made = []
+
+    def renewed():
+        made.append(Fragile())
+        return made[-1]
+
+    monkeypatch.setattr(running.pools, "given", lambda executor: nullcontext(Pool(executor, lambda: 1, renewed)))
+    assert list(costlab.sweep(tiny(), renewed())) == here(tiny())
+    assert len(made) > 1
 
 
 def test_an_executor_of_the_caller_is_left_open(threads):
@@ -284,6 +312,7 @@ def test_chunks_take_as_long_as_they_should_and_shrink_towards_the_end():
     assert running.chunk_size(10**8, 0.025, 2) == 60
     assert running.chunk_size(10**8, 1e-9, 2) == running.LARGEST_CHUNK
     assert running.chunk_size(10**8, 100, 2) == 1
+    assert running.chunk_size(10**8, 0.1, 10_000) == 500
     assert running.chunk_size(12, 0.025, 2) == 3
 
 
@@ -338,36 +367,42 @@ def test_wrong_usage_is_one_line(words, message, tmp_path, capsys):
 
 # Stopped at any moment.
 
-SLOW = ["-a", "width=1:40", "-a", "seconds=0.02", "--resolution", "8", "-j", "2", "--top", "1"]
 
-
-def started(folder: Path) -> subprocess.Popen:
-    words = [sys.executable, "-m", "costlab", "sweep", TINY, *SLOW, "-o", "sweep.csv"]
+def started(folder: Path, rows: int = 40) -> subprocess.Popen:
+    """A sweep that takes two hundredths of a second for a row, on two processes."""
+    slow = ["-a", f"width=1:{rows}", "-a", "seconds=0.02", "--resolution", "8", "-j", "2", "--top", "1"]
+    words = [sys.executable, "-m", "costlab", "sweep", TINY, *slow, "-o", "sweep.csv"]
     return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> bytes:
-    folder = tmp_path_factory.mktemp("whole")
-    assert started(folder).wait() == 0
-    return (folder / "sweep.csv").read_bytes()
-
-
-def test_kill_at_random_moments_loses_no_finished_row(tmp_path, uninterrupted):
-    path, chance = tmp_path / "sweep.journal.jsonl", random.Random(7)
-    for _ in range(3):
+def killed_and_resumed(folder: Path, rows: int, kills: int, chance: random.Random) -> bytes:
+    """The table of a sweep that was killed so many times; no finished row may be lost or made twice."""
+    path = folder / "sweep.journal.jsonl"
+    for _ in range(kills):
         before = rows_in(path)
-        process = started(tmp_path)
+        process = started(folder, rows)
         until(lambda: rows_in(path) > before or process.poll() is not None)  # noqa: B023
         time.sleep(chance.uniform(0, 0.2))
         process.kill()
         process.communicate()
         assert rows_in(path) >= before
-    process = started(tmp_path)
-    assert process.wait() == 0
-    assert (tmp_path / "sweep.csv").read_bytes() == uninterrupted
+    process = started(folder, rows)
+    process.communicate()
+    assert process.returncode == 0
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
-    assert len(keys) == len(set(keys)) == 40
+    assert len(keys) == len(set(keys)) == rows
+    return (folder / "sweep.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    started(folder).communicate()
+    return (folder / "sweep.csv").read_bytes()
+
+
+def test_kill_at_random_moments_loses_no_finished_row(tmp_path, uninterrupted):
+    assert killed_and_resumed(tmp_path, 40, 3, random.Random(7)) == uninterrupted
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, uninterrupted):

@@ -6,8 +6,10 @@ Exit codes: 0 fine, 1 findings, 2 an error of the user, 130 interrupted, 141 nob
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -39,6 +41,8 @@ COMMANDS = {
     "explain": "Explain guidelines: why, what they cost, what to write.",
     "cache": "Show or clear what is kept of earlier looks.",
 }
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
@@ -124,6 +128,8 @@ def run(arguments: Sequence[str]) -> int:
     wishes = Wishes()
     command = typer.main.get_command(app)
     try:
+        if any("\0" in argument for argument in arguments):
+            raise CostlabError("an argument holds a null character, which no name and no path has")
         code = command.main(list(arguments), prog_name="costlab", standalone_mode=False, obj=wishes)
         return code or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -145,6 +151,8 @@ def one_line(error: Exception) -> str:
         where = context.command_path if context else "costlab"
         what = " ".join(message().replace("Value error, ", "").split()).rstrip(".")
         return visible(f"{what}; see `{where} --help`")
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"nothing more can be written: {os.strerror(error.errno).lower()}"
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     return visible(f"{what} (run again with -v for the traceback)")

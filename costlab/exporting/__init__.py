@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from costlab.errors import CostlabError
 from costlab.exporting import dot, graphml, model_explorer, perfetto
-from costlab.exporting.known import Known
+from costlab.exporting.known import known_of
 from costlab.profiles import Profile
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def export(
     """
     if to not in FORMATS:
         raise CostlabError(f"no format {to!r}; there are {', '.join(FORMATS)}")
-    return FORMATS[to](Known(profile, prediction, measurement, cost))
+    return FORMATS[to](known_of(profile, prediction, measurement, cost))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +18,18 @@ if TYPE_CHECKING:
     from costlab.latency.timings import Measurement
 
 SECONDS = {"predicted_seconds": "predicted", "measured_seconds": "measured"}
+NEEDS = {"predicted_seconds": "needs a device", "measured_seconds": "needs a measurement"}
 
 
+@dataclass(frozen=True)
 class Known:
-    """A profile with the seconds known of its operators. Never changes.
+    """A profile with the seconds known of its operators."""
 
-    Raises:
-        CostlabError: the measurement is of another network or the prediction of fused operators, or there is no `cost`.
-    """
-
-    def __init__(
-        self,
-        profile: Profile,
-        prediction: Prediction | None = None,
-        measurement: Measurement | None = None,
-        cost: str = "mult_adds",
-    ):
-        fusion = prediction.fusion if prediction else "none"
-        if measurement and fusion != "none":
-            raise CostlabError(f"operators were measured one by one: fusion {fusion!r} does not go with a measurement")
-        self.profile = profile.fused(fusion)
-        self.prediction, self.measurement = prediction, measurement
-        self.seconds: dict[str, Mapping[str, float]] = {}  # by key, then by operator
-        if prediction:
-            self.seconds["predicted_seconds"] = prediction.by_op
-        if measurement:
-            measurement.join(self.profile)  # says so where it is of another network
-            self.seconds["measured_seconds"] = {name: timing.median for name, timing in measurement.ops.items()}
-        known = (*COSTS, *self.seconds)
-        self.cost = cost.strip().lower().replace("-", "_").replace(" ", "_")
-        if self.cost not in known:
-            needs = {"predicted_seconds": " needs a device", "measured_seconds": " needs a measurement"}
-            raise CostlabError(f"cost {cost!r}{needs.get(self.cost, ' is unknown')}; there are {', '.join(known)}")
+    profile: Profile  # fused as the prediction is
+    prediction: Prediction | None
+    measurement: Measurement | None
+    seconds: Mapping[str, Mapping[str, float]]  # by key ("predicted_seconds"), then by operator
+    cost: str  # the one to show where there is room for one
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -81,3 +62,28 @@ class Known:
     def label(self, key: str) -> str:
         """What a cost is called."""
         return SECONDS[key] if key in SECONDS else COSTS[key][0].replace("\n", " ")
+
+
+def known_of(
+    profile: Profile, prediction: Prediction | None, measurement: Measurement | None, cost: str = "mult_adds"
+) -> Known:
+    """What is known of a profile; `cost` is written `mult_adds`, `mult-adds` or `mult adds`.
+
+    Raises:
+        CostlabError: the measurement is of another network or the prediction of fused operators, or there is no `cost`.
+    """
+    fusion = prediction.fusion if prediction else "none"
+    if measurement and fusion != "none":
+        raise CostlabError(f"operators were measured one by one: fusion {fusion!r} does not go with a measurement")
+    view = profile.fused(fusion)
+    seconds: dict[str, Mapping[str, float]] = {}
+    if prediction:
+        seconds["predicted_seconds"] = prediction.by_op
+    if measurement:
+        measurement.join(view)  # says so where it is of another network
+        seconds["measured_seconds"] = {name: timing.median for name, timing in measurement.ops.items()}
+    key = cost.strip().lower().replace("-", "_").replace(" ", "_")
+    if key not in (*COSTS, *seconds):
+        why = NEEDS.get(key, "is unknown")
+        raise CostlabError(f"cost {cost!r} {why}; there are {', '.join((*COSTS, *seconds))}")
+    return Known(view, prediction, measurement, seconds, key)

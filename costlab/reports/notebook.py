@@ -19,15 +19,17 @@ from costlab.reports.header import facts, latency, running, title
 from costlab.reports.tables import Table, default_depth
 from costlab.reports.tables import table as table_of
 
-ROWS = 20  # of operators, modules or findings
+ROWS = 20  # of operators or modules
+FINDINGS = 8  # which take several lines each
 
-# Colours are of the page, so that the table suits a dark one as well.
+# Colours are of the page, so that the table suits a dark one as well. Pages of notebooks have rules for td and th, which
+# those by class have to outdo.
 STYLE = """
 .costlab {overflow-x: auto}
 .costlab table {border-collapse: collapse; font-variant-numeric: tabular-nums}
-.costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; white-space: nowrap; background: none}
-.costlab .left {text-align: left}
-.costlab .left:last-child {white-space: normal}
+.costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; vertical-align: top; white-space: nowrap; background: none}
+.costlab td.left, .costlab th.left {text-align: left}
+.costlab td.left:last-child {white-space: normal}
 .costlab .quiet, .costlab .zero, .costlab th {opacity: 0.65; font-weight: normal}
 .costlab .alarm, .costlab .uncounted {color: #d33; font-weight: bold}
 .costlab .estimate {color: #b80}
@@ -46,7 +48,7 @@ def profile_html(profile: Profile) -> str:
         f'<tr class="{f.alarm}"><td class="left quiet">{f.label}</td><td class="left">{text(f.value)}</td></tr>'
         for f in facts(profile)
     )
-    titles = "".join(f'<th class="{side(c)}">{text(c.title)}</th>' for c in columns)
+    titles = "".join(cell("th", " ".join(c.title.split()), c.left) for c in columns)
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*(cells(table, c) for c in columns), strict=True))
     totals = "".join(f'<td class="{side(c)}">{text(c.total)}</td>' for c in columns)
     below = "".join(f'<div class="quiet">{text(note)}</div>' for note in notes(table))
@@ -92,9 +94,9 @@ def lint_html(result: LintResult) -> str:
     every = findings.entries(result.findings)
     rows = [
         (entry.first.severity, entry.first.rule, findings.located(entry), said(entry, result.device))
-        for entry in every[:ROWS]
+        for entry in every[:FINDINGS]
     ]
-    if rest := sum(len(entry.findings) for entry in every[ROWS:]):
+    if rest := sum(len(entry.findings) for entry in every[FINDINGS:]):
         rows.append(("", "", f"and {rest} cheaper findings", ""))
     return page(
         f"{result.model}, {findings.FUSIONS[result.fusion]}",

@@ -1,4 +1,4 @@
-"""The rows of a sweep as a table for terminals."""
+"""The rows of a sweep as a table, for terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -36,16 +36,7 @@ def table(
         axes: columns of arguments to show.
         judged: columns that hold verdicts.
     """
-    timed = [key for key in (rows[0] if rows else ()) if key.startswith(SECONDS)]
-    writers: dict[str, Callable[[Any], str]] = {
-        **dict.fromkeys(axes, word),
-        **dict.fromkeys(COSTS, units.short),
-        **dict.fromkeys(timed, units.seconds),
-    }
-    columns = {key: [title(key), *(write(row[key]) for row in rows)] for key, write in writers.items()}
-    columns[BROKEN] = [BROKEN, *(" ".join(code for code in judged if row[code] == "broken") for row in rows)]
-    if any(row[ERROR] for row in rows):
-        columns[ERROR] = [ERROR, *(visible(row[ERROR] or "") for row in rows)]
+    columns = columns_of(rows, axes, judged)
     wide = {
         key: LEAST if key == ERROR else max(cell_len(line) for cell in cells for line in cell.split("\n"))
         for key, cells in columns.items()
@@ -55,7 +46,7 @@ def table(
             wide.pop(key, None)
     if ERROR in wide:
         wide[ERROR] = max(LEAST, width - sum(wide.values()) + wide[ERROR] - GAP * (len(wide) - 1))
-    grid = Grid(
+    shown = Grid(
         box=ASCII_BOX if ascii_only else SIMPLE,
         show_edge=False,
         pad_edge=False,
@@ -66,10 +57,43 @@ def table(
     for key in wide:
         left = key in (*axes, BROKEN, ERROR)
         style: Any = {"justify": "left" if left else "right", "no_wrap": True, "max_width": wide[key]}
-        grid.add_column(Text(columns[key][0]), **style)
+        shown.add_column(Text(columns[key][0]), **style)
     for cells in zip(*(columns[key][1:] for key in wide), strict=True):
-        grid.add_row(*map(Text, cells))
-    return grid
+        shown.add_row(*map(Text, cells))
+    return shown
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], judged: Sequence[str]) -> dict[str, list[str]]:
+    """What a column says of each row, below its title."""
+    timed = [key for key in (rows[0] if rows else ()) if key.startswith(SECONDS)]
+    writers: dict[str, Callable[[Any], str]] = {
+        **dict.fromkeys(axes, word),
+        **dict.fromkeys(COSTS, units.short),
+        **dict.fromkeys(timed, units.seconds),
+    }
+    columns = {key: [title(key), *(write(row[key]) for row in rows)] for key, write in writers.items()}
+    columns[BROKEN] = [BROKEN, *(" ".join(code for code in judged if row[code] == "broken") for row in rows)]
+    if any(row[ERROR] for row in rows):
+        columns[ERROR] = [ERROR, *(visible(row[ERROR] or "") for row in rows)]
+    return columns
+
+
+def html(
+    factory: str, rows: Sequence[Mapping[str, Any]], others: int, axes: Sequence[str], judged: Sequence[str]
+) -> str:
+    """The same rows for notebooks, below the factory, and how many others there are."""
+    from costlab.reports.notebook import grid, page
+
+    columns = columns_of(rows, axes, judged)
+    titles, *lines = zip(*columns.values(), strict=True)
+    if others:
+        lines.append((f"{units.exact(others)} others", *[""] * (len(titles) - 1)))
+    left = [place for place, key in enumerate(columns) if key in (*axes, BROKEN, ERROR)]
+    networks = len(rows) + others
+    return page(
+        f"{factory.rpartition('/')[2]}, {units.exact(networks)} network{'s' * (networks != 1)}",
+        grid([" ".join(words.split()) for words in titles], lines, left),
+    )
 
 
 def title(key: str) -> str:

@@ -22,7 +22,7 @@ from costlab.reports.escaping import spreadsheet
 from costlab.saving import whole
 from costlab.sweeping.axes import Axis, Steps
 from costlab.sweeping.journal import Journal
-from costlab.sweeping.rows import COSTS, COUNTS, SECONDS, columns_of_axes
+from costlab.sweeping.rows import COSTS, COUNTS, JUDGED, SECONDS, columns_of_axes
 from costlab.sweeping.space import Space
 from costlab.sweeping.where import parsed
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+SHOWN = 10  # rows in a notebook
 BATCH = 10_000  # rows of a parquet file that are in memory at once
 Row = dict[str, Any]
 
@@ -119,6 +120,13 @@ class Sweep:
         except ImportError:
             raise CostlabError("to_pandas needs pandas: pip install pandas") from None
         return pd.DataFrame(list(self), columns=list(self.columns))
+
+    def _repr_html_(self) -> str:
+        from costlab.reports.sweeps import html
+
+        axes = [column for name, column in columns_of_axes(self.space).items() if len(self.space.axes[name]) > 1]
+        shown = list(islice(self, SHOWN))
+        return html(self.space.factory, shown, len(self) - len(shown), axes, JUDGED)
 
     def save(self, path: str | Path) -> None:
         """Write the rows as .csv, .jsonl or .parquet, whole or not at all.

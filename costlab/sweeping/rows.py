@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,14 +29,6 @@ LONGEST = 500  # characters of an error
 ONE_AT_A_TIME = threading.Lock()  # tracing and deadlines are of a whole process
 
 
-class Point(NamedTuple):
-    """One network to find out about."""
-
-    position: int
-    key: str
-    values: dict[str, Any]
-
-
 class Finished(NamedTuple):
     """One network found out about."""
 
@@ -48,34 +40,20 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all rows have in common, as plain data."""
+    """What all rows of a space have in common, as plain data: workers make the points themselves."""
 
-    factory: str
-    inputs: tuple[str, ...]
-    changes: tuple[str, ...]
-    names: Mapping[str, str]  # the column of every axis
+    space: Space
+    columns: Mapping[str, str]  # of the axes
     varied: tuple[str, ...]  # axes of more than one value
-    devices: tuple[Device, ...]
-    amp: bool
-    fusion: str
-    channels_last: bool
-    timeout: float
     versions: Mapping[str, str]
     client: tuple[str, int]  # machine and process that asks
 
 
 def recipe_of(space: Space) -> Recipe:
     return Recipe(
-        factory=space.factory,
-        inputs=space.inputs,
-        changes=tuple(space.changes),
-        names=columns_of_axes(space),
+        space=space,
+        columns=columns_of_axes(space),
         varied=tuple(name for name, axis in space.axes.items() if len(axis) > 1),
-        devices=space.devices,
-        amp=space.amp,
-        fusion=space.fusion,
-        channels_last=space.channels_last,
-        timeout=space.timeout,
         versions=space.versions,
         client=here(),
     )
@@ -109,8 +87,8 @@ def seconds_of(devices: tuple[Device, ...]) -> dict[str, Device]:
     return {f"{SECONDS}_{device.name}": device for device in devices}
 
 
-def finished(recipe: Recipe, points: tuple[Point, ...]) -> list[Finished]:
-    """The rows of some networks, one after the other. What goes wrong with a network is its row's error.
+def finished(recipe: Recipe, positions: Sequence[int]) -> list[Finished]:
+    """The rows at some positions, one after the other. What goes wrong with a network is its row's error.
 
     Raises:
         CostlabError: this process has other versions than the one that asks.
@@ -119,7 +97,7 @@ def finished(recipe: Recipe, points: tuple[Point, ...]) -> list[Finished]:
         once_in_a_worker(recipe)
     with ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [finished_one(recipe, point) for point in points]
+        return [finished_one(recipe, position) for position in positions]
 
 
 PREPARED: set[str] = set()
@@ -133,7 +111,7 @@ def once_in_a_worker(recipe: Recipe) -> None:
     import torch
 
     torch.set_num_threads(1)
-    found = versions_of(recipe.factory)
+    found = versions_of(recipe.space.factory)
     for library in sorted(recipe.versions.keys() | found.keys()):
         asked, has = recipe.versions.get(library), found.get(library)
         if asked != has:
@@ -146,11 +124,13 @@ def once_in_a_worker(recipe: Recipe) -> None:
     PREPARED.add(text)
 
 
-def finished_one(recipe: Recipe, point: Point) -> Finished:
+def finished_one(recipe: Recipe, position: int) -> Finished:
     start = time.perf_counter()
-    found = row_of(recipe, point.values)
+    values = recipe.space[position]
+    found = row_of(recipe, values)
     seconds = time.perf_counter() - start
-    return Finished(point.position, seconds, found[ERROR] is not None, line_of(point.key, seconds, found))
+    line = line_of(recipe.space.key(values), seconds, found)
+    return Finished(position, seconds, found[ERROR] is not None, line)
 
 
 def line_of(key: str, seconds: float, found: Mapping[str, Any]) -> str:
@@ -161,29 +141,32 @@ def line_of(key: str, seconds: float, found: Mapping[str, Any]) -> str:
 def row_of(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """Columns and their values; where something goes wrong, what comes out is None."""
     try:
-        with deadline(recipe.timeout, fatal=recipe.client != here()):
+        with deadline(recipe.space.timeout, fatal=recipe.client != here()):
             return row(recipe, values, dict(results(recipe, values)))
     except Expired:
-        return row(recipe, values, {ERROR: f"takes longer than {recipe.timeout:g} s"})
+        return row(recipe, values, {ERROR: f"takes longer than {recipe.space.timeout:g} s"})
     except (Exception, SystemExit) as error:
         return row(recipe, values, {ERROR: words_of(error)})
 
 
 def row(recipe: Recipe, values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """Every column in order."""
-    asked = {recipe.names[name]: value for name, value in values.items()}
-    return {NAME: named(recipe, values), **asked, **dict.fromkeys(results_of(recipe.devices)), ERROR: None, **found}
+    asked = {recipe.columns[name]: value for name, value in values.items()}
+    unknown = dict.fromkeys(results_of(recipe.space.devices))
+    return {NAME: named(recipe, values), **asked, **unknown, ERROR: None, **found}
 
 
-def unfinished(recipe: Recipe, point: Point, error: str) -> Finished:
+def unfinished(recipe: Recipe, position: int, error: str) -> Finished:
     """The row of a network that nobody lived to tell about."""
-    return Finished(point.position, 0.0, True, line_of(point.key, 0.0, row(recipe, point.values, {ERROR: error})))
+    values = recipe.space[position]
+    line = line_of(recipe.space.key(values), 0.0, row(recipe, values, {ERROR: error}))
+    return Finished(position, 0.0, True, line)
 
 
 def named(recipe: Recipe, values: Mapping[str, Any]) -> str:
     """What a network is called among those of its space."""
     words = (value if isinstance(value, str) else json.dumps(value) for value in map(values.get, recipe.varied))
-    return " ".join(f"{name}={word}" for name, word in zip(recipe.varied, words, strict=True)) or recipe.factory
+    return " ".join(f"{name}={word}" for name, word in zip(recipe.varied, words, strict=True)) or recipe.space.factory
 
 
 def words_of(error: BaseException) -> str:
@@ -200,17 +183,17 @@ def results(recipe: Recipe, values: Mapping[str, Any]) -> Iterator[tuple[str, An
     from costlab.latency.predicting import predict
     from costlab.loading import profile_of, takes
 
-    arguments = dict(values)
-    changes = {name: arguments.pop(name) for name in recipe.changes}
+    space, arguments = recipe.space, dict(values)
+    changes = {name: arguments.pop(name) for name in space.changes}
     for name in INPUT_AXES:
-        if name in arguments and not takes(recipe.factory, name):
+        if name in arguments and not takes(space.factory, name):
             changes[name] = arguments.pop(name)
-    profile = profile_of(recipe.factory, arguments, inputs=recipe.inputs, **changes)
+    profile = profile_of(space.factory, arguments, inputs=space.inputs, **changes)
     total = profile.total
     yield from ((key, getattr(total, key)) for key in COSTS)
-    for column, device in seconds_of(recipe.devices).items():
-        prediction = predict(profile, device, amp=recipe.amp, fusion=recipe.fusion, channels_last=recipe.channels_last)
-        yield column, prediction.seconds
+    running: dict[str, Any] = {"amp": space.amp, "fusion": space.fusion, "channels_last": space.channels_last}
+    for column, device in seconds_of(space.devices).items():
+        yield column, predict(profile, device, **running).seconds
     for verdict in lint(profile, select=JUDGED).verdicts:
         yield verdict.rule, verdict.verdict
         yield f"{verdict.rule}_share", verdict.share

@@ -15,17 +15,18 @@ from costlab.sweeping import pools
 from costlab.sweeping.journal import Journal, opened
 from costlab.sweeping.pools import Pool
 from costlab.sweeping.results import State, Sweep
-from costlab.sweeping.rows import Finished, Point, Recipe, columns_of, finished, recipe_of, unfinished
+from costlab.sweeping.rows import Finished, Recipe, columns_of, finished, recipe_of, unfinished
 from costlab.sweeping.space import Space, space_of
 from costlab.sweeping.where import parsed
 
-CHUNK_SECONDS = 1.5  # of work that go to a worker at once
+CHUNK_SECONDS = 1.5  # of work that go to a worker at once, or more
+CHUNKS_A_SECOND = 200  # at most: what a scheduler does idly
 FIRST_CHUNK, LARGEST_CHUNK = 4, 1000  # rows, before anything is known of their cost and at most
 AHEAD = 2  # chunks under way for each worker, of which it is at one
 MISSING = -1
 DIED = "its worker process died: out of memory, or a crash"
 
-Points = tuple[Point, ...]
+Chunk = tuple[int, ...]  # positions in the space
 
 
 def sweep(
@@ -70,7 +71,7 @@ def sweep(
         if state.left:
             source = pools.cluster(cluster) if cluster else pools.given(executor) if executor else pools.local(jobs)
             with source as pool:
-                for batch in computed(recipe, missing(space, offsets), pool, state):
+                for batch in computed(recipe, missing(offsets), pool, state):
                     record(batch, file, offsets, state)
                     tell(state)
     first = file.row(offsets[0])["error"] if state.failed else None
@@ -93,12 +94,9 @@ def found(space: Space, journal: Journal, retry: bool) -> tuple[array[int], Stat
     return offsets, state
 
 
-def missing(space: Space, offsets: Sequence[int]) -> Iterator[Point]:
-    """The points whose rows are not known, one at a time: a space may have more of them than fit in memory."""
-    for position, offset in enumerate(offsets):
-        if offset == MISSING:
-            values = space[position]
-            yield Point(position, space.key(values), values)
+def missing(offsets: Sequence[int]) -> Iterator[int]:
+    """The positions whose rows are not known."""
+    return (position for position, offset in enumerate(offsets) if offset == MISSING)
 
 
 def record(batch: Sequence[Finished], journal: Journal, offsets: array[int], state: State) -> None:
@@ -111,32 +109,37 @@ def record(batch: Sequence[Finished], journal: Journal, offsets: array[int], sta
         state.seconds += row.seconds
 
 
-def computed(recipe: Recipe, points: Iterator[Point], pool: Pool, state: State) -> Iterator[list[Finished]]:
+def computed(recipe: Recipe, positions: Iterator[int], pool: Pool, state: State) -> Iterator[list[Finished]]:
     """Rows in the order in which they are finished, in batches.
 
-    Points go out in chunks of about CHUNK_SECONDS, few ahead of the workers. Where a process dies, everything that was
-    under way is suspect and goes out again chunk by chunk, and a chunk that kills alone row by row: only the row that
-    kills alone has the error.
+    Positions go out in chunks, few ahead of the workers. Where a process dies, everything that was under way is suspect
+    and goes out again, one chunk at a time; a chunk that kills then goes out row by row, and a row that kills then has
+    the error.
     """
-    under_way: dict[Future[list[Finished]], Points] = {}
-    suspects: deque[Points] = deque()
+    under_way: dict[Future[list[Finished]], Chunk] = {}
+    suspects: deque[Chunk] = deque()
     left, pace = state.left, 0.0
 
-    def submit(chunk: Points) -> None:
-        under_way[pool.executor.submit(finished, recipe, chunk)] = chunk
+    def submit(chunk: Chunk) -> None:
+        try:
+            under_way[pool.executor.submit(finished, recipe, chunk)] = chunk
+        except BrokenExecutor:  # a process died just now; what is under way will say so
+            suspects.appendleft(chunk)
+            if not under_way:
+                renew(pool, state)
 
     while True:
-        if suspects and not under_way:
+        on_trial = bool(suspects) and not under_way
+        if on_trial:
             submit(suspects.popleft())
-        while not suspects and len(under_way) < AHEAD * pool.workers():
-            chunk = tuple(itertools.islice(points, chunk_size(left, pace, pool.workers())))
+        while not on_trial and not suspects and len(under_way) < AHEAD * pool.workers():
+            chunk = tuple(itertools.islice(positions, chunk_size(left, pace, pool.workers())))
             if not chunk:
                 break
             left -= len(chunk)
             submit(chunk)
-        if not under_way:
+        if not under_way and not suspects:
             return
-        alone = len(under_way) == 1
         broken, dead = False, []
         for future in wait(under_way, return_when=FIRST_COMPLETED).done:
             chunk = under_way.pop(future)
@@ -150,22 +153,23 @@ def computed(recipe: Recipe, points: Iterator[Point], pool: Pool, state: State) 
                 dead.append(chunk)
                 broken |= isinstance(error, BrokenExecutor)
             else:
-                raise of_worker(error)
+                raise of_worker(error) from error
         if broken:
             dead += under_way.values()
             under_way.clear()
             renew(pool, state)
-        if not alone or not dead:
+        if not on_trial:
             suspects.extend(dead)
-        elif len(dead[0]) > 1:
-            suspects.extendleft((point,) for point in reversed(dead[0]))
-        else:
-            yield [unfinished(recipe, dead[0][0], DIED)]
+        for chunk in dead if on_trial else ():
+            if len(chunk) > 1:
+                suspects.extendleft((position,) for position in reversed(chunk))
+            else:
+                yield [unfinished(recipe, chunk[0], DIED)]
 
 
 def chunk_size(left: int, pace: float, workers: int) -> int:
-    """Rows that take CHUNK_SECONDS at a pace in seconds; towards the end fewer, so that all workers end together."""
-    wanted = CHUNK_SECONDS / pace if pace else FIRST_CHUNK
+    """Rows for one worker at a pace in seconds a row; towards the end fewer, so that all workers end together."""
+    wanted = max(CHUNK_SECONDS, workers / CHUNKS_A_SECOND) / pace if pace else FIRST_CHUNK
     return max(1, min(int(wanted), LARGEST_CHUNK, -(-left // (AHEAD * workers))))
 
 

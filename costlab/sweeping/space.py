@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -68,6 +68,10 @@ class Space:
     part: tuple[int, int] = (1, 1)  # the first of how many parts of equal size
     where: str | None = None  # which rows are kept
     timeout: float = PATIENCE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was worked out of it: digests stay where they are."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def axes(self) -> dict[str, Axis]:

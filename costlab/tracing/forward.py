@@ -16,6 +16,7 @@ import torch
 
 from costlab.errors import CostlabError, ForwardError
 from costlab.graph import InputInfo, ModuleInfo, Source, Trace
+from costlab.tracing import autocast
 from costlab.tracing.modules import Caller, left_as_it_was, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.tensors import moved
@@ -49,6 +50,7 @@ def trace(
         stack.enter_context(eager())
         stack.enter_context(one_thread())
         stack.enter_context(unchecked_distributions())
+        stack.enter_context(autocast.without_data())
         stack.enter_context(torch.inference_mode())
         parameters = own_parameters(caller)
         for parameter, _ in parameters:

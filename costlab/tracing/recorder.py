@@ -344,14 +344,13 @@ class Recorder(TorchDispatchMode):
                 if operator.reshapes_in_place:
                     value.refresh()
             else:
-                storage = self._storages.get(storage_key(tensor))
+                shared = self._storages.get(storage_key(tensor))
                 base = None
-                if storage is not None:  # shares memory with an input
-                    base = next((value for _, value in inputs if value.storage is storage), None)
+                if shared is not None:
+                    base = next((value for _, value in inputs if value.storage is shared), None)
                 if id(tensor) in self._values:
                     tensor = results[index] = torch.ops.aten.alias.default(tensor)
-                if storage is None:
-                    storage = self._storage(tensor, "activation", abstract or tensor.is_meta, external=False)
+                storage = shared or self._storage(tensor, "activation", abstract or tensor.is_meta, external=False)
                 value = Value(tensor, storage, position, base.param if base else None, guessed)
                 self._values[id(tensor)] = value
                 free = free and base is not None

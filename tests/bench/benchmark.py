@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
-from accuracy import accuracy
+from accuracy import accuracy, version
 from apart import apart
 from benchmark_page import FOLDER, RESULTS, page
 from call_times import NETWORKS, call_times
 from growth import LARGE, SIZES, growth
 from process_times import process_times
 from subjects import SUBJECTS
-from tools import TOOLS
+from tools import TOOLS, Tool
 
 from costlab.errors import CostlabError
 from costlab.latency.environment import environment
@@ -102,7 +102,7 @@ def measure(extent: Extent) -> dict[str, Any]:
     """Everything as plain data."""
     parts: dict[str, Callable[[], Any]] = {
         "processes": lambda: process_times(
-            [tool.name for tool in TOOLS if apart(installed, tool.name)],
+            [tool.name for tool in one_a_distribution() if apart(version, tool)],
             extent.process_rounds,
             extent.tool_process_rounds,
         ),
@@ -127,8 +127,9 @@ def rounds_of(extent: Extent) -> dict[str, int]:
     return {name: value for name, value in extent._asdict().items() if name.endswith("_rounds")}
 
 
-def installed(tool: str) -> bool:
-    return next(each for each in TOOLS if each.name == tool).version is not None
+def one_a_distribution() -> list[Tool]:
+    """Of tools that count in several ways the first."""
+    return list({tool.distribution: tool for tool in reversed(TOOLS)}.values())[::-1]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import io
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log
 from statistics import median
 from typing import Any
@@ -64,8 +65,7 @@ STEPS: dict[str, Callable[[Profile], object]] = {
     "fused": lambda profile: profile.fused("pointwise"),
     "lint": costlab.lint,
     "predict": lambda profile: costlab.predict(profile, "rtx3090"),
-    "to_json": Profile.to_json,
-    "from_json": lambda profile: from_json(profile.to_json()),
+    "to_json and from_json": lambda profile: from_json(profile.to_json()),
     "text report": text,
     "_repr_html_": Profile._repr_html_,
 }
@@ -96,18 +96,19 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def seconds(size: int, rounds: int) -> dict[str, float]:
-    """Medians of `rounds` after one that does not count, on a new network and a new profile each time."""
-    turns = [one_round(size) for _ in range(rounds + 1)][1:]
+    """Medians of `rounds`, on a new network and a new profile each time, after a small one that does not count."""
+    one_round(1)
+    turns = [one_round(size) for _ in range(rounds)]
     return {step: median(turn[step] for turn in turns) for step in turns[0]}
 
 
 def one_round(size: int) -> dict[str, float]:
     model = blocks(size)
     times = {"profile": timed(lambda: costlab.profile(model, IMAGE))}
-    written = profiled(size).to_json()
+    profile = profiled(size)
     for step, call in STEPS.items():
-        profile = from_json(written)  # nothing that another step worked out
-        times[step] = timed(lambda call=call, profile=profile: call(profile))
+        fresh = replace(profile)  # without what another step has worked out
+        times[step] = timed(lambda call=call, fresh=fresh: call(fresh))
     return times
 
 

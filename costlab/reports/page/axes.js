@@ -5,7 +5,7 @@ import { short } from "./units.js";
 
 export const EDGE = { left: 66, right: 14, top: 14, bottom: 40 }; // pixels around the axes
 
-/** A drawing that fills `body`, drawn anew by `draw(width, height)`, which gives its parts, when the panel changes size. */
+/** A drawing that fills `body`: `draw(width, height)` gives its parts, anew whenever the panel changes size. */
 export function drawing(body, label, draw) {
   const picture = shape("svg", { role: "img", "aria-label": label });
   body.append(picture);

@@ -2,7 +2,10 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element; what it has no property for becomes an attribute, and `style` holds CSS properties. */
+/**
+ * An element with its children, those that are nothing left out. What it has no property for becomes an attribute, and
+ * `style` holds CSS properties.
+ */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -10,7 +13,7 @@ export function element(tag, properties = {}, ...children) {
     else if (name in made) made[name] = value;
     else made.setAttribute(name, value);
   }
-  made.append(...children);
+  made.append(...children.filter(Boolean));
   return made;
 }
 

@@ -12,7 +12,8 @@ export function showFindings() {
   const opened = new Map(); // by rule: what the reader opened or closed
   const rules = data.lint.rules;
   const broken = rules.filter((rule) => rule.verdict === "BROKEN").length;
-  note.textContent = `${broken ? `${broken} broken` : "none broken"}, ${data.lint.heading}; prices are what following the advice saves`;
+  const verdict = broken ? `${broken} broken` : "none broken";
+  note.textContent = `${verdict}, ${data.lint.heading}; prices are what following the advice saves`;
 
   subscribe(({ module }, before) => {
     if (module === before.module) return;
@@ -22,44 +23,68 @@ export function showFindings() {
 
 function section(rule, module, opened) {
   const here = rule.findings.filter((found) => concerns(found, module));
-  const made = element("details", { className: `rule ${rule.verdict.toLowerCase()}` });
-  made.open = opened.get(rule) ?? rule.verdict === "BROKEN";
-  made.ontoggle = () => opened.set(rule, made.open);
   const measured = rule.limit === "-" ? rule.measured : `${rule.measured} (limit ${rule.limit})`;
-  made.append(
-    element("summary", {},
+  const made = element(
+    "details",
+    { className: `rule ${rule.verdict.toLowerCase()}`, open: opened.get(rule) ?? rule.verdict === "BROKEN" },
+    element(
+      "summary",
+      {},
       element("span", { className: "label", textContent: rule.label }),
       element("span", { className: "verdict", textContent: rule.verdict }),
       element("span", { className: "measured", textContent: measured }),
       element("span", { className: "count", textContent: `${rule.count} finding${rule.count === "1" ? "" : "s"}` }),
-      element("span", { className: "quiet detail", textContent: rule.detail })),
+      element("span", { className: "quiet detail", textContent: rule.detail }),
+    ),
     ...here.slice(0, SHOWN).map(entry),
-    ...folded(here.slice(SHOWN), "more, cheaper findings", entry),
-    ...(here.length < rule.findings.length ? [element("p", {}, link("Show those in other modules", () => chooseModule(root)))] : []),
-    element("details", { className: "page" }, element("summary", { textContent: "Why, and what to write instead" }), ...rule.page.map(prose)),
+    folded(here.slice(SHOWN), "more, cheaper findings", entry),
+    here.length < rule.findings.length && link("Show those in other modules", () => chooseModule(root)),
+    element(
+      "details",
+      { className: "page" },
+      element("summary", { textContent: "Why, and what to write instead" }),
+      ...rule.page.map(prose),
+    ),
   );
+  made.ontoggle = () => opened.set(rule, made.open);
   return made;
 }
 
 function concerns(found, module) {
-  return module === root || found.modules.some((number) => within(modules[number], module) || within(module, modules[number]));
+  return (
+    module === root ||
+    found.modules.some((number) => within(modules[number], module) || within(module, modules[number]))
+  );
 }
 
 function entry(found) {
   const places = found.modules.map((number) => modules[number]);
-  const leads = (module) => element("li", {}, link(titleOf(module), () => chooseModule(module)));
-  return element("article", { className: found.severity },
-    element("div", { className: "price" }, element("span", { className: "severity", textContent: found.severity }), found.price),
+  const leads = (module) =>
+    element(
+      "li",
+      {},
+      link(titleOf(module), () => chooseModule(module)),
+    );
+  return element(
+    "article",
+    { className: found.severity },
+    element(
+      "div",
+      { className: "price" },
+      element("span", { className: "severity", textContent: found.severity }),
+      found.price,
+    ),
     element("p", { textContent: found.message }),
-    ...(found.advice ? [element("p", { className: "advice" }, element("strong", { textContent: "Instead: " }), found.advice)] : []),
+    found.advice && element("p", {}, element("strong", { textContent: "Instead: " }), found.advice),
     element("ul", { className: "places" }, ...places.slice(0, NAMED).map(leads)),
-    ...folded(places.slice(NAMED), "more places", leads, "ul"));
+    folded(places.slice(NAMED), "more places", leads, "ul"),
+  );
 }
 
 function folded(items, what, draw, tag = "div") {
-  if (!items.length) return [];
+  if (!items.length) return null;
   const summary = element("summary", { textContent: `${items.length} ${what}` });
-  return [element("details", { className: "rest" }, summary, element(tag, { className: "places" }, ...items.map(draw)))];
+  return element("details", { className: "rest" }, summary, element(tag, { className: "places" }, ...items.map(draw)));
 }
 
 /** A block of a guideline's page. */
@@ -68,8 +93,11 @@ function prose(block) {
   if (block.tag === "table") {
     const row = (tag) => (cells) => element("tr", {}, ...cells.map((textContent) => element(tag, { textContent })));
     const [head, ...rest] = block.rows;
-    return element("div", { className: "scroll" },
-      element("table", {}, element("thead", {}, row("th")(head)), element("tbody", {}, ...rest.map(row("td")))));
+    return element(
+      "div",
+      { className: "scroll" },
+      element("table", {}, element("thead", {}, row("th")(head)), element("tbody", {}, ...rest.map(row("td")))),
+    );
   }
   return element("p", {}, ...block.spans.map(([tag, words]) => (tag ? element(tag, { textContent: words }) : words)));
 }

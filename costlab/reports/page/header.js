@@ -14,19 +14,30 @@ export function showHeader() {
 }
 
 function fact([label, value, alarm]) {
-  return element("div", { className: alarm }, element("dt", { textContent: label }), element("dd", { textContent: value }));
+  return element(
+    "div",
+    { className: alarm },
+    element("dt", { textContent: label }),
+    element("dd", { textContent: value }),
+  );
 }
 
 function drawCrumbs({ module }, before) {
   if (module === before.module) return;
   const path = ancestry(module).map((each) =>
-    element("li", {}, each === module
-      ? element("span", { className: "here", textContent: each.name, "aria-current": "location" })
-      : link(each.name, () => chooseModule(each))),
+    element(
+      "li",
+      {},
+      each === module
+        ? element("span", { className: "here", textContent: each.name, "aria-current": "location" })
+        : link(each.name, () => chooseModule(each)),
+    ),
   );
   const about = [module.type, module.output === "-" ? "" : module.output, module.source].filter(Boolean);
   const said = about.map((words) => element("span", { textContent: words }));
-  document.getElementById("crumbs").replaceChildren(element("ol", {}, ...path), element("div", { className: "about" }, ...said));
+  document
+    .getElementById("crumbs")
+    .replaceChildren(element("ol", {}, ...path), element("div", { className: "about" }, ...said));
 }
 
 function drawCosts({ module, cost }) {
@@ -43,7 +54,9 @@ function drawCosts({ module, cost }) {
 
 function tile({ key, name }) {
   const input = element("input", { type: "radio", name: "cost", id: `cost-${key}`, onchange: () => chooseCost(key) });
-  const words = [name, "", ""].map((text, i) => element("span", { className: ["name", "value", "share"][i], textContent: text }));
+  const words = [name, "", ""].map((text, i) =>
+    element("span", { className: ["name", "value", "share"][i], textContent: text }),
+  );
   return element("label", { className: "tile" }, input, ...words);
 }
 
@@ -51,10 +64,13 @@ function drawKey({ cost }, before) {
   if (cost === before.cost) return;
   const amounts = amountsByGroup(root, cost);
   const entries = groups.map(({ name, colour }, i) =>
-    element("li", { className: amounts[i] ? "" : "none" },
+    element(
+      "li",
+      { className: amounts[i] ? "" : "none" },
       element("i", { className: "swatch", style: { "--colour": colour } }),
       element("span", { textContent: name }),
-      element("span", { className: "quiet", textContent: percent(share(amounts[i], cost)) })),
+      element("span", { className: "quiet", textContent: percent(share(amounts[i], cost)) }),
+    ),
   );
   document.getElementById("key").replaceChildren(...entries.filter((_, i) => groups[i].used));
 }

@@ -46,6 +46,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-for (const show of [showHeader, showTree, showTreemap, showRoofline, showMemory, showTable, showFindings]) show();
 followAddress();
+for (const show of [showHeader, showTree, showTreemap, showRoofline, showMemory, showTable, showFindings]) show();
 page.dataset.ready = "";

@@ -1,4 +1,4 @@
-/* Live activations in the order of execution; those alive at one moment, the peak unless another is chosen, in colour. */
+/* Live activations in the order of execution; in colour those alive at one moment, the peak until another is chosen. */
 
 import { EDGE, drawing, rounds, tick, words } from "./axes.js";
 import { element, link, panel, shape } from "./dom.js";
@@ -35,19 +35,27 @@ export function showMemory() {
     const x = (position) => area.left + (position / ops.length) * (area.right - area.left);
     const y = (value) => area.bottom - (value / top) * (area.bottom - area.top);
     const at = cursor();
+    const ground = ops.map(() => 0);
     return [
       ...rounds(top).flatMap((value) => [
         shape("line", { class: "grid", x1: area.left, x2: area.right, y1: y(value), y2: y(value) }),
         words(area.left - 6, y(value) + 4, tick(value, "B"), { "text-anchor": "end" }),
       ]),
       ...spans(shown.module).map(([from, to]) =>
-        shape("rect", { class: "span", x: x(from), width: x(to) - x(from), y: area.top - 4, height: area.bottom - area.top + 10 })),
-      shape("path", { class: "alive-all", d: stairs(alive, alive.map(() => 0), 0, ops.length - 1, x, y) }),
+        shape("rect", {
+          class: "span",
+          x: x(from),
+          width: x(to) - x(from),
+          y: area.top - 4,
+          height: area.bottom - area.top + 10,
+        }),
+      ),
+      shape("path", { class: "alive-all", d: stairs(alive, ground, 0, ops.length - 1, x, y) }),
       ...stacked(aliveAt(at), x, y),
       shape("line", { class: "cursor", x1: x(at + 0.5), x2: x(at + 0.5), y1: area.top - 4, y2: area.bottom + 6 }),
       shape("path", { class: "peak", d: `M${x(peak + 0.5)} ${area.top - 1}l-5 -8h10z` }),
-      words(area.left, height - 6 - 12, "first operator"),
-      words(area.right, height - 6 - 12, "last", { "text-anchor": "end" }),
+      words(area.left, area.bottom + 22, "first operator"),
+      words(area.right, area.bottom + 22, "last", { "text-anchor": "end" }),
     ];
   }
 
@@ -59,7 +67,10 @@ export function showMemory() {
       for (let at = tensor.first; at <= tensor.last; at += 1) above[at] += tensor.bytes;
       const made = shape("path", { class: "tensor", d: stairs(above, level, tensor.first, tensor.last, x, y) });
       made.style.setProperty("--colour", colourOf(tensor));
-      made.classList.toggle("faded", shown.module !== root && !(tensor.maker && within(tensor.maker.module, shown.module)));
+      made.classList.toggle(
+        "faded",
+        shown.module !== root && !(tensor.maker && within(tensor.maker.module, shown.module)),
+      );
       for (let at = tensor.first; at <= tensor.last; at += 1) level[at] = above[at];
       return made;
     });
@@ -69,18 +80,11 @@ export function showMemory() {
     const at = cursor();
     const living = aliveAt(at).sort((a, b) => b.bytes - a.bytes);
     const rest = living.slice(LISTED).reduce((sum, tensor) => sum + tensor.bytes, 0);
+    const more = rest && element("li", { textContent: `and ${living.length - LISTED} more, ${short(rest, "B")}` });
+    const said = `${short(alive[at] ?? 0, "B")} live ${at === peak ? "at the peak, " : ""}at `;
     list.replaceChildren(
-      element("p", { className: "moment" },
-        `${short(alive[at] ?? 0, "B")} live ${at === peak ? "at the peak, " : ""}at `,
-        ops.length ? link(ops[at].title, () => chooseOp(ops[at])) : "-"),
-      element("ul", {},
-        ...living.slice(0, LISTED).map((tensor) =>
-          element("li", {},
-            element("i", { className: "swatch", style: { "--colour": colourOf(tensor) } }),
-            element("span", { className: "number", textContent: short(tensor.bytes, "B") }),
-            element("span", { className: "quiet", textContent: tensor.shape }),
-            tensor.maker ? link(tensor.maker.title, () => chooseOp(tensor.maker)) : element("span", { textContent: "input of the model" }))),
-        ...(rest ? [element("li", { textContent: `and ${living.length - LISTED} more, ${short(rest, "B")}` })] : [])),
+      element("p", { className: "moment" }, said, ops.length ? leadTo(ops[at]) : "-"),
+      element("ul", {}, ...living.slice(0, LISTED).map(entryOf), more),
     );
   }
 
@@ -115,10 +119,29 @@ export function showMemory() {
     shown = { ...state };
     note.textContent = `live activations in the order of execution; peak ${short(top, "B")}`;
     picture.setAttribute("aria-valuenow", cursor());
-    picture.setAttribute("aria-valuetext", ops.length ? `${ops[cursor()].title}: ${short(alive[cursor()], "B")} live` : "");
+    picture.setAttribute(
+      "aria-valuetext",
+      ops.length ? `${ops[cursor()].title}: ${short(alive[cursor()], "B")} live` : "",
+    );
     redraw();
     drawList();
   });
+}
+
+function leadTo(op) {
+  return link(op.title, () => chooseOp(op));
+}
+
+/** A tensor with its size, and what made it. */
+function entryOf(tensor) {
+  return element(
+    "li",
+    {},
+    element("i", { className: "swatch", style: { "--colour": colourOf(tensor) } }),
+    element("span", { className: "number", textContent: short(tensor.bytes, "B") }),
+    element("span", { className: "quiet", textContent: tensor.shape }),
+    tensor.maker ? leadTo(tensor.maker) : element("span", { textContent: "input of the model" }),
+  );
 }
 
 /** Tensors alive at an operator, the ones that live longest first: they lie at the bottom. */
@@ -149,7 +172,7 @@ function stairs(above, below, from, to, x, y) {
   const back = [];
   for (let at = from; at <= to; at += 1) {
     there.push(`${x(at)} ${y(above[at])}`, `${x(at + 1)} ${y(above[at])}`);
-    back.unshift(`${x(at + 1)} ${y(below[at])}`, `${x(at)} ${y(below[at])}`);
+    back.push(`${x(at)} ${y(below[at])}`, `${x(at + 1)} ${y(below[at])}`);
   }
-  return `M${there.concat(back).join("L")}Z`;
+  return `M${there.concat(back.reverse()).join("L")}Z`;
 }

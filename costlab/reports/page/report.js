@@ -52,7 +52,10 @@ for (const op of ops) {
 /** Objects from columns, each with its place; `replaced` are columns in place of others. */
 function rows(columns, replaced) {
   const all = Object.entries({ ...columns, ...replaced });
-  return columns.name.map((_, index) => ({ index, ...Object.fromEntries(all.map(([key, column]) => [key, column[index]])) }));
+  return columns.name.map((_, index) => ({
+    index,
+    ...Object.fromEntries(all.map(([key, column]) => [key, column[index]])),
+  }));
 }
 
 /** The cost of that key. */

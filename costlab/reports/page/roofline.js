@@ -12,7 +12,7 @@ const NAMES = 10; // beyond the last ridge point: room for the names of ceilings
 const RADII = [2.5, 26]; // pixels: of the cheapest operator, and of one that took everything
 const [ABOVE, BELOW] = [5, 14]; // pixels from a ceiling to its name: that of the highest stands above
 
-/** Operators that compute anything. A mult-add is 2 operations, arithmetic outside contractions 1 an element-wise one. */
+/** Operators that compute. A mult-add is 2 operations, arithmetic outside contractions 1 an element-wise one. */
 const points = ops.flatMap((op) => {
   const operations = 2 * (op.costs.mult_adds ?? 0) + (op.costs.element_wise_ops ?? 0);
   const bytes = op.costs.bytes_accessed;
@@ -26,7 +26,8 @@ export function showRoofline() {
   const marks = new Map(); // the point of each mark
   let shown = null;
   section.querySelector("h2").textContent = device ? "Roofline" : "Arithmetic intensity";
-  const area = (op) => (device ? share(op.seconds, "predicted_seconds") : share(op.costs[shown.cost] ?? 0, shown.cost)) ?? 0;
+  const area = (op) =>
+    (device ? share(op.seconds, "predicted_seconds") : share(op.costs[shown.cost] ?? 0, shown.cost)) ?? 0;
 
   function draw(width, height) {
     marks.clear();
@@ -57,7 +58,11 @@ export function showRoofline() {
     made.classList.toggle("chosen", op === shown.op);
   }
 
-  const { picture, redraw } = drawing(body, "Operators by operations per byte; the table of operators tells their costs", draw);
+  const { picture, redraw } = drawing(
+    body,
+    "Operators by operations per byte; the table of operators tells their costs",
+    draw,
+  );
   picture.addEventListener("click", (event) => {
     const point = marks.get(event.target);
     if (point) chooseOp(point.op);
@@ -69,7 +74,9 @@ export function showRoofline() {
     return [
       op.title,
       `${point.x.toPrecision(3)} operations/byte`,
-      device ? `${seconds(op.seconds)} predicted, ${percent(area(op))}, ${op.bound}-bound` : `${written(op.costs[shown.cost], shown.cost)} ${costOf(shown.cost).name}`,
+      device
+        ? `${seconds(op.seconds)} predicted, ${percent(area(op))}, ${op.bound}-bound`
+        : `${written(op.costs[shown.cost], shown.cost)} ${costOf(shown.cost).name}`,
       device ? `${short(Math.round(point.y), "op/s")}` : "",
     ];
   });
@@ -108,7 +115,10 @@ function grid(width, height, x, y, xs, ys) {
       words(EDGE.left - 6, y(value) + 4, tick(value), { "text-anchor": "end" }),
     ]),
     words(middle, height - 6, "operations / byte accessed", { "text-anchor": "middle" }),
-    words(0, 0, upright, { "text-anchor": "middle", transform: `translate(12 ${(EDGE.top + bottom) / 2}) rotate(-90)` }),
+    words(0, 0, upright, {
+      "text-anchor": "middle",
+      transform: `translate(12 ${(EDGE.top + bottom) / 2}) rotate(-90)`,
+    }),
   ];
 }
 
@@ -116,10 +126,27 @@ function grid(width, height, x, y, xs, ys) {
 function ceilings(x, y, [left, right]) {
   const { peaks, peak: own, bandwidth } = data.roofline;
   const highest = Math.max(...peaks.map(([peak]) => peak));
-  const slope = { class: "ceiling own", x1: x(left), y1: y(left * bandwidth), x2: x(highest / bandwidth), y2: y(highest) };
+  const slope = {
+    class: "ceiling own",
+    x1: x(left),
+    y1: y(left * bandwidth),
+    x2: x(highest / bandwidth),
+    y2: y(highest),
+  };
   const lines = peaks.map(([peak]) =>
-    shape("line", { class: peak === own ? "ceiling own" : "ceiling", x1: x(peak / bandwidth), x2: x(right), y1: y(peak), y2: y(peak) }));
+    shape("line", {
+      class: peak === own ? "ceiling own" : "ceiling",
+      x1: x(peak / bandwidth),
+      x2: x(right),
+      y1: y(peak),
+      y2: y(peak),
+    }),
+  );
   const names = peaks.map(([peak, types]) =>
-    words(x(right), y(peak) + (peak === highest ? -ABOVE : BELOW), `${types} ${short(Math.round(peak), "FLOP/s")}`, { class: "named", "text-anchor": "end" }));
+    words(x(right), y(peak) + (peak === highest ? -ABOVE : BELOW), `${types} ${short(Math.round(peak), "FLOP/s")}`, {
+      class: "named",
+      "text-anchor": "end",
+    }),
+  );
   return [shape("line", slope), ...lines, ...names];
 }

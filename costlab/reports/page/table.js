@@ -42,7 +42,9 @@ export function showTable() {
   }
 
   function line(op, columns) {
-    const cells = columns.map((column) => element("td", { className: `${column.style} ${tone(column, op)}` }, ...column.cell(op)));
+    const cells = columns.map((column) =>
+      element("td", { className: `${column.style} ${tone(column, op)}` }, ...column.cell(op)),
+    );
     const row = element("tr", { className: op === shown.op ? "chosen" : "" }, ...cells);
     return op === shown.op ? [row, detail(op, columns.length)] : [row];
   }
@@ -56,7 +58,7 @@ export function showTable() {
   });
 }
 
-/** What the table shows of an operator, from left to right; `largest` is as long as a bar can be. Costs begin dearest first. */
+/** What the table shows of an operator, from left to right; the bar of the `largest` amount is full. */
 function columnsFor({ cost, op: open }, largest) {
   const others = costs.filter(({ key }) => ALWAYS.includes(key) && key !== cost);
   const part = (op) => share(op.costs[cost], cost);
@@ -68,7 +70,14 @@ function columnsFor({ cost, op: open }, largest) {
     { key: "index", title: "#", style: "index", value: (op) => op.index, cell: (op) => [String(op.index + 1)] },
     { key: "title", title: "operator", style: "title", value: (op) => op.title, cell: (op) => named(op, op === open) },
     { ...amounts(costOf(cost)), style: `${cost} number cost` },
-    { key: "share", title: "share", style: "share", dearest: true, value: part, cell: (op) => [element("span", { textContent: percent(part(op)) }), bar(op)] },
+    {
+      key: "share",
+      title: "share",
+      style: "share",
+      dearest: true,
+      value: part,
+      cell: (op) => [element("span", { textContent: percent(part(op)) }), bar(op)],
+    },
     { key: "kind", title: "kind", style: "kind", value: (op) => op.kind, cell: (op) => [op.kind] },
     { key: "output", title: "output", style: "output", value: (op) => op.output, cell: (op) => [op.output] },
     ...others.map(amounts),
@@ -79,16 +88,22 @@ function columnsFor({ cost, op: open }, largest) {
 function amounts({ key, name, unit }) {
   const value = (op) => op.costs[key];
   const cell = (op) => [value(op) === null ? "?" : quantity(value(op), unit)];
-  const total = (rows) => written(rows.reduce((sum, op) => sum + (value(op) ?? 0), 0), key);
+  const sum = (rows) => rows.reduce((whole, op) => whole + (value(op) ?? 0), 0);
+  const total = (rows) => written(sum(rows), key);
   return { key, title: name, style: `${key} number`, dearest: true, value, cell, total };
 }
 
 /** The path of the module leads to it; the operator's own name opens what else is known. */
 function named(op, open) {
   const path = op.module === root ? [] : [link(op.module.path, () => chooseModule(op.module)), "/"];
-  const own = link(op.name, () => change({ op: open ? null : op }), { className: "link own", "aria-expanded": open, "data-name": op.index });
-  const warning = op.note ? [element("span", { className: "quiet", textContent: ` ${op.note.split(":")[0]}`, title: op.note })] : [];
-  return [element("i", { className: "swatch", style: { "--colour": op.group.colour }, title: op.group.name }), ...path, own, ...warning];
+  const own = link(op.name, () => change({ op: open ? null : op }), {
+    className: "link own",
+    "aria-expanded": open,
+    "data-name": op.index,
+  });
+  const swatch = element("i", { className: "swatch", style: { "--colour": op.group.colour }, title: op.group.name });
+  const warning = element("span", { className: "quiet", textContent: ` ${op.note.split(":")[0]}`, title: op.note });
+  return [swatch, ...path, own, op.note && warning];
 }
 
 function heading({ key, title, style, dearest }, sort) {
@@ -100,7 +115,8 @@ function heading({ key, title, style, dearest }, sort) {
 }
 
 function total({ key, style, total: summed }, rows) {
-  const words = key === "title" ? (rows.length === ops.length ? "all operators" : "these operators") : (summed?.(rows) ?? "");
+  const words =
+    key === "title" ? (rows.length === ops.length ? "all operators" : "these operators") : (summed?.(rows) ?? "");
   return element("td", { className: style, textContent: words });
 }
 
@@ -111,8 +127,13 @@ function tone(column, op) {
 
 /** Whether an operator holds every word of the filter. */
 function holds(op, filter) {
-  const text = SOUGHT.map((key) => op[key]).join(" ").toLowerCase();
-  return filter.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  const text = SOUGHT.map((key) => op[key])
+    .join(" ")
+    .toLowerCase();
+  return filter
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 /** By a column, else in the order of execution; what is not known comes last. */
@@ -141,7 +162,16 @@ function detail(op, wide) {
   ];
   const said = facts.flatMap(([name, lines]) => {
     const kept = lines.filter(Boolean);
-    return kept.length ? [element("div", {}, element("dt", { textContent: name }), ...kept.map((line) => element("dd", { textContent: line })))] : [];
+    return kept.length
+      ? [
+          element(
+            "div",
+            {},
+            element("dt", { textContent: name }),
+            ...kept.map((line) => element("dd", { textContent: line })),
+          ),
+        ]
+      : [];
   });
   return element("tr", { className: "detail" }, element("td", { colSpan: wide }, element("dl", {}, ...said)));
 }

@@ -1,4 +1,4 @@
-/* Modules as a tree, by the keyboard pattern of the ARIA practices guide; a row's bar shows which operators it is made of. */
+/* Modules as a tree, with the keys of the ARIA practices guide; a bar is a share, in the colours of its operators. */
 
 import { element, panel } from "./dom.js";
 import { amount, amountsByGroup, ancestry, costOf, groups, modules, root, share, titleOf, written } from "./report.js";
@@ -46,8 +46,12 @@ export function showTree() {
       toggle(module);
     };
     made.append(
-      element("span", { className: "name", title: titleOf(module) },
-        element("span", { className: inner ? "twist" : "twist leaf", onclick: inner ? turn : null }), module.name),
+      element(
+        "span",
+        { className: "name", title: titleOf(module) },
+        element("span", { className: inner ? "twist" : "twist leaf", onclick: inner ? turn : null }),
+        module.name,
+      ),
       element("span", { className: "type", textContent: module.type, title: module.type }),
       element("span", { className: "number", textContent: written(value, cost) }),
       element("span", { className: "number", textContent: percent(share(value, cost)) }),

@@ -15,17 +15,21 @@ export function showTreemap() {
   const { body, note } = panel("treemap");
   const partOf = new Map(); // what each box stands for
   let shown = null;
+  let whole = null; // the box of everything, in pixels
 
   function draw() {
     const { module, cost } = shown;
     const top = zoomed(module, cost);
-    const size = { x: 0, y: 0, width: body.clientWidth, height: body.clientHeight };
+    whole = { x: 0, y: 0, width: body.clientWidth, height: body.clientHeight };
     partOf.clear();
-    body.replaceChildren();
-    place({ module: top, amount: amount(top, cost) }, size, 0);
-    body.setAttribute("aria-label", `Treemap of ${titleOf(top)} by ${costOf(cost).name}; the tree of modules tells the same`);
-    const whole = amount(top, cost) ? `area: share of ${costOf(cost).name}` : `no ${costOf(cost).name} here`;
-    note.textContent = top.parent ? `${titleOf(top)}; ${whole}` : whole;
+    place({ module: top, amount: amount(top, cost) }, whole, 0);
+    body.replaceChildren(...partOf.keys());
+    body.setAttribute(
+      "aria-label",
+      `Treemap of ${titleOf(top)} by ${costOf(cost).name}; the tree of modules tells the same`,
+    );
+    const said = amount(top, cost) ? `area: share of ${costOf(cost).name}` : `no ${costOf(cost).name} here`;
+    note.textContent = top.parent ? `${titleOf(top)}; ${said}` : said;
   }
 
   function place(part, box, depth) {
@@ -41,7 +45,10 @@ export function showTreemap() {
       inner = { x: x + MARGIN, y: y + STRIP, width: width - 2 * MARGIN, height: height - STRIP - MARGIN };
     }
     inside.sort((a, b) => b.amount - a.amount);
-    const boxes = squarified(inside.map((each) => each.amount), inner);
+    const boxes = squarified(
+      inside.map((each) => each.amount),
+      inner,
+    );
     inside.forEach((each, i) => place(each, boxes[i], depth + 1));
   }
 
@@ -52,19 +59,18 @@ export function showTreemap() {
     const made = element("div", {
       className: `box ${kind} ${lines === 1 ? "line" : ""} ${chosen ? "chosen" : ""}`,
       style: {
-        left: `${(100 * box.x) / body.clientWidth}%`,
-        top: `${(100 * box.y) / body.clientHeight}%`,
-        width: `${(100 * box.width) / body.clientWidth}%`,
-        height: `${(100 * box.height) / body.clientHeight}%`,
+        left: `${(100 * box.x) / whole.width}%`,
+        top: `${(100 * box.y) / whole.height}%`,
+        width: `${(100 * box.width) / whole.width}%`,
+        height: `${(100 * box.height) / whole.height}%`,
         "--colour": group.colour,
         "--text": group.ink,
       },
     });
     const name = part.name ?? titleOf(part.module);
     const names = kind === "leaf" && !part.op ? [`${name} ${part.module.type}`, name] : [name];
-    made.append(...fitting(names, percent(share(part.amount, shown.cost)), lines, box.width));
+    made.append(...fitting(names, percent(share(part.amount, shown.cost)), lines, box.width).filter(Boolean));
     partOf.set(made, part);
-    body.append(made);
   }
 
   const partAt = (event) => partOf.get(event.target.closest(".box"));
@@ -97,7 +103,7 @@ function fitting(names, part, lines, width) {
   const name = names.find(room);
   if (!lines || name === undefined) return [];
   const both = lines > 1 ? room(part) : room(`${name} ${part}`);
-  return [element("span", { textContent: name }), ...(both ? [element("small", { textContent: part })] : [])];
+  return [element("span", { textContent: name }), both && element("small", { textContent: part })];
 }
 
 /** The chosen module, or the nearest around it that has parts to show. */
@@ -115,7 +121,7 @@ function partsOf(module, cost) {
   return parts.filter((part) => part.amount);
 }
 
-/** What to draw inside a part: nothing in an operator, nor in a module of one; a module alone in another takes its name. */
+/** What to draw inside a part: nothing in an operator, nor in a module of one; one alone in another takes its name. */
 function insideOf(part, cost) {
   if (part.op) return [];
   let inside = partsOf(part.module, cost);
@@ -130,8 +136,8 @@ function insideOf(part, cost) {
 /**
  * Boxes of areas in proportion to `amounts`, which fall, that fill `box` and are close to squares.
  *
- * Bruls, Huizing, van Wijk: Squarified Treemaps (VisSym 2000): rows along the shorter side, each as long as it makes its
- * boxes squarer.
+ * Bruls, Huizing, van Wijk: Squarified Treemaps (VisSym 2000): rows along the shorter side, each as long as it makes
+ * its boxes squarer.
  */
 function squarified(amounts, box) {
   const boxes = [];
@@ -141,7 +147,10 @@ function squarified(amounts, box) {
     const side = Math.min(width, height);
     const scale = (width * height) / left;
     end = start + 1;
-    while (end < amounts.length && worst(amounts.slice(start, end + 1), side, scale) <= worst(amounts.slice(start, end), side, scale)) {
+    while (
+      end < amounts.length &&
+      worst(amounts.slice(start, end + 1), side, scale) <= worst(amounts.slice(start, end), side, scale)
+    ) {
       end += 1;
     }
     const row = amounts.slice(start, end);

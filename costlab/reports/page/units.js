@@ -39,7 +39,7 @@ function fourDigits(value) {
   return evenly(value.toPrecision(4), value.toPrecision(4 + FURTHER));
 }
 
-/** Of two roundings that are equally near the one that ends evenly, as Python has it; JavaScript takes the upper one. */
+/** Of two equally near roundings the one that ends evenly, as Python has it; JavaScript takes the upper one. */
 function evenly(rounded, exact) {
   const below = exact.slice(0, rounded.length);
   const between = /^50*$/.test(exact.slice(rounded.length));
