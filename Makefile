@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: latency networks help report test lint soak verdicts bench experiments clean docs
+.PHONY: latency networks help report test lint soak verdicts bench experiments clean docs notebooks
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -29,10 +29,13 @@ verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
 	@$(BIN)/python tests/soak/verdicts.py
 
 bench: $(READY)  ## time and accuracy beside other counters; writes docs/benchmarks.md (ten minutes, on a quiet machine)
-	@$(BIN)/python tests/bench/benchmark.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/bench/benchmark.py
 
 experiments: $(READY)  ## the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
+
+notebooks: $(READY)  ## run the notebooks and write what they show (minutes, on a quiet machine)
+	@$(BIN)/python tests/notebook_pages.py
 
 latency: $(READY)  ## judge predictions by the published throughput in TABLES=DIR; writes docs/latency.md (takes minutes)
 	@test -n "$(TABLES)" || { echo "latency: say where the tables are: make latency TABLES=DIR" >&2; exit 2; }

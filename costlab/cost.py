@@ -152,7 +152,7 @@ def attention(op: Op) -> Cost:
     The scores never count as memory access: a fused kernel keeps them on the chip.
     """
     q, k, v = op["query"], op["key"], op["value"]
-    rows = op.output.numel // v.shape[-1]  # n h l
+    rows = prod(op.output.shape[:-1])  # n h l
     scores = rows * k.shape[-2]
     masked = 1 if op.find("attn_mask") or op.find("attn_bias") else 0
     return traffic(

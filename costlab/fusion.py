@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from costlab.cost import FAMILY_OF, Cost
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.graph import Op, Tensor, Trace
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Joined:
     cost: Cost
 
 
+@uncollected()
 def fused(profile: Profile, fusion: str) -> Profile:
     """The profile with operators joined: "none", "bn" or "pointwise". Raises CostlabError for anything else."""
     if fusion not in FUSIONS:
@@ -198,7 +200,7 @@ def connected(profile: Profile) -> list[tuple[int, ...]]:
         return position
 
     for position, op in enumerate(profile.ops):
-        if op.free:  # waits for the one tensor that it views, not for others: those that lend a shape, or are viewed too
+        if op.free:  # waits for the one tensor that it views, not for what lends a shape or is viewed besides
             viewed = {t.storage for t in op.outputs}
             viewed = viewed if len(viewed) == 1 else set()
             is_open -= {group_of(writer[t.storage][0]) for t in op.inputs if t.storage in writer.keys() - viewed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,11 +134,9 @@ class Profile:
             unused_bytes[cut(module.path, depth)] += module.unused_param_bytes
         result = {}
         for path, positions in rows.items():
-            row = self._row(path, positions, unused[path], unused_bytes[path])
             info = infos.get(path)
-            if info:
-                row = replace(row, type=info.type, source=info.source, output_shape=info.output_shape)
-            result[path] = row
+            about = {"type": info.type, "source": info.source, "output_shape": info.output_shape} if info else {}
+            result[path] = self._row(path, positions, unused[path], unused_bytes[path], **about)
         return result
 
     def by_kind(self) -> dict[str, Row]:
@@ -151,13 +149,13 @@ class Profile:
         rows.sort(key=lambda row: (-row.mult_adds, -row.memory_access))
         return {row.name: row for row in rows}
 
-    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0) -> Row:
+    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0, **about: Any) -> Row:
         known = [(self.ops[p], self.costs[p]) for p in positions]
         cost = total(c for _, c in known if c is not None)
         sums = {key: getattr(cost, key) for key in COST_KEYS}
         sums["params"] += unused + sum(op.params for op, c in known if c is None)
         sums["param_bytes"] += unused_bytes + sum(op.param_bytes for op, c in known if c is None)
-        return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused)
+        return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused, **about)
 
     def fused(self, fusion: str) -> Profile:
         """The profile with operators joined that would run as one (costlab.fusion): "none", "bn" or "pointwise"."""

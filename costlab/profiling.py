@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from costlab.cost import RULES, Cost, Rule, cost_of
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.graph import Op
 from costlab.profiles import COST_KEYS, Profile
 from costlab.version import __version__
@@ -60,18 +59,6 @@ def profile(
         torch=torch.__version__,
         costlab=__version__,
     )
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage collection in the body: everything that a trace makes lives to its end, so looking is in vain."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:

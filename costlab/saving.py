@@ -13,6 +13,7 @@ from typing import IO, Any, NoReturn
 
 from costlab.cost import Cost
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.graph import ITEM_BYTES, ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
 from costlab.profiles import COST_KEYS, Profile, node
 from costlab.soundness import flaw
@@ -109,6 +110,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+@uncollected()
 def from_json(text: str) -> Profile:
     """Read what `to_json` wrote. What follows from the operators is added up again, and has to agree.
 

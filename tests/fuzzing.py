@@ -80,7 +80,23 @@ WORDS = [
     "net.py:number", "net.py:broken", "net.py:leaves", "net.py:make.x", "os:system", "sys:exit", "builtins:int", ".pt2",
     ".json", "x.pt2", "x.json", "x.pkl", "a.b.c:d", "torch.nn:ReLU", "torch.nn:Linear", "torchvision:nothing",
 ]  # fmt: skip
-NUMBERS = ["0", "-1", "1", "2", "3", "7", "64", "224", "65536", "2147483648", str(10**18), str(10**30), "1.5", "1e3", "x"]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "7",
+    "64",
+    "224",
+    "65536",
+    "2147483648",
+    str(10**18),
+    str(10**30),
+    "1.5",
+    "1e3",
+    "x",
+]
 DTYPES = ["float32", "int64", "bool", "complex64", "qint8", "float8_e4m3fn", "Tensor", "nn", "load", "float99", ""]
 VALUES: list[Any] = [
     None, True, False, -1, 0, 1, 2, 7, 1.5, -0.0, 10**9, 2**63, 10**29, 10**31, "", "x", HOSTILE, "a" * 1000, "conv2d",
@@ -256,8 +272,9 @@ def consistent(rng: Random, text: str) -> str:
 # Kinds of inputs: each writes its files and says which command is run.
 
 MODEL_COMMANDS = (
-    ["report", "M"], ["report", "M", "--by", "op", "--top", "3"], ["report", "M", "--by", "kind", "--device", "rtx3090"],
-    ["report", "M", "--format", "json"], ["report", "M", "--format", "csv", "--device", "i9-10940x", "--amp"],
+    ["report", "M"], ["report", "M", "--by", "op", "--top", "3"], ["report", "M", "--format", "json"],
+    ["report", "M", "--by", "kind", "--device", "rtx3090"],
+    ["report", "M", "--format", "csv", "--device", "i9-10940x", "--amp"],
     ["report", "M", "--format", "markdown", "--fusion", "pointwise", "--device", "rtx3090"],
     ["report", "M", "--format", "html"], ["report", "M", "--fusion", "bn", "--sort", "memory_access"],
     ["lint", "M", "--isolated"], ["lint", "M", "--isolated", "--device", "rtx3090", "--fusion", "pointwise"],
@@ -292,20 +309,33 @@ def input_shapes(rng: Random, folder: Path) -> list[str]:
 
 
 def arguments(rng: Random, folder: Path) -> list[str]:
-    key, value = rng.choice(["width", "groups", "num_classes", "1x", "", "self", "a.b", "x" * 200]), rng.choice(
-        [*WORDS, *NUMBERS, "[1, 2", "{'a': 1}", "[" * 3000, "(" * 500 + ")" * 500, "1" + "+1" * 2000, "'" * 99]
+    key, value = (
+        rng.choice(["width", "groups", "num_classes", "1x", "", "self", "a.b", "x" * 200]),
+        rng.choice(
+            [*WORDS, *NUMBERS, "[1, 2", "{'a': 1}", "[" * 3000, "(" * 500 + ")" * 500, "1" + "+1" * 2000, "'" * 99]
+        ),
     )
-    target = rng.choice(["net.py:make", "net.py:make", "zoo:mobilenet_v1", "zoo:shufflenet_v2", "zoo:mobilenet_v3_small"])
+    target = rng.choice(
+        ["net.py:make", "net.py:make", "zoo:mobilenet_v1", "zoo:shufflenet_v2", "zoo:mobilenet_v3_small"]
+    )
     text = rng.choice([f"{key}={value}", f"width={value}", f"num_classes={value}", value])
     return ["report", target, "-a", text, *(["--input", "1,3,32,32"] if rng.random() < 0.5 else [])]
 
 
 def options(rng: Random, folder: Path) -> list[str]:
-    command = rng.choice(["report", "lint", "compare", "plot", "devices", "explain", "models", "export", "cache", "sweep"])
+    command = rng.choice(
+        ["report", "lint", "compare", "plot", "devices", "explain", "models", "export", "cache", "sweep"]
+    )
     names = "--by --depth --top --sort --format --device --fusion --output --batch --select --ignore --fail-on --budget"
-    words = [command, *rng.choices(["profile.json", "G1", "show", "rtx3090", "roofline", "info", "pareto"], k=rng.randint(0, 2))]
+    words = [
+        command,
+        *rng.choices(["profile.json", "G1", "show", "rtx3090", "roofline", "info", "pareto"], k=rng.randint(0, 2)),
+    ]
     for name in rng.sample([*names.split(), "--strict", "--amp", "--to", "-o", "-x", "-a", "--input", "--where"], 3):
-        words += [name, rng.choice([*WORDS, *NUMBERS, "op", "kind", "json", "csv", "mult_adds>1%", "params<=3 M", "dot"])]
+        words += [
+            name,
+            rng.choice([*WORDS, *NUMBERS, "op", "kind", "json", "csv", "mult_adds>1%", "params<=3 M", "dot"]),
+        ]
     return [word.replace("/dev/zero", "/dev/null") for word in words]
 
 
@@ -368,7 +398,9 @@ size = 3
 def conditions(rng: Random, folder: Path) -> list[str]:
     """Conditions on rows, for an output of no format, so that nothing is swept."""
     text = spoilt_text(rng, rng.choice(CONDITIONS)) if rng.random() < 0.8 else rng.choice(["(" * 2000, "not " * 3000])
-    values = rng.choice(["width=1,2", "width=0:1:0.1", f"width={rng.choice(WORDS)}", f"width={rng.choice(NUMBERS)}:9:1"])
+    values = rng.choice(
+        ["width=1,2", "width=0:1:0.1", f"width={rng.choice(WORDS)}", f"width={rng.choice(NUMBERS)}:9:1"]
+    )
     return ["sweep", "net.py:make", "-a", values, "--where", text, "-o", "rows.none"]
 
 
@@ -382,7 +414,16 @@ def spaces(rng: Random, folder: Path) -> list[str]:
 def torn_profiles(rng: Random, folder: Path) -> list[str]:
     """Saved profiles cut short or with bits flipped, and other texts."""
     content = json.dumps(rng.choice(documents())).encode()
-    odd = [b"", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"NaN", b'{"schema_version":1e999}', b"\x80\x02."]
+    odd = [
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe",
+        b"NaN",
+        b'{"schema_version":1e999}',
+        b"\x80\x02.",
+    ]
     content = rng.choice(odd) if rng.random() < 0.1 else spoilt_bytes(rng, content)
     if rng.random() < 0.1:  # a key that comes twice
         content = content.replace(b'"name"', b'"name": 1, "name"', 1)
@@ -460,7 +501,7 @@ def attempt(kind: str, rng: Random, folder: Path) -> Tried:
         (folder / name).unlink(missing_ok=True)
     with contextlib.chdir(folder):
         command = KINDS[kind][0](rng, folder)
-        code, out, err, wrong = outcome(command)
+        code, _out, err, wrong = outcome(command)
         left = [name for name in os.listdir(folder) if name.startswith(".costlab-")]
     return Tried(command, code, wrong or judged(code, err) or (f"left behind: {left}" if left else ""))
 

@@ -1,4 +1,4 @@
-"""Notebooks with what their cells show: run from a clean kernel and written, or run alone, to see that they still do."""
+"""Notebooks with what their cells show: run from a clean kernel and written, or only run, to see that they still do."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST = 3000  # elements of any value
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError, KeyError, ZeroDivisionError)
 Function = Callable[..., Any]  # an nn.Module or a plain function of values
 Maker = Callable[[Random, Tensor], Function | None]  # a step for that value; None where it does not fit
 
@@ -116,7 +117,10 @@ def drawn(
         table: dict[str, Any] = rng.choice(TABLES)
         name = rng.choice(list(table))
         pair = table is PAIRS
-        function = table[name](rng, values[first], *([values[second]] if pair else []))
+        try:
+            function = table[name](rng, values[first], *([values[second]] if pair else []))
+        except REFUSALS:  # no layer is made for nothing
+            continue
         if function is None:
             continue
         if isinstance(function, nn.Module):
@@ -133,9 +137,9 @@ def attempt(
     """Add the step where torch accepts it and its results are of use."""
     try:
         results = list(tensors_of(function(*(values[i] for i in operands))))
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError, NotImplementedError, KeyError):
+    except REFUSALS:
         return False
-    if not results or any(not 0 < t.numel() <= MOST for t in results):
+    if not results or any(t.numel() > MOST for t in results):
         return False
     values += results
     block.add(name, function, operands)
@@ -507,9 +511,18 @@ FUNCTIONS: dict[str, Maker] = {
     "unary again": named(UNARY),
     "unary in place": lambda rng, x: getattr(torch, rng.choice("relu_ tanh_ sigmoid_ neg_ abs_ exp_ cos_".split())),
     "number": call(
-        lambda x: x + 1, lambda x: 2 * x, lambda x: 1 - x, lambda x: x / 3, lambda x: x**2, lambda x: 2**x,
-        lambda x: x // 2, lambda x: x % 3, lambda x: x > 0, lambda x: x.clamp(-1, 1), lambda x: x.clamp_min(0),
-    ),  # fmt: skip
+        lambda x: x + 1,
+        lambda x: 2 * x,
+        lambda x: 1 - x,
+        lambda x: x / 3,
+        lambda x: x**2,
+        lambda x: 2**x,
+        lambda x: x // 2,
+        lambda x: x % 3,
+        lambda x: x > 0,
+        lambda x: x.clamp(-1, 1),
+        lambda x: x.clamp_min(0),
+    ),
     "number in place": call(lambda x: x.add_(1), lambda x: x.mul_(2), lambda x: x.clamp_(-1, 1), lambda x: x.div_(2)),
     "softmax": along(torch.softmax),
     "log_softmax": along(torch.log_softmax),
@@ -560,17 +573,25 @@ FUNCTIONS: dict[str, Maker] = {
     "fake_quantize": call(lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255)),
     "one_hot": call(lambda x: F.one_hot(x.long() % 4, 4)),
     "created": call(
-        lambda x: x + torch.ones_like(x), lambda x: x * torch.arange(x.shape[-1]), lambda x: x + x.new_zeros(x.shape),
-        lambda x: x + torch.full_like(x, 2), lambda x: x @ torch.eye(x.shape[-1]), lambda x: x * torch.rand_like(x),
-        lambda x: x + torch.linspace(0, 1, x.shape[-1]), lambda x: x * torch.tensor(2.0),
-    ),  # fmt: skip
+        lambda x: x + torch.ones_like(x),
+        lambda x: x * torch.arange(x.shape[-1]),
+        lambda x: x + x.new_zeros(x.shape),
+        lambda x: x + torch.full_like(x, 2),
+        lambda x: x @ torch.eye(x.shape[-1]),
+        lambda x: x * torch.rand_like(x),
+        lambda x: x + torch.linspace(0, 1, x.shape[-1]),
+        lambda x: x * torch.tensor(2.0),
+    ),
     "gather": along(lambda x, dim: x.gather(dim, places(x))),
     "take": call(lambda x: x.take(places(x)), lambda x: torch.take_along_dim(x, places(x), 0)),
     "index_select": along(lambda x, dim: x.index_select(dim, some(x, dim))),
     "index": call(
-        lambda x: x[some(x, 0)], lambda x: x[:, some(x, 1)], lambda x: x[some(x, 0)[:, None], some(x, 1)],
-        lambda x: x[..., some(x, -1)], lambda x: x[torch.arange(x.shape[0]) % 2 == 0],
-    ),  # fmt: skip
+        lambda x: x[some(x, 0)],
+        lambda x: x[:, some(x, 1)],
+        lambda x: x[some(x, 0)[:, None], some(x, 1)],
+        lambda x: x[..., some(x, -1)],
+        lambda x: x[torch.arange(x.shape[0]) % 2 == 0],
+    ),
     "scatter": along(lambda x, dim: x.scatter(dim, places(x), x)),
     "scatter_add": along(lambda x, dim: x.scatter_add(dim, places(x), x)),
     "scatter_reduce": along(lambda x, dim: x.scatter_reduce(dim, places(x), x, "amax")),
@@ -588,12 +609,20 @@ FUNCTIONS: dict[str, Maker] = {
     "in place on a view": written(lambda x: x[..., :1].mul_(2)),
     "in place on a transposed view": written(lambda x: x.transpose(0, -1).add_(1)),
     "einsum": call(
-        lambda x: torch.einsum("...ij->...ji", x), lambda x: torch.einsum("...i,...i->...", x, x),
-        lambda x: torch.einsum("bij,bkj->bik", x, x), lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
+        lambda x: torch.einsum("...ij->...ji", x),
+        lambda x: torch.einsum("...i,...i->...", x, x),
+        lambda x: torch.einsum("bij,bkj->bik", x, x),
+        lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
         lambda x: torch.einsum("ij,kj,kl->il", x, x, x),
-    ),  # fmt: skip
+    ),
     "gram": call(lambda x: x @ x.mT, lambda x: x.mT @ x, lambda x: torch.baddbmm(x @ x.mT, x, x.mT)),
-    "vectors": call(lambda x: F.linear(x, x[0]), lambda x: x @ x[0], lambda x: x[0] @ x.mT, lambda x: torch.outer(x, x), lambda x: torch.dot(x, x)),
+    "vectors": call(
+        lambda x: F.linear(x, x[0]),
+        lambda x: x @ x[0],
+        lambda x: x[0] @ x.mT,
+        lambda x: torch.outer(x, x),
+        lambda x: torch.dot(x, x),
+    ),
     "attention": call(
         lambda x: F.scaled_dot_product_attention(x, x, x),
         lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
@@ -602,9 +631,10 @@ FUNCTIONS: dict[str, Maker] = {
     "attention by hand": call(lambda x: torch.softmax(x @ x.mT / x.shape[-1] ** 0.5, -1) @ x),
     "distances": call(lambda x: torch.cdist(x, x), lambda x: F.cosine_similarity(x, x[:1])),
     "grid": call(
-        lambda x: F.grid_sample(x, F.affine_grid(torch.ones(x.shape[0], 2, 3), list(x.shape), align_corners=False),
-                                align_corners=False),
-    ),  # fmt: skip
+        lambda x: F.grid_sample(
+            x, F.affine_grid(torch.ones(x.shape[0], 2, 3), list(x.shape), align_corners=False), align_corners=False
+        ),
+    ),
     "gates": call(lambda x: x.sigmoid() * x, lambda x: torch.addcmul(x, x, x), lambda x: torch.lerp(x, x + 1, 0.5)),
     "norms": call(lambda x: F.layer_norm(x, x.shape[1:]), lambda x: F.instance_norm(x), lambda x: x / x.norm()),
     "search": call(lambda x: torch.bucketize(x, torch.arange(3.0)), lambda x: torch.searchsorted(torch.arange(3.0), x)),
@@ -612,53 +642,116 @@ FUNCTIONS: dict[str, Maker] = {
     "block_diag": call(lambda x: torch.block_diag(x, x)),
     "unpooled": call(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)),
     "sampled": call(
-        lambda x: x + torch.randint(0, 3, x.shape), lambda x: x * torch.randn(x.shape), lambda x: x * torch.rand(2, 1),
-        lambda x: x[torch.randperm(x.shape[0])], lambda x: x + torch.randn_like(x), lambda x: torch.bernoulli(x * 0),
-        lambda x: x + torch.randint_like(x, 3), lambda x: x + torch.empty_like(x).normal_(),
-        lambda x: x + torch.empty(x.shape).uniform_(), lambda x: F.rrelu(x), lambda x: F.dropout(x, 0.5),
-        lambda x: F.dropout1d(x, 0.5), lambda x: F.alpha_dropout(x, 0.5, training=True),
+        lambda x: x + torch.randint(0, 3, x.shape),
+        lambda x: x * torch.randn(x.shape),
+        lambda x: x * torch.rand(2, 1),
+        lambda x: x[torch.randperm(x.shape[0])],
+        lambda x: x + torch.randn_like(x),
+        lambda x: torch.bernoulli(x * 0),
+        lambda x: x + torch.randint_like(x, 3),
+        lambda x: x + torch.empty_like(x).normal_(),
+        lambda x: x + torch.empty(x.shape).uniform_(),
+        lambda x: F.rrelu(x),
+        lambda x: F.dropout(x, 0.5),
+        lambda x: F.dropout1d(x, 0.5),
+        lambda x: F.alpha_dropout(x, 0.5, training=True),
     ),
     "created again": call(
-        lambda x: x + torch.zeros_like(x), lambda x: x + x.new_ones(x.shape[-1:]), lambda x: x * x.new_full((1,), 2),
-        lambda x: x * torch.full(x.shape, 3.0), lambda x: x.new_empty(x.shape).copy_(x), lambda x: torch.polar(x, x),
-        lambda x: x * torch.hann_window(x.shape[-1]), lambda x: x * torch.hamming_window(x.shape[-1]),
-        lambda x: x * torch.blackman_window(x.shape[-1]), lambda x: x + torch.logspace(0, 1, x.shape[-1]),
-        lambda x: x[tuple(torch.tril_indices(2, 2))], lambda x: x[tuple(torch.triu_indices(2, 2))],
-        lambda x: torch.heaviside(x, torch.zeros(())), lambda x: torch.empty_strided((2, 2), (2, 1)).fill_(x.shape[0]),
+        lambda x: x + torch.zeros_like(x),
+        lambda x: x + x.new_ones(x.shape[-1:]),
+        lambda x: x * x.new_full((1,), 2),
+        lambda x: x * torch.full(x.shape, 3.0),
+        lambda x: x.new_empty(x.shape).copy_(x),
+        lambda x: torch.polar(x, x),
+        lambda x: x * torch.hann_window(x.shape[-1]),
+        lambda x: x * torch.hamming_window(x.shape[-1]),
+        lambda x: x * torch.blackman_window(x.shape[-1]),
+        lambda x: x + torch.logspace(0, 1, x.shape[-1]),
+        lambda x: x[tuple(torch.tril_indices(2, 2))],
+        lambda x: x[tuple(torch.triu_indices(2, 2))],
+        lambda x: torch.heaviside(x, torch.zeros(())),
+        lambda x: torch.empty_strided((2, 2), (2, 1)).fill_(x.shape[0]),
     ),
     "integers": call(
-        lambda x: x & 1, lambda x: x | 2, lambda x: x ^ x, lambda x: x << 1, lambda x: x >> 1,
-        lambda x: torch.bincount(x.ravel(), minlength=9)[:9], lambda x: torch.isin(x, torch.arange(3)),
-        lambda x: (x > 1).logical_xor(x < 3), lambda x: torch.gcd(x, x), lambda x: x.cumsum(-1) - 1,
+        lambda x: x & 1,
+        lambda x: x | 2,
+        lambda x: x ^ x,
+        lambda x: x << 1,
+        lambda x: x >> 1,
+        lambda x: torch.bincount(x.ravel(), minlength=9)[:9],
+        lambda x: torch.isin(x, torch.arange(3)),
+        lambda x: (x > 1).logical_xor(x < 3),
+        lambda x: torch.gcd(x, x),
+        lambda x: x.cumsum(-1) - 1,
     ),
     "statistics again": call(
-        torch.aminmax, torch.nansum, torch.nanmean, torch.nanmedian, torch.std_mean, torch.mode, torch.equal,
-        lambda x: torch.quantile(x, 0.5), lambda x: torch.nanquantile(x, 0.5), lambda x: torch.cummin(x, 0),
-        lambda x: torch.logcumsumexp(x, 0), lambda x: torch.histc(x, 4), lambda x: torch.argmin(x, 0),
-        lambda x: torch.linalg.vector_norm(x, 2, -1), lambda x: torch.linalg.matrix_norm(x),
+        torch.aminmax,
+        torch.nansum,
+        torch.nanmean,
+        torch.nanmedian,
+        torch.std_mean,
+        torch.mode,
+        torch.equal,
+        lambda x: torch.quantile(x, 0.5),
+        lambda x: torch.nanquantile(x, 0.5),
+        lambda x: torch.cummin(x, 0),
+        lambda x: torch.logcumsumexp(x, 0),
+        lambda x: torch.histc(x, 4),
+        lambda x: torch.argmin(x, 0),
+        lambda x: torch.linalg.vector_norm(x, 2, -1),
+        lambda x: torch.linalg.matrix_norm(x),
     ),
     "arithmetic again": call(
-        lambda x: torch.addcdiv(x, x, x + 2), lambda x: torch.addr(torch.outer(x, x), x, x), torch.special.entr,
-        lambda x: torch.addmv(x @ x[0], x, x[0]), lambda x: torch.xlogy(x, x), lambda x: torch.fmax(x, x.flip(0)),
-        lambda x: torch.fmin(x, x), lambda x: torch.vdot(x, x), lambda x: torch.cross(x, x, -1), lambda x: x.clamp_max(1),
-        lambda x: F.threshold(x, 0.1, 0), lambda x: torch.mv(x, x[0]), lambda x: torch.linalg.cross(x, x),
-        lambda x: torch.float_power(x, 2), lambda x: torch.kron(x, x),
+        lambda x: torch.addcdiv(x, x, x + 2),
+        lambda x: torch.addr(torch.outer(x, x), x, x),
+        torch.special.entr,
+        lambda x: torch.addmv(x @ x[0], x, x[0]),
+        lambda x: torch.xlogy(x, x),
+        lambda x: torch.fmax(x, x.flip(0)),
+        lambda x: torch.fmin(x, x),
+        lambda x: torch.vdot(x, x),
+        lambda x: torch.cross(x, x, -1),
+        lambda x: x.clamp_max(1),
+        lambda x: F.threshold(x, 0.1, 0),
+        lambda x: torch.mv(x, x[0]),
+        lambda x: torch.linalg.cross(x, x),
+        lambda x: torch.float_power(x, 2),
+        lambda x: torch.kron(x, x),
     ),
     "moved": call(
-        lambda x: x.swapaxes(0, -1), lambda x: x.moveaxis(0, -1), lambda x: x.T, lambda x: x.mH, torch.atleast_1d,
-        lambda x: x.hsplit(2), lambda x: x.vsplit(2), torch.diag, torch.vander, torch.combinations,
-        lambda x: torch.cartesian_prod(x, x), lambda x: x.broadcast_to((2, *x.shape)), lambda x: x.type_as(x.double()),
-        lambda x: x.reshape_as(x.clone()), lambda x: x.conj().imag, lambda x: torch.select_scatter(x, x[0], 0, 0),
-        lambda x: torch.slice_scatter(x, x[:1], 0, 0, 1), lambda x: torch.diagonal_scatter(x, x.diagonal()),
-        lambda x: x.index_reduce(0, torch.arange(len(x)), x, "prod"), lambda x: x.put(places(x), x),
+        lambda x: x.swapaxes(0, -1),
+        lambda x: x.moveaxis(0, -1),
+        lambda x: x.T,
+        lambda x: x.mH,
+        torch.atleast_1d,
+        lambda x: x.hsplit(2),
+        lambda x: x.vsplit(2),
+        torch.diag,
+        torch.vander,
+        torch.combinations,
+        lambda x: torch.cartesian_prod(x, x),
+        lambda x: x.broadcast_to((2, *x.shape)),
+        lambda x: x.type_as(x.double()),
+        lambda x: x.reshape_as(x.clone()),
+        lambda x: x.conj().imag,
+        lambda x: torch.select_scatter(x, x[0], 0, 0),
+        lambda x: torch.slice_scatter(x, x[:1], 0, 0, 1),
+        lambda x: torch.diagonal_scatter(x, x.diagonal()),
+        lambda x: x.index_reduce(0, torch.arange(len(x)), x, "prod"),
+        lambda x: x.put(places(x), x),
     ),
+    "nothing": call(lambda x: x[:0], lambda x: x[..., :0]),
     "packed": call(lambda x: packed(x)),
     "losses": call(
-        lambda x: F.mse_loss(x, x), lambda x: F.l1_loss(x, x, reduction="none"), lambda x: F.smooth_l1_loss(x, x),
+        lambda x: F.mse_loss(x, x),
+        lambda x: F.l1_loss(x, x, reduction="none"),
+        lambda x: F.smooth_l1_loss(x, x),
         lambda x: F.cross_entropy(x, torch.zeros(x.shape[0], dtype=torch.long)),
-        lambda x: F.binary_cross_entropy_with_logits(x, x), lambda x: F.kl_div(x, x), lambda x: F.huber_loss(x, x),
-    ),  # fmt: skip
-}  # fmt: skip
+        lambda x: F.binary_cross_entropy_with_logits(x, x),
+        lambda x: F.kl_div(x, x),
+        lambda x: F.huber_loss(x, x),
+    ),
+}
 
 
 def packed(x: Tensor) -> Any:

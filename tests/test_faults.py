@@ -296,20 +296,37 @@ class Failing(nn.Module):
 
 def surroundings(network: nn.Module) -> list[object]:
     """All that a trace changes while it runs."""
-    modules = [(m.training, sorted(vars(m)), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in network.modules()]
+    modules = [
+        (m.training, sorted(vars(m)), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in network.modules()
+    ]
     functions = [
         nn.Module.__call__, nn.Module.__setattr__, nn.Module.__getattr__, torch.Tensor.__getitem__, torch.zeros,
         torch.empty, torch.nn.functional.linear, torch.Tensor.to, torch.distributions.Distribution._validate_args,
     ]  # fmt: skip
     modes = _get_current_dispatch_mode_stack(), torch._C._len_torch_function_stack()
-    state = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
-    hooks = [len(table) for table in (nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks)]
+    state = (
+        torch.is_inference_mode_enabled(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+    )
+    hooks = [
+        len(table) for table in (nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks)
+    ]
     return [modules, functions, modes, state, hooks, torch.get_rng_state().tolist(), gc.isenabled(), sys.path[:]]
 
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no"), KeyboardInterrupt(), SystemExit(3), RecursionError(), MemoryError(), StopIteration(), GeneratorExit()],
+    [
+        ValueError("no"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        RecursionError(),
+        MemoryError(),
+        StopIteration(),
+        GeneratorExit(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_exception_leaves_no_mode_hook_or_function_behind(error):

@@ -1,10 +1,11 @@
-"""Notebooks run from a clean kernel, and what is kept beside their cells is theirs: whole, small, of no one's machine."""
+"""Notebooks run from a clean kernel, and what is kept beside their cells is theirs: whole, small, of no machine."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,19 @@ import pytest
 from notebook_pages import FOLDER, NOTEBOOKS, RICHER, executed, read, sources_digest, tidy
 from test_reports import Page
 
+import costlab
+from costlab.sweeping.results import SHOWN
+
 LARGEST = 100_000  # bytes of a picture
 HEAVIEST = 700_000  # of a notebook
 MACHINE = re.compile(r"/(tmp|home|root|Users|usr|work|mnt|opt|var)/|[A-Z]:\\\\|ipykernel_\d|\bfile://")
+FACTORY = """
+from torch import nn
+
+
+def net(note, width):
+    return nn.Conv2d(3, width, 1)
+"""
 LINK = re.compile(r"\]\(([^)\s#]+)\)")
 
 
@@ -83,6 +94,24 @@ def test_links_lead_to_files(path):
         if cell.cell_type == "markdown":
             for target in LINK.findall(cell.source):
                 assert "://" in target or (FOLDER / target).exists(), target
+
+
+def test_a_notebook_shows_the_rows_of_a_sweep_without_script_or_markup_of_names(tmp_path, capsys):
+    (tmp_path / "<b>.py").write_text(FACTORY)
+    space = {"factory": f"{tmp_path}/<b>.py:net", "arguments": {"note": ["<script>", "plain"], "width": "1:8"}}
+    with ThreadPoolExecutor(1) as executor:
+        found = costlab.sweep({**space, "input": "1,3,8,8"}, executor)
+    page = Page(found._repr_html_())
+    assert set(page.tags) <= set("div style strong table thead tbody tr th td".split())
+    assert set(page.attributes) <= {"class"}
+    head, first, *_, others = page.rows
+    assert head == ["note", "width", "params", "mult-adds", "memory access", "broken"]
+    assert first[:4] == ["<script>", "1", "4", "192"]
+    assert others[0] == f"{len(found) - SHOWN} others"
+    assert "<b>.py:net, 16 networks" in page.text
+    assert str(tmp_path) not in page.text
+    assert "others" not in found.where("width<=2")._repr_html_()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_there_are_four_notebooks():

@@ -364,6 +364,14 @@ def test_a_notebook_shows_results_without_script_or_markup_of_names(name, capsys
     assert capsys.readouterr() == ("", "")
 
 
+def test_what_has_a_page_of_its_own_is_short_in_words(networks):
+    network = networks["mobilenet_v2"]
+    linted, predicted = costlab.lint(network), costlab.predict(network, DEVICE)
+    for result in (network, predicted, linted, costlab.compare(network, network)):
+        assert repr(result).startswith(type(result).__name__)
+        assert len(repr(result)) < 2000
+
+
 def test_a_notebook_shows_the_verdicts_and_the_dearest_findings(networks):
     from test_reports import Page
 

@@ -11,13 +11,22 @@ import torch
 from calls import profile_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_laws import LAWS, broken, commands, every_report_can_be_made
-from random_networks import DYNAMIC, FUNCTIONS, LAYERS, PAIRS, random_network
+from network_laws import (
+    LAWS,
+    broken,
+    commands,
+    every_report_can_be_made,
+    operators_are_those_of_a_plain_run,
+    own_shape_rules_say_what_meta_kernels_say,
+)
+from random_networks import DYNAMIC, FUNCTIONS, LAYERS, PAIRS, Block, Drawn, random_network
 
 from costlab.cost import FAMILY_OF
 from costlab.guidelines import lint
+from costlab.latency.predicting import predict
 from costlab.profiles import Profile
 from costlab.profiling import profile
+from costlab.tracing import answers, shapes
 
 SEEDS = range(200)
 
@@ -63,7 +72,25 @@ def test_random_networks_reach_every_family_and_every_step():
     assert {FAMILY_OF[kind] for kind in kinds if kind in FAMILY_OF} == set(FAMILY_OF.values())
 
 
+def test_a_wrong_shape_rule_breaks_a_law(monkeypatch):
+    monkeypatch.setitem(shapes.SHAPES, "aten::relu", lambda x: torch.empty((*x.shape, 1), device="meta"))
+    drawn = Drawn(Block().eval(), (torch.ones(2, 3),), (), dynamic=False)
+    drawn.network.add("relu", torch.relu, (0,))
+    drawn.network.results = (1,)
+    answers.ANSWERS.clear()
+    result = profile(drawn.network, list(drawn.inputs))
+    for law in (operators_are_those_of_a_plain_run, own_shape_rules_say_what_meta_kernels_say):
+        with pytest.raises(AssertionError):
+            law(drawn, result)
+    answers.ANSWERS.clear()
+
+
 # What random networks found.
+
+
+def test_a_linear_layer_with_a_vector_is_predicted():
+    result = profile_of(torch.nn.functional.linear, (2, 3), (3,))
+    assert predict(result, "rtx3090").seconds > 0
 
 
 def broadcast_then_written(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

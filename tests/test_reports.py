@@ -376,6 +376,7 @@ def test_a_notebook_gets_a_table_without_script_or_markup_of_names(name):
 
 def test_a_notebook_shows_the_numbers_of_the_text():
     page = Page(profile_html(examples()["tiny"]))
+    assert ["module", "type", "output", "params", "mult-adds", "share", "", "memory access"] in page.rows
     assert ["conv", "Conv2d", "2x8x16x16", "224", "110.6 k", "99.9%", "", "5.856 k"] in page.rows
     assert ["total", "", "", "269", "110.7 k", "100.0%", "", "18.23 k"] in page.rows
 

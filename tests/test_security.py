@@ -97,18 +97,33 @@ def made(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert run(command) in (0, 1)
     out, err = capsys.readouterr()
     for stream in (out, err):
-        obeyed = set(re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", stream))
+        obeyed = set(
+            re.findall(
+                r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", stream
+            )
+        )
         assert not obeyed, obeyed
     return out
 
 
-REPORTS = [["report", "--by", by, "--format", form] for by in ("module", "kind", "op") for form in ("text", "markdown", "csv")]
-LINTS = [["lint", "--isolated", "--format", form] for form in ("text", "github", "gitlab", "sarif", "junit", "markdown", "json")]
-OTHERS = [["report", "--format", "html"], ["report", "--format", "json"], ["report", "--device", "rtx3090", "--by", "op"]]
+REPORTS = [
+    ["report", "--by", by, "--format", form] for by in ("module", "kind", "op") for form in ("text", "markdown", "csv")
+]
+LINTS = [
+    ["lint", "--isolated", "--format", form]
+    for form in ("text", "github", "gitlab", "sarif", "junit", "markdown", "json")
+]
+OTHERS = [
+    ["report", "--format", "html"],
+    ["report", "--format", "json"],
+    ["report", "--device", "rtx3090", "--by", "op"],
+]
 EXPORTS = [["export", "--to", form] for form in ("dot", "graphml", "model-explorer", "model-explorer-data")]
 
 
-@pytest.mark.parametrize("command", [*REPORTS, *LINTS, *OTHERS, *EXPORTS, ["export", "--to", "perfetto", "--device", "t4"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [*REPORTS, *LINTS, *OTHERS, *EXPORTS, ["export", "--to", "perfetto", "--device", "t4"]], ids=" ".join
+)
 def test_no_format_lets_a_name_speak_to_a_terminal(command, hostile, capsys):
     assert made([command[0], hostile, *command[1:]], capsys)
 
@@ -140,7 +155,9 @@ def test_markdown_has_no_tag_that_a_name_brought(command, hostile, capsys):
 
 def test_a_page_loads_nothing_from_elsewhere(hostile, capsys):
     shown = made(["report", hostile, "--format", "html"], capsys)
-    assert not re.findall(r"""(?:src|href|action|data)\s*=\s*["']?(?:https?:)?//""", re.sub(r"(?s)<script.*?</script>", "", shown))
+    assert not re.findall(
+        r"""(?:src|href|action|data)\s*=\s*["']?(?:https?:)?//""", re.sub(r"(?s)<script.*?</script>", "", shown)
+    )
 
 
 def test_notebooks_have_no_tag_that_a_name_brought(hostile):
@@ -163,7 +180,9 @@ def test_no_cell_is_a_formula(by, hostile, capsys):
         assert not cell.lstrip().startswith("-") or re.fullmatch(r"-?[\d.e+-]*", cell), cell
 
 
-@pytest.mark.parametrize("command", [["lint", "--isolated", "--format", "junit"], ["export", "--to", "graphml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["lint", "--isolated", "--format", "junit"], ["export", "--to", "graphml"]], ids=" ".join
+)
 def test_xml_is_well_formed_and_declares_nothing(command, hostile, capsys):
     shown = made([command[0], hostile, *command[1:]], capsys)
     assert "<!DOCTYPE" not in shown
@@ -172,10 +191,12 @@ def test_xml_is_well_formed_and_declares_nothing(command, hostile, capsys):
 
 
 def test_workflow_commands_are_ours_alone(hostile, capsys):
-    lines = made(["lint", hostile, "--isolated", "--format", "github"], capsys).splitlines()
-    commands = [line for line in lines if line.startswith("::")]
-    assert commands
-    assert all(re.match(r"::(error|warning|notice|group|endgroup)[ :]", line) for line in commands)
+    first, *lines = made(["lint", hostile, "--isolated", "--format", "github"], capsys).splitlines()
+    token = first.removeprefix("::stop-commands::")
+    assert re.fullmatch(r"[0-9a-f]{32}", token)
+    obeyed = lines[lines.index(f"::{token}::") + 1 :]
+    assert len(obeyed) > 3
+    assert all(re.match(r"::(error|warning|notice) file=[^:]*::|\d+ more ", line) for line in obeyed)
 
 
 @pytest.mark.parametrize("kind", ["treemap", "breakdown", "graph", "memory"])
@@ -265,9 +286,15 @@ def files(tmp_path_factory, hostile) -> Path:
 def test_nothing_runs_because_a_file_was_read(name, files):
     needs_torch = any(word in " ".join(READS[name]) for word in (".pt", "hf:"))
     modules = "torch, torch.export, pickle, zipfile" if needs_torch else "json"
-    warm = ["report", "hf:gone.json"] if "hf:" in " ".join(READS[name]) else ["report", "net.json", "--device", "rtx3090"]
-    code = WATCHED.replace("{modules}", modules).replace("{warm!r}", repr(warm)).replace("{command!r}", repr(READS[name]))
-    done = subprocess.run([sys.executable, "-c", code], cwd=files, capture_output=True, text=True, timeout=120, check=False)
+    warm = (
+        ["report", "hf:gone.json"] if "hf:" in " ".join(READS[name]) else ["report", "net.json", "--device", "rtx3090"]
+    )
+    code = (
+        WATCHED.replace("{modules}", modules).replace("{warm!r}", repr(warm)).replace("{command!r}", repr(READS[name]))
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=files, capture_output=True, text=True, timeout=120, check=False
+    )
     assert "Traceback" not in done.stderr, done.stderr
     assert re.search(r"^CODE [012]$", done.stdout, re.M), done
     assert "SEEN []" in done.stdout, done.stdout[-800:]
@@ -276,7 +303,9 @@ def test_nothing_runs_because_a_file_was_read(name, files):
 
 def test_the_watch_would_notice(files):
     code = WATCHED.replace("{modules}", "pickle").replace("{warm!r}", "['--version']")
-    code = code.replace("code = run({command!r})", "code = pickle.loads(open('net.pt', 'rb').read())").replace("touch owned", "true")
+    code = code.replace("code = run({command!r})", "code = pickle.loads(open('net.pt', 'rb').read())").replace(
+        "touch owned", "true"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=files, capture_output=True, text=True, check=False)
     (files / "owned").unlink()
     assert "os.system" in done.stdout

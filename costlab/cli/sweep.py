@@ -128,7 +128,8 @@ def sweep(
             if output is not None:
                 rows.save(output)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: finished rows are in {place}; the same command goes on from there", err=True)
+        kept = f"finished rows are in {place}; the same command goes on from there"
+        typer.echo(f"interrupted: {kept if place else 'nothing is kept without an --output'}", err=True)
         return INTERRUPTED
     put(rendered(rows, top, sort), None)
     typer.echo(verdict(rows, place, output), err=True)
@@ -150,8 +151,8 @@ def values(given: Sequence[str] | None) -> dict[str, str]:
     return result
 
 
-def journal_of(space: Space, output: Path | None) -> Path:
-    """Where the rows of a sweep are kept as they come: beside its output, else in the user's cache."""
+def journal_of(space: Space, output: Path | None) -> Path | None:
+    """Where the rows of a sweep are kept as they come: beside its output, else in the user's cache, if there is one."""
     if output is not None:
         return output.with_suffix(".journal.jsonl")
     from platformdirs import user_cache_path
@@ -160,7 +161,7 @@ def journal_of(space: Space, output: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        raise CostlabError(f"{folder} cannot be made: name a --journal or an --output") from None
+        return None
     return folder / f"{space.digest}.journal.jsonl"
 
 
@@ -205,7 +206,7 @@ def rendered(rows: Sweep, top: int, sort: str | None) -> str:
     return drawn(console, sweeps.table(shown, axes, JUDGED, console.width, console.options.ascii_only)) if shown else ""
 
 
-def verdict(rows: Sweep, journal: Path, output: Path | None) -> str:
+def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:
     """One line on how it went."""
     from costlab.reports import units
     from costlab.reports.escaping import visible

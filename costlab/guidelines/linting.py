@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.guidelines.model import Checked, Finding, Guideline, LintResult, Place, Verdict
 from costlab.guidelines.table import GUIDELINES
 from costlab.profiles import Profile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from costlab.latency.devices import Device
 
 
+@uncollected()
 def lint(
     profile: Profile,
     *,

@@ -201,7 +201,7 @@ class Lowering:
 
     def shaped(self, kernel: Kernel, op: Op, cost: Cost, inputs: tuple[Layout, ...]) -> Iterator[Kernel]:
         """The kernel with the sizes that its kind of work depends on."""
-        kin = family(op)
+        kin = family(op) if cost.mult_adds and op.output.numel else ""  # over nothing, a product only fills its output
         if kin == "convolution":
             yield convolution(kernel, op, inputs, self.running.channels_last)
         elif kin == "matmul":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.latency.devices import Device, find_device
 from costlab.latency.efficiency import BOUNDS, PARAMETERS, START, Model, generated, whole_seconds
 from costlab.latency.kernels import Kernels, Running, kernels_of
@@ -74,6 +75,7 @@ class Prediction:
         return prediction_html(self)
 
 
+@uncollected()
 def predict(
     profile: Profile,
     device: str | Path | Device,

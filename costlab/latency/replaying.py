@@ -20,8 +20,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.graph import Op
-from costlab.profiling import uncollected
 from costlab.tracing.forward import eager, random_state
 from costlab.tracing.operators import Operator, operator_of, plain, specific_kind
 from costlab.tracing.tensors import all_tensors, moved

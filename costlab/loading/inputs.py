@@ -46,8 +46,10 @@ def make(spec: str, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(tuple(sizes), dtype=dtype, device="meta")
     try:
         return torch.zeros(tuple(sizes), dtype=dtype)
+    except NotImplementedError:
+        raise CostlabError(f"{spec}: no input can be made of that type") from None
     except RuntimeError:
-        raise CostlabError(f"{spec} does not fit in memory, or {str(dtype).removeprefix('torch.')} has no zeros") from None
+        raise CostlabError(f"{spec} does not fit in memory") from None
 
 
 def dtype_of(name: str) -> torch.dtype:

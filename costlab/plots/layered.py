@@ -61,9 +61,9 @@ def layered(count: int, edges: Iterable[tuple[int, int]]) -> Layout:
 
 
 def wish(node: Node, neighbours: Sequence[Node], x: Mapping[Node, float]) -> float:
-    """Amid the nodes that lead to it, so that chains stay straight; amid bends where there is nothing else."""
-    nodes = [n for n in neighbours if isinstance(n, int)]
-    return fmean(x[n] for n in nodes or neighbours or [node])
+    """Amid those of its own sort that lead to it, so that chains of nodes stay straight and so do long edges."""
+    alike = [n for n in neighbours if type(n) is type(node)]
+    return fmean(x[n] for n in alike or neighbours or [node])
 
 
 def spread(row: Sequence[Node], wished: Sequence[float]) -> list[float]:

@@ -37,13 +37,14 @@ class Place(NamedTuple):
     va: str
 
 
-NEAR, FAR = 3, (14, 26, 38, 56, 76)
+NEAR, FAR = 3, (14, 26, 38, 54)
 ABOVE_OR_BELOW = [(0, up, ha, va) for ha in ("center", "left", "right") for up, va in ((1, "bottom"), (-1, "top"))]
 PLACES = (
     *(Place(NEAR, *side) for side in ((1, 0, "left", "center"), (-1, 0, "right", "center"), *ABOVE_OR_BELOW)),
     *(Place(far, *side) for far in FAR for side in ABOVE_OR_BELOW),
 )
 PART = {"left": 0, "bottom": 0, "center": 0.5, "right": 1, "top": 1}  # of a name's width or height
+HALO = 2  # points of white around a name, so that a line behind it does not strike it through
 PIECES = 50  # of a slanting line, each of which is nearly a rectangle
 LINE: dict[str, Any] = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
 
@@ -53,6 +54,7 @@ def name_points(ax: Axes, points: Sequence[Point], most: int, taken: Iterable[Bb
 
     Everything has to be in its final place.
     """
+    from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
     room, dots = ax.get_window_extent(), ax.figure.dpi / 72
@@ -63,7 +65,7 @@ def name_points(ax: Axes, points: Sequence[Point], most: int, taken: Iterable[Bb
     for point, centre, radius in zip(points[:most], centres, radii, strict=False):
         style: dict[str, Any] = {"xy": (point.x, point.y), "textcoords": "offset points"}
         label = ax.annotate(visible(point.name), xytext=(0, 0), parse_math=False, **style)
-        label.set(fontsize=SMALLER, color=INK)
+        label.set(fontsize=SMALLER, color=INK, path_effects=[withStroke(linewidth=HALO, foreground="white")])
         size = np.array(extent(label).size)
         for place in PLACES:
             edge, nearest = (centre + np.array((place.right, place.up)) * (radius + g) for g in (0, place.gap * dots))

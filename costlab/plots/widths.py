@@ -55,11 +55,12 @@ def guidelines(profile: Profile, ax: Axes | None = None) -> Axes:
     verdicts = {v.rule: f"{v.verdict}, {percent(v.share)} of memory access" for v in judged}
     left = ax.inset_axes((0, 0, 0.44 if by_groups else 1, 0.92))
     scatter(left, by_width, dearest, f"G1 equal channel width: {verdicts['G1']}")
-    panels = [(left, by_width, width_curve(left, by_width))]
+    panels = [(left, by_width, [width_curve(left, by_width)])]
     if by_groups:
         right = ax.inset_axes((0.54, 0, 0.40, 0.92))
         scatter(right, by_groups, dearest, f"G2 group convolution: {verdicts['G2']}")
-        panels.append((right, by_groups, group_curves(right, by_groups)))
+        group_curves(right, by_groups)
+        panels.append((right, by_groups, []))  # three curves leave no room: names may lie on them
     present = {point.group for point in (*by_width, *by_groups)}
     key(ax, (group for group in GROUPS if group in present))
     settled(ax)
@@ -93,13 +94,13 @@ def together(points: Sequence[Layer]) -> Layer:
     return points[0]._replace(excess=sum(point.excess for point in points), name=name)
 
 
-def width_curve(ax: Axes, points: Sequence[Layer]) -> list[Curve]:
+def width_curve(ax: Axes, points: Sequence[Layer]) -> Curve:
     """(1 + r) / (2 sqrt r) over r = c2 / c1, as far as layers go."""
     import numpy as np
 
     reach = max([NARROWEST, *(max(p.x, 1 / p.x) for p in points)]) * 1.3
     ratios = np.geomspace(1 / reach, reach, 201)
-    curve = ratios, (1 + ratios) / (2 * np.sqrt(ratios))
+    curve = ratios.tolist(), ((1 + ratios) / (2 * np.sqrt(ratios))).tolist()
     ax.plot(*curve, color=QUIET, linewidth=1)
     ax.set_xscale("log", base=2)
     ax.set_xlim(1 / reach, reach)
@@ -107,24 +108,23 @@ def width_curve(ax: Axes, points: Sequence[Layer]) -> list[Curve]:
     ax.set_ylim(1 - (highest - 1) / 10, highest)
     ax.xaxis.set_major_formatter(lambda x, _: f"1:{x:.0f}" if x >= 1 else f"{1 / x:.0f}:1")
     ax.set_xlabel("input : output channels", fontsize=SMALL)
-    return [curve]
+    return curve
 
 
-def group_curves(ax: Axes, points: Sequence[Layer]) -> list[Curve]:
+def group_curves(ax: Axes, points: Sequence[Layer]) -> None:
     """(1 + r) / (1 + r / g) over g groups for some r = c2 / c1."""
     import numpy as np
 
     reach = max([FEWEST, *(p.x for p in points)]) * 1.15
     groups = np.geomspace(1, reach, 101)
-    curves = [(groups, (1 + r) / (1 + r / groups)) for r in WIDTHS]
-    for r, curve in zip(WIDTHS, curves, strict=True):
-        ax.plot(*curve, color=QUIET, linewidth=1)
-        words(ax, reach, curve[1][-1], f" 1:{r}" if r >= 1 else f" {1 / r:.0f}:1", color=QUIET, va="center")
+    for r in WIDTHS:
+        ratios = (1 + r) / (1 + r / groups)
+        ax.plot(groups, ratios, color=QUIET, linewidth=1)
+        words(ax, reach, ratios[-1], f" 1:{r}" if r >= 1 else f" {1 / r:.0f}:1", color=QUIET, va="center")
     ax.set_xscale("log", base=2)
     ax.set_xlim(0.9, reach)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
     ax.set_xlabel("groups; curves by input : output channels", fontsize=SMALL)
-    return curves
 
 
 def scatter(ax: Axes, points: Sequence[Layer], dearest: int, title: str) -> None:

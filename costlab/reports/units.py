@@ -36,7 +36,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     power = next((p for p in (0, 3, 6) if abs(value) * 10**p >= 0.99995), 9) if value else 0
-    return f"{value * 10**power:#.4g} {SECONDS[power]}"
+    return f"{f'{value * 10**power:#.4g}'.rstrip('.')} {SECONDS[power]}"
 
 
 def quantity(value: float | None, unit: str = "") -> str:

@@ -26,6 +26,7 @@ JUDGED = tuple(code for code, guideline in GUIDELINES.items() if guideline.limit
 COUNTS = ("uncounted", "estimated")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 LONGEST = 500  # characters of an error
+NAMED = 2  # axes whose names stand in the name of a network; of more only the values do
 ONE_AT_A_TIME = threading.Lock()  # tracing and deadlines are of a whole process
 
 
@@ -165,7 +166,9 @@ def unfinished(recipe: Recipe, position: int, error: str) -> Finished:
 
 def named(recipe: Recipe, values: Mapping[str, Any]) -> str:
     """What a network is called among those of its space."""
-    words = (value if isinstance(value, str) else json.dumps(value) for value in map(values.get, recipe.varied))
+    words = [value if isinstance(value, str) else json.dumps(value) for value in map(values.get, recipe.varied)]
+    if len(words) > NAMED:
+        return "/".join(words)
     return " ".join(f"{name}={word}" for name, word in zip(recipe.varied, words, strict=True)) or recipe.space.factory
 
 

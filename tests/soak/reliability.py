@@ -1,4 +1,4 @@
-"""Hold thousands of random networks and fuzzed inputs against their laws; write docs/reliability.md; exit 1 on a failure."""
+"""Random networks and fuzzed inputs, thousands of them, for docs/reliability.md; exit 1 where one fails."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def page(tried: int, kinds: Counter[str], codes: dict[str, Counter[int]], failur
         "# Reliability",
         "",
         f"Written by `make soak` on {datetime.now(UTC):%Y-%m-%d} with costlab {__version__}, torch {torch.__version__},"
-        f" Python {platform.python_version()} on {platform.machine()} {platform.system()}, in {seconds / 60:.0f} minutes"
-        " on one core. `make test` tries a tenth of it.",
+        f" Python {platform.python_version()} on {platform.system()} {platform.machine()},"
+        f" in {seconds / 60:.0f} minutes on one core. `make test` tries a tenth of it.",
         "",
         "| tried | number | failed |",
         "| --- | ---: | ---: |",
@@ -118,8 +118,8 @@ def page(tried: int, kinds: Counter[str], codes: dict[str, Counter[int]], failur
         "## Random networks",
         "",
         f"Nested, shared and branching networks of {kinds.total():,} operators in all, in place and on views, reached"
-        f" {reached} of the {len(RULES)} kinds that have a cost rule. Each is held against these laws, and a draw of the"
-        " reports, linters, comparisons and predictions for two devices is made of it:",
+        f" {reached} of the {len(RULES)} kinds that have a cost rule. Each is held against these laws, and some of the"
+        " reports, linters, comparisons and predictions for two devices are made of it:",
         "",
         *(f"- {law.__name__.replace('_', ' ')}" for law in LAWS),
         "",

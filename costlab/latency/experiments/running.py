@@ -14,6 +14,7 @@ import torch
 from torch.utils.benchmark import timer
 
 from costlab.errors import CostlabError
+from costlab.garbage import uncollected
 from costlab.latency.devices import Device, find_device
 from costlab.latency.environment import environment
 from costlab.latency.experiments.designs import WIDTHS, Subject, experiment_named
@@ -23,7 +24,7 @@ from costlab.latency.measuring import Job, Progress, device_named, prepared, thr
 from costlab.latency.predicting import predict
 from costlab.latency.timings import Timing
 from costlab.profiles import Profile
-from costlab.profiling import positional, profile, uncollected
+from costlab.profiling import positional, profile
 
 ROUNDS = 30
 TURN = 0.02  # seconds that a network runs for at least in each round
