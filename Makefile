@@ -22,8 +22,9 @@ lint: $(READY)  ## style, types, direction of imports
 docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.html
 	@$(BIN)/python tests/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
 
-soak: $(READY)  ## every model of every provider; writes docs/coverage.md (takes minutes)
+soak: $(READY)  ## every model of every provider, random networks, fuzzed inputs; writes docs (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/reliability.py
 
 verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
 	@$(BIN)/python tests/soak/verdicts.py

@@ -36,7 +36,7 @@ def page(results: Mapping[str, Any]) -> str:
             "# Benchmarks",
             "",
             f"Written by `make bench` on {results['date']}: costlab {machine['costlab']}, torch {machine['torch']},"
-            f" Python {machine['python']}, {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads,"
+            f" Python {machine['python']}, {machine['cpu']}, {machine['threads']} of {machine['cores']} cores,"
             f" {machine['system']}. Times are medians and belong to that machine; ratios compare times of one run,"
             " taken in turn, and carry over better.",
             "",
@@ -70,7 +70,7 @@ def processes(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[st
     lines = [
         "## Whole processes",
         "",
-        f"From the command line to the exit, {rounds['process_rounds']} times each in turn. The second report of a"
+        f"From the command line to the exit, {rounds['process_rounds']} rounds in turn. The second report of a"
         " named network comes from the cache of profiles, as `costlab report mobilenet_v2` does here.",
         "",
         *table(["command", "median", "times `import torch`", "goal"], own),
@@ -81,7 +81,7 @@ def processes(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[st
     if tools:
         lines += [
             "The same for torchvision's mobilenet_v2 with every other tool that is installed,"
-            f" {rounds['tool_process_rounds']} times each: import what is needed, build the network, count, print.",
+            f" {rounds['tool_process_rounds']} rounds: import what is needed, build the network, count, print.",
             "",
             *table(["tool", "median", "times `import torch`"], tools),
         ]
@@ -112,7 +112,7 @@ def calls(measured: Sequence[Mapping[str, Any]], rounds: Mapping[str, int]) -> l
         " pass, and fvcore, which runs the network with real weights on the CPU. Warm: one process,"
         f" {rounds['call_rounds']} rounds after one that does not count, a new instance of the network each time."
         " First: the first call in a process that has imported everything and built the network,"
-        f" {rounds['first_rounds']} processes each. No profile comes from a cache.",
+        f" {rounds['first_rounds']} rounds. No profile comes from a cache.",
         "",
         *table(
             [
@@ -208,24 +208,28 @@ def summary(tools: Sequence[Mapping[str, Any]], subjects: Sequence[Mapping[str, 
                 f"{len(ran)} of {len(given)}",
                 str(sum(abs(error) <= EXACT for error in errors)),
                 str(sum(abs(error) > FAR for error in errors)),
-                f"{100 * max(errors, key=abs):+.0f}%" if errors else "",
-                f"{units.factor(median(times))} ({units.factor(min(times))} to {units.factor(max(times))})"
-                if times
-                else "",
-                ", ".join(left) or "nothing",
+                f"{max(errors, key=abs):+.1%}" if errors else "",
+                spread(times),
             ]
         )
     headings = [
         "tool",
-        "what it says it counts",
+        "says that it counts",
+        "leaves behind",
         "ran",
         "exact",
         "off by more than 10 %",
         "worst",
         "time",
-        "leaves behind",
     ]
-    return table(headings, rows, left=2)
+    return table(headings, rows, left=3)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median and the range."""
+    if not values:
+        return ""
+    return f"{units.factor(median(values))} ({units.factor(min(values))} to {units.factor(max(values))})"
 
 
 def answers(tools: Sequence[Mapping[str, Any]], subjects: Sequence[Mapping[str, Any]]) -> list[str]:

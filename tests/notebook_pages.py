@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import matplotlib
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -39,6 +40,7 @@ def executed(path: Path, quick: bool) -> NotebookNode:
     """
     notebook = read(path)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    environment["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # one that can be written: without it, a warning is shown
     environment.pop(QUICK, None)
     if quick:
         environment[QUICK] = "1"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from random import Random
 
@@ -109,6 +111,48 @@ def test_a_null_character_is_told(target, tmp_path, monkeypatch, capsys):
     assert "a null character" in error_of(capsys, "lint")
     with pytest.raises(CostlabError, match="a null character"):
         saving.read(Path("a\0.json"))
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize("command", ["report", "lint"])
+@pytest.mark.parametrize("target", [LONG, f"{LONG}.json", f"{LONG}.pt2", f"{LONG}.py:make", f"hf:{LONG}", f"{LONG}:x"])
+def test_a_name_that_no_file_can_have_is_told(command, target, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run([command, target]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Error:" not in err
+
+
+def test_half_a_character_is_told(capsys):
+    assert "half of another" in error_of(capsys, "lint", "x\ud800", "--isolated")
+
+
+def renamed(content: bytes) -> bytes:
+    """An archive one of whose members has a name that is no UTF-8."""
+    at = content.rindex(b"PK\x01\x02")
+    return content[: at + 46] + b"\xff" + content[at + 47 :]
+
+
+def test_an_archive_that_cannot_be_listed_is_told(tmp_path, capsys):
+    flags = bytearray(renamed(program()))
+    at = flags.rindex(b"PK\x01\x02")
+    flags[at + 9] |= 8  # names are UTF-8
+    (tmp_path / "net.pt2").write_bytes(flags)
+    assert "no readable .pt2 archive" in error_of(capsys, "report", f"{tmp_path}/net.pt2")
+
+
+def test_a_compressed_archive_that_is_torn_is_told(tmp_path, capsys):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/models/model.json", json.dumps(documents()[0]))
+    content = bytearray(buffer.getvalue())
+    content[70:90] = bytes(20)
+    (tmp_path / "net.pt2").write_bytes(content)
+    assert "no readable .pt2 archive" in error_of(capsys, "report", f"{tmp_path}/net.pt2")
 
 
 def spoilt(tmp_path: Path, change) -> str:

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from calls import profile_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,7 +90,7 @@ def test_a_wrong_shape_rule_breaks_a_law(monkeypatch):
 
 
 def test_a_linear_layer_with_a_vector_is_predicted():
-    result = profile_of(torch.nn.functional.linear, (2, 3), (3,))
+    result = profile_of(F.linear, (2, 3), (3,))
     assert predict(result, "rtx3090").seconds > 0
 
 
@@ -97,6 +98,24 @@ def broadcast_then_written(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     first, second = torch.broadcast_tensors(x.exp().sin(), y.sum())
     second[..., 0] = 1
     return first * y.mean() + second.sum()
+
+
+NOTHING = {
+    "no features": (torch.nn.Linear(0, 4), [(2, 0)]),
+    "no images": (torch.nn.Conv2d(3, 4, 3), [(0, 3, 8, 8)]),
+    "no keys": (F.scaled_dot_product_attention, [(1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 0, 4)]),
+    "no values": (F.scaled_dot_product_attention, [(1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 0)]),
+    "no queries": (F.scaled_dot_product_attention, [(2, 0, 4), (2, 5, 4), (2, 5, 4)]),
+    "no summands": (torch.matmul, [(2, 0), (0, 3)]),
+}
+
+
+@pytest.mark.parametrize(("network", "shapes"), NOTHING.values(), ids=NOTHING)
+def test_tensors_without_elements_are_costed_and_predicted(network, shapes):
+    result = profile_of(network, *(torch.empty(shape, device="meta") for shape in shapes))
+    for fusion in ("none", "pointwise"):
+        assert 0 < predict(result, "rtx3090", fusion=fusion).seconds < 1e-3
+        assert lint(result, device="i9-10940x", fusion=fusion)
 
 
 @pytest.mark.parametrize("fusion", ["none", "bn", "pointwise"])

@@ -39,12 +39,13 @@ def pages(site: Path) -> dict[str, str]:
     return found
 
 
-def test_every_page_is_in_the_navigation_once(site):
+def test_every_page_is_in_the_navigation_once_and_on_the_site(site):
     named = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / ".mkdocs.yml").read_text(), re.M)
     assert len(named) == len(set(named))
     written = {str(path.relative_to(ROOT / "docs").with_suffix(".html")) for path in (ROOT / "docs").rglob("*.md")}
     written = {re.sub(r"README\.html$", "index.html", page) for page in written}
-    assert written | {"index.html", "changes.html"} <= pages(site).keys()
+    notebooks = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert written | notebooks | {"index.html", "changes.html"} <= pages(site).keys()
 
 
 def test_nothing_is_fetched_from_elsewhere(site):

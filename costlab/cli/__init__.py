@@ -6,7 +6,7 @@ Exit codes: 0 fine, 1 findings, 2 an error of the user, 130 interrupted, 141 nob
 from __future__ import annotations
 
 import difflib
-import errno
+import gc
 import importlib
 import io
 import os
@@ -42,7 +42,7 @@ COMMANDS = {
     "cache": "Show or clear what is kept of earlier looks.",
 }
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NAME_SHOWN = 100  # characters of a file's name in a message
 
 
 @dataclass
@@ -117,6 +117,7 @@ def costlab(
 
 def main() -> None:
     """The entry point of `costlab`."""
+    gc.set_threshold(100_000, 20, 20)  # a process that ends soon has little to find, and torch much to look through
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -128,8 +129,8 @@ def run(arguments: Sequence[str]) -> int:
     wishes = Wishes()
     command = typer.main.get_command(app)
     try:
-        if any("\0" in argument for argument in arguments):
-            raise CostlabError("an argument holds a null character, which no name and no path has")
+        if not all(map(is_typed, arguments)):
+            raise CostlabError("an argument holds a null character or half of another, which no name and no path has")
         code = command.main(list(arguments), prog_name="costlab", standalone_mode=False, obj=wishes)
         return code or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -139,6 +140,14 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
+
+
+def is_typed(argument: str) -> bool:
+    """Whether a shell can have handed over an argument."""
+    try:
+        return b"\0" not in os.fsencode(argument)
+    except UnicodeEncodeError:
+        return False
 
 
 def one_line(error: Exception) -> str:
@@ -151,8 +160,9 @@ def one_line(error: Exception) -> str:
         where = context.command_path if context else "costlab"
         what = " ".join(message().replace("Value error, ", "").split()).rstrip(".")
         return visible(f"{what}; see `{where} --help`")
-    if isinstance(error, OSError) and error.errno in FULL:
-        return f"nothing more can be written: {os.strerror(error.errno).lower()}"
+    if isinstance(error, OSError) and error.strerror:  # disks, folders and names that are not as they should be
+        where = f"{error.filename!s:.{NAME_SHOWN}}: " if error.filename else "the output cannot be written: "
+        return visible(f"{where}{error.strerror.lower()}")
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     return visible(f"{what} (run again with -v for the traceback)")

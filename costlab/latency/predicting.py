@@ -39,7 +39,7 @@ class Prediction:
     fusion: str
     channels_last: bool
     seconds: float  # the whole forward pass
-    by_op: Mapping[str, float] = field(repr=False)  # of each operator of the fused profile that moves anything; its time on the device
+    by_op: Mapping[str, float] = field(repr=False)  # of each operator of the fused profile that moves anything
     bound: Mapping[str, str] = field(repr=False)  # what bounds each: "compute", "memory" or "launch"
     unknown: tuple[str, ...]  # operators without a cost rule: not in the sum
 

@@ -22,12 +22,13 @@ from costlab.reports.tables import table as table_of
 ROWS = 20  # of operators or modules
 FINDINGS = 8  # which take several lines each
 
-# Colours are of the page, so that the table suits a dark one as well. Pages of notebooks have rules for td and th, which
+# Colours are of the page, so that the table suits a dark one as well. Notebooks have rules for td and th, which
 # those by class have to outdo.
 STYLE = """
 .costlab {overflow-x: auto}
 .costlab table {border-collapse: collapse; font-variant-numeric: tabular-nums}
-.costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; vertical-align: top; white-space: nowrap; background: none}
+.costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; vertical-align: top; white-space: nowrap;
+  background: none}
 .costlab td.left, .costlab th.left {text-align: left}
 .costlab td.left:last-child {white-space: normal}
 .costlab .quiet, .costlab .zero, .costlab th {opacity: 0.65; font-weight: normal}

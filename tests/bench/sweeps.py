@@ -1,9 +1,6 @@
 """What a sweep costs: rows a second on one and two processes, memory, a Dask scheduler's tasks, sizes of files.
 
-    python tests/bench/sweeps.py             about two minutes
-    python tests/bench/sweeps.py --long      10,000 rows: memory, and the rate of the first and the last thousand
-
-The networks are MobileNet V1 with one prediction. Prints JSON; docs/scale.md shows and extrapolates it.
+The networks are MobileNet V1 with one prediction. Writes docs/scale.md; takes about five minutes of an idle machine.
 """
 
 from __future__ import annotations
@@ -25,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from processes import descendants, until  # noqa: E402
+from scale_page import PAGE, RESULTS, page  # noqa: E402
 
 import costlab  # noqa: E402
 from costlab.sweeping import running  # noqa: E402
@@ -61,14 +59,16 @@ def in_process(space: Space) -> dict[str, float]:
 
 
 def swept(space: Space, jobs: int) -> dict[str, float]:
-    """Rows a second of a sweep once its processes have begun, and the most memory of all processes together."""
+    """Rows a second of a sweep, by the clock once its processes have begun and by their processor time; its memory."""
     moments: list[tuple[float, int]] = []
-    memory = [0]
+    memory, busy = [0], {}
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.5):
-            memory.append(sum(map(resident, (os.getpid(), *descendants(os.getpid())))))
+        while not over.wait(0.2):
+            workers = descendants(os.getpid())
+            busy.update((pid, processor_seconds(pid)) for pid in workers if Path(f"/proc/{pid}").exists())
+            memory.append(sum(map(resident, (os.getpid(), *workers))))
 
     def note(state: State) -> None:
         moments.append((time.perf_counter(), state.computed))
@@ -79,7 +79,8 @@ def swept(space: Space, jobs: int) -> dict[str, float]:
     over.set()
     watcher.join()
     begun = next(moment for moment in moments if moment[1])
-    return {"rate": rate(begun, moments[-1]), "peak_bytes": max(memory), **ends(moments)}
+    by_processor = len(space) / sum(busy.values())
+    return {"wall": rate(begun, moments[-1]), "cpu": by_processor, "peak_bytes": max(memory), **ends(moments)}
 
 
 def rate(start: tuple[float, int], end: tuple[float, int]) -> float:
@@ -94,6 +95,15 @@ def ends(moments: list[tuple[float, int]]) -> dict[str, float]:
     first = [m for m in moments if 0 < m[1] <= 1000]
     last = [m for m in moments if m[1] >= total - 1000]
     return {"first": rate(first[0], first[-1]), "last": rate(last[0], last[-1])}
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process until now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
@@ -168,22 +178,28 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    machine = {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-    found = {"date": datetime.now(UTC).date().isoformat(), **machine, "torch": torch.__version__}
-    print(json.dumps({**found, "load": os.getloadavg()[0]}), flush=True)
-    if "--long" in sys.argv:
-        print(json.dumps({"long": swept(networks(LONG), jobs=2)}), flush=True)
-        return
+    found: dict[str, object] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": round(os.getloadavg()[0], 1),
+    }
     space = networks(ROWS)
     for name, measure in {
         "in_process": lambda: in_process(space),
         "one": lambda: swept(space, 1),
         "two": lambda: swept(space, 2),
+        "long": lambda: swept(networks(LONG), 2),
         "client": lambda: client(networks(20_000)),
         "sizes": lambda: sizes(space),
         "scheduler": scheduler,
     }.items():
-        print(json.dumps({name: measure()}), flush=True)
+        found[name] = measure()
+        print(json.dumps({name: found[name]}), flush=True)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    PAGE.write_text(page(found))
 
 
 def processor() -> str:

@@ -31,6 +31,16 @@ FOUND = (
         "with fewer than two dimensions there is nothing to swap",
     ),
     (
+        "random networks",
+        "attention over no keys, queries or values stopped its cost rule; products over nothing stopped predictions",
+        "rows are counted without dividing; a product without multiplications is data movement",
+    ),
+    (
+        "random networks",
+        "`F.linear` with a weight of one dimension stopped predictions",
+        "it is a product with a vector there",
+    ),
+    (
         "fuzzed inputs",
         "`--batch` and `--resolution` with numbers that no tensor can have ended in an error of torch, or took all"
         " memory for integers",
@@ -51,6 +61,21 @@ FOUND = (
         "fuzzed inputs",
         "a null character in a path, from a configuration, ended in an error of Python",
         "it is refused where arguments and configurations are read",
+    ),
+    (
+        "fuzzed inputs",
+        "a MODEL too long to be the name of a file, or with half of a character in it, ended in an error of Python",
+        "errors of the file system are told with their file; what no shell can hand over is refused",
+    ),
+    (
+        "fuzzed inputs",
+        "an archive whose list of members, or whose compressed members, are damaged ended in an error of Python",
+        "it is no readable archive, as others that are damaged",
+    ),
+    (
+        "faults",
+        "standard output on a full disk ended in an error of Python with an offer of the traceback",
+        "it is told as for any other file",
     ),
 )
 
@@ -140,7 +165,7 @@ def page(tried: int, kinds: Counter[str], codes: dict[str, Counter[int]], failur
         "",
         "## What failed",
         "",
-        *([f"- `{failure[:200]}`" for failure in failures] or ["Nothing."]),
+        *([f"- `{' '.join(failure.split())[:200]}`" for failure in failures] or ["Nothing."]),
         "",
         "## What was found and mended",
         "",
