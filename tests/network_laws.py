@@ -13,6 +13,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -390,9 +391,10 @@ def broken(drawn: Drawn, folder: Path) -> list[str]:
     except Exception as error:
         return [f"it can be profiled: {error}"]
     found = []
-    for law in (*LAWS, lambda drawn, result: every_report_can_be_made(drawn, result, folder)):
+    for law in (*LAWS, partial(every_report_can_be_made, folder=folder)):
         try:
             law(drawn, result)
         except Exception as error:
-            found.append(f"{law.__name__}: {type(error).__name__}: {error}")
+            name = getattr(law, "__name__", every_report_can_be_made.__name__)
+            found.append(f"{name}: {type(error).__name__}: {error}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,79 +15,92 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE, RESULTS = DOCS / "scale.md", Path(__file__).parent / "data/scale.json"
 NETWORKS = 10**8
 CORES = (1, 100, 10_000)
+ASKING = ("send", "take", "write")
+TITLE, HUNDRED_MILLION, BREAKS = "# How far a sweep goes", "## A hundred million networks", "## What breaks first"
 
 
 def page(found: Mapping[str, Any]) -> str:
     """The page: what was measured, what follows for a hundred million networks, and what breaks first."""
-    row = 1 / found["in_process"]["cpu"]  # seconds of a core
-    client = sum(found["client"][part] for part in ("send", "take", "write"))
-    tasks = found["scheduler"]["tasks"]
-    sizes = found["sizes"]
-    lines = [f"| {cores:,} | {days(NETWORKS * row / cores)} | {demand(cores, row, client, tasks)} |" for cores in CORES]
-    two, one = found["two"], found["one"]
-    long = found["long"]
-    return f"""# How far a sweep goes
+    return "\n\n".join([TITLE, measured(found), HUNDRED_MILLION, extrapolated(found), BREAKS, breaking(found)]) + "\n"
 
-Measured by `python tests/bench/sweeps.py` on {found["date"]}: {found["processor"]}, {found["cores"]} cores, Python
-{found["python"]}, torch {found["torch"]}, load of the machine before {
-        found["load"]
-    }. The networks are MobileNet V1 in 640
-sizes, built, traced, linted and predicted for one device.
 
-| measured | value |
-| --- | --- |
-| rows a second of one core's time, in one process | {units.rate(found["in_process"]["cpu"])} |
-| the same by the clock | {units.rate(found["in_process"]["wall"])} |
-| a sweep on one process, by the clock; of a core's time | {units.rate(one["wall"])}; {units.rate(one["cpu"])} |
-| a sweep on two processes, by the clock; of a core's time | {units.rate(two["wall"])}; {units.rate(two["cpu"])} |
-| 10,000 rows on two processes: first thousand, last thousand, by the clock | {units.rate(long["first"])}, {
-        units.rate(long["last"])
-    } |
-| memory of all processes together at most, in those 10,000 rows | {units.size(long["peak_bytes"])} |
-| time of the process that asks, for each row: send, take, write | {
-        ", ".join(units.seconds(found["client"][part]) for part in ("send", "take", "write"))
-    } |
-| to find a row again in a journal | {units.seconds(found["client"]["find"])} |
-| empty tasks a second through a Dask scheduler | {units.rate(tasks)} |
-| bytes of a row: journal, csv, parquet | {sizes[".jsonl"]:.0f}, {sizes[".csv"]:.0f}, {sizes[".parquet"]:.0f} |
+def measured(found: Mapping[str, Any]) -> str:
+    one, two, long, client, sizes = (found[key] for key in ("one", "two", "long", "client", "sizes"))
+    asking = ", ".join(units.seconds(client[part]) for part in ASKING)
+    rows = {
+        "rows a second in one process: of a core's time, by the clock": rates(found["in_process"]),
+        "rows a second of a sweep on one process: of a core's time, by the clock": rates(one),
+        "rows a second of a sweep on two processes: of a core's time, by the clock": rates(two),
+        "10,000 rows on two processes: the first thousand, the last, by the clock": (
+            f"{units.rate(long['first'])}, {units.rate(long['last'])}"
+        ),
+        "memory of all processes together in those 10,000 rows, at most": units.size(long["peak_bytes"]),
+        f"time of the process that asks, for each row: {', '.join(ASKING)}": asking,
+        "time to find a row again in a journal": units.seconds(client["find"]),
+        "empty tasks a second through a Dask scheduler": units.rate(found["scheduler"]["tasks"]),
+        "bytes of a row: journal, csv, parquet": f"{sizes['.jsonl']:.0f}, {sizes['.csv']:.0f}, {sizes['.parquet']:.0f}",
+    }
+    about = f"""Measured by `python tests/bench/sweeps.py` on {found["date"]}: {found["processor"]}, {found["cores"]} cores,
+        Python {found["python"]}, torch {found["torch"]}. The load of the machine was {found["load"]} when it began: where
+        that is not near 0, other programs had their share, and the time of a core says more than the clock. The networks
+        are MobileNet V1 in {found["rows"]} sizes, built, traced, linted and predicted for one device."""
+    table = ["| measured | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n\n".join([filled(about), "\n".join(table)])
 
-## A hundred million networks
 
-| cores | days or hours | what the rest has to do |
-| --- | --- | --- |
-{chr(10).join(lines)}
+def extrapolated(found: Mapping[str, Any]) -> str:
+    row, sizes = 1 / found["in_process"]["cpu"], found["sizes"]
+    lines = [
+        "| cores | time | rows and chunks a second | process that asks | scheduler |",
+        "| ---: | --- | --- | --- | --- |",
+    ]
+    for cores in CORES:
+        rows, chunks = cores / row, cores / min(max(CHUNK_SECONDS, cores / CHUNKS_A_SECOND), LARGEST_CHUNK * row)
+        busy = units.percent(rows * asking(found)), units.percent(chunks / found["scheduler"]["tasks"])
+        done = f"{units.short(round(rows))}, {units.rate(chunks)}"
+        lines.append(f"| {cores:,} | {days(NETWORKS * row / cores)} | {done} | {busy[0]} busy | {busy[1]} busy |")
+    journal, csv, parquet = (units.size(round(NETWORKS * sizes[suffix])) for suffix in (".jsonl", ".csv", ".parquet"))
+    files = f"""The journal has {journal} then, the table {csv} as csv and {parquet} as parquet. All of this is
+        extrapolated, not tried: the largest sweep that was run has 10,000 rows, the largest cluster two workers."""
+    return "\n\n".join(["\n".join(lines), filled(files)])
 
-The journal has {units.size(round(NETWORKS * sizes[".jsonl"]))} then, the table {
-        units.size(round(NETWORKS * sizes[".csv"]))
-    } as csv and {units.size(round(NETWORKS * sizes[".parquet"]))} as parquet. Extrapolated, not tried: the largest
-sweep that was run has 10,000 rows.
 
-## What breaks first
+def breaking(found: Mapping[str, Any]) -> str:
+    row, client, tasks = 1 / found["in_process"]["cpu"], asking(found), found["scheduler"]["tasks"]
+    items = (
+        f"""The scheduler, were every network a task: {units.rate(tasks)} tasks a second are the work of
+        {units.exact(round(tasks * row))} cores. So a chunk is work for {CHUNK_SECONDS:g} s, and for more where there are many
+        workers, such that no more than {CHUNKS_A_SECOND} chunks a second come about, up to {LARGEST_CHUNK:,} rows.""",
+        f"""The process that asks: at {units.seconds(client)} a row it keeps up with {units.short(round(1 / client))} rows a
+        second, the work of {units.exact(round(row / client))} cores. It sends positions in the space, not points, and takes
+        the lines of the journal as the workers wrote them. Long before that limit `--part 3/10` makes several sweeps of one,
+        each with a journal and, if need be, a scheduler of its own; their tables one after the other are the table of the
+        whole.""",
+        f"""The memory of the process that asks: 8 bytes a row for where it is in the journal, {units.size(8 * NETWORKS)} for
+        all. Points and rows are not held, and no more chunks are under way than keep the workers busy. To go on from a
+        journal takes {found["client"]["find_bytes"]:.0f} bytes a row for a while, {units.size(round(found["client"]["find_bytes"] * NETWORKS))} for all, and
+        {days(NETWORKS * found["client"]["find"])}; a part of a hundredth takes a hundredth of both.""",
+        """The journal, which is one file on one disk. It is forced there once a second, which bounds what a power cut
+        loses. Parts have files of their own, so that none outgrows a file system or a person.""",
+        """Not the sample: the next of any number of draws costs the same, since a fixed shuffle of the space is walked
+        along and nothing is listed.""",
+    )
+    return "\n".join(filled(item, f"{number}. ") for number, item in enumerate(items, 1))
 
-1. The scheduler, were every network a task: it is {units.rate(tasks)} tasks a second, {
-        units.exact(round(tasks * row))
-    } cores. So a chunk is work for {CHUNK_SECONDS:g} s, more where there are many workers, such that no more than
-   {CHUNKS_A_SECOND} chunks a second come about, up to {LARGEST_CHUNK:,} rows.
-2. The process that asks: at {units.seconds(client)} a row it keeps up with {
-        units.exact(round(1 / client))
-    } rows a second,
-   the work of {
-        units.exact(round(row / client))
-    } cores. It sends positions instead of points, and takes lines of the journal as
-   the workers wrote them. Beyond that, or long before, `--part 3/10` makes several sweeps of one, each with a journal
-   and a scheduler of its own, whose tables one after the other are the table of the whole.
-3. Memory of the process that asks: 8 bytes a row for where it is in the journal, {
-        units.size(8 * NETWORKS)
-    } for all. Points,
-   chunks and rows are never held: as many chunks as keep the workers busy are under way. To go on from a journal takes
-   about 200 bytes a row for a moment, {units.size(200 * NETWORKS)} for all, and {
-        days(NETWORKS * found["client"]["find"])
-    }; a part of a hundredth takes a hundredth of both.
-4. The journal, in one file: it is written in one place and read once. Once a second it is forced to the disk, which
-   bounds what a power cut loses. Parts have files of their own, so that none outgrows a file system or a person.
-5. The sample: drawing the next of N costs the same at any N, since a fixed shuffle of the space is walked along, not a
-   list of what was drawn.
-"""
+
+def asking(found: Mapping[str, Any]) -> float:
+    """Seconds of the process that asks for each row."""
+    return float(sum(found["client"][part] for part in ASKING))
+
+
+def rates(found: Mapping[str, float]) -> str:
+    return f"{units.rate(found['cpu'])}, {units.rate(found['wall'])}"
+
+
+def filled(text: str, begins: str = "") -> str:
+    """A paragraph in lines of the page's width."""
+    words = " ".join(text.split())
+    return textwrap.fill(words, 120, initial_indent=begins, subsequent_indent=" " * len(begins), break_on_hyphens=False)
 
 
 def days(seconds: float) -> str:
@@ -95,15 +109,6 @@ def days(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {name}"
     return f"{seconds:.1f} s"
-
-
-def demand(cores: int, row: float, client: float, tasks: float) -> str:
-    """What scheduler and client have to do for so many cores."""
-    chunk = min(max(CHUNK_SECONDS, cores / CHUNKS_A_SECOND), LARGEST_CHUNK * row)
-    chunks, rows = cores / chunk, cores / row
-    asker, scheduler = units.percent(rows * client), units.percent(chunks / tasks)
-    done = f"{units.rate(rows)} rows and {units.rate(chunks)} chunks a second"
-    return f"{done}: {asker} of the time of the process that asks, {scheduler} of the scheduler's"
 
 
 if __name__ == "__main__":

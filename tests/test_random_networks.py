@@ -107,6 +107,7 @@ NOTHING = {
     "no values": (F.scaled_dot_product_attention, [(1, 2, 3, 4), (1, 2, 5, 4), (1, 2, 5, 0)]),
     "no queries": (F.scaled_dot_product_attention, [(2, 0, 4), (2, 5, 4), (2, 5, 4)]),
     "no summands": (torch.matmul, [(2, 0), (0, 3)]),
+    "no signals": (lambda x: F.interpolate(x, scale_factor=2), [(0, 3, 4)]),  # torch's meta kernel fails here
 }
 
 

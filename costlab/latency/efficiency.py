@@ -98,6 +98,7 @@ PARAMETERS: dict[str, Parameter] = {
     "half_norms": Parameter(0, 0, 1, "1 where norms keep the lower precision under autocast"),
 }
 START = {name: parameter.start for name, parameter in PARAMETERS.items()}
+DIVISORS = {name for name, p in PARAMETERS.items() if PEAK in p.meaning or BANDWIDTH in p.meaning} | {"overlap"}
 
 TILES = {  # results of one tile: rows, columns
     "cuda": ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (128, 32)),

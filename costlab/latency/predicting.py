@@ -12,7 +12,7 @@ import numpy as np
 from costlab.errors import CostlabError
 from costlab.garbage import uncollected
 from costlab.latency.devices import Device, find_device
-from costlab.latency.efficiency import BOUNDS, PARAMETERS, START, Model, generated, whole_seconds
+from costlab.latency.efficiency import BOUNDS, DIVISORS, START, Model, generated, whole_seconds
 from costlab.latency.kernels import Kernels, Running, kernels_of
 from costlab.latency.precision import FLOATS
 from costlab.profiles import Profile
@@ -204,6 +204,7 @@ def checked(table: Any, device: Device) -> dict[str, float]:
         raise CostlabError(f"device {device.name}: no parameter {unknown[0]!r}; docs/latency.md lists them")
     for name, value in table.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or value < 0 or (value == 0 and PARAMETERS[name].low > 0):
-            raise CostlabError(f"device {device.name}: parameter {name} is a number above 0; {value!r:.60} is not")
+        if not number or not (value > 0 or (value == 0 and name not in DIVISORS)):
+            least = "above 0" if name in DIVISORS else "of 0 or more"
+            raise CostlabError(f"device {device.name}: parameter {name} is a number {least}; {value!r:.60} is not")
     return {**START, **{name: float(value) for name, value in table.items()}}

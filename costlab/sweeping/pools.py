@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -57,6 +58,7 @@ def living(lifeline: Any) -> None:
 
     What networks print goes to stderr; Ctrl-C is for the process that asks.
     """
+    gc.freeze()  # what was imported stays: no use in looking through it again and again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)

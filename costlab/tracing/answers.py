@@ -57,7 +57,7 @@ def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str
             result = known(*shadow[0], **shadow[1]) if known else NotImplemented
             if result is NotImplemented:
                 result = func(*shadow[0], **shadow[1])
-        except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
+        except (NotImplementedError, RuntimeError, IndexError, TypeError, ValueError) as error:
             if operator.composite or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
                 raise
             lasting, reason = False, error

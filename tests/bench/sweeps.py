@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +121,9 @@ def client(space: Space) -> dict[str, float]:
     rows = range(len(space))
     recipe = recipe_of(space)
     (first,) = finished(recipe, (0,))
-    batches = [[Finished(i, 0.02, False, first.line) for i in rows[start : start + CHUNK]] for start in rows[::CHUNK]]
+    key = json.loads(first.line)["key"]
+    finds = [Finished(i, 0.02, False, first.line.replace(key, space.key(space[i]))) for i in rows]
+    batches = [finds[start : start + CHUNK] for start in rows[::CHUNK]]
     packed = [pickle.dumps(batch) for batch in batches]
     sent = seconds(lambda: [pickle.dumps((recipe, tuple(rows[start : start + CHUNK]))) for start in rows[::CHUNK]])
     taken = seconds(lambda: [pickle.loads(batch) for batch in packed])
@@ -131,7 +134,13 @@ def client(space: Space) -> dict[str, float]:
             written = seconds(lambda: [running.record(batch, journal, offsets, state) for batch in batches])
         with opened(path) as journal:
             found = seconds(lambda: running.found(space, journal, retry=False))
-    return {name: t / len(rows) for name, t in {"send": sent, "take": taken, "write": written, "find": found}.items()}
+        with opened(path) as journal:
+            tracemalloc.start()
+            running.found(space, journal, retry=False)
+            held = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    times = {"send": sent, "take": taken, "write": written, "find": found, "find_bytes": held}
+    return {name: value / len(rows) for name, value in times.items()}
 
 
 def sizes(space: Space) -> dict[str, float]:
@@ -185,6 +194,7 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "load": round(os.getloadavg()[0], 1),
+        "rows": ROWS,
     }
     space = networks(ROWS)
     for name, measure in {

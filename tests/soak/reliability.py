@@ -41,6 +41,11 @@ FOUND = (
         "it is a product with a vector there",
     ),
     (
+        "random networks",
+        "`F.interpolate` of no signals: torch's meta kernel raises a TypeError where its real kernel has an answer",
+        "the real kernel is asked then, as after other errors of a meta kernel",
+    ),
+    (
         "fuzzed inputs",
         "`--batch` and `--resolution` with numbers that no tensor can have ended in an error of torch, or took all"
         " memory for integers",
@@ -48,8 +53,8 @@ FOUND = (
     ),
     (
         "fuzzed inputs",
-        "an efficiency in a device file that is no number, or 0, was only noticed in the middle of a prediction",
-        "efficiencies are numbers above 0, as every other number of a device file",
+        "an efficiency in a device file that is no number, or a speed of 0, was noticed while predicting",
+        "efficiencies are numbers of 0 or more, and those that are divided by are above 0",
     ),
     (
         "fuzzed inputs",
