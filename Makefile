@@ -25,6 +25,7 @@ docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.h
 soak: $(READY)  ## every model of every provider, random networks, fuzzed inputs; writes docs (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/reliability.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/sweeps.py
 
 verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
 	@$(BIN)/python tests/soak/verdicts.py

@@ -383,7 +383,7 @@ LAYERS: dict[str, Maker] = {
 
 def interpolation(rng: Random, x: Tensor) -> Function | None:
     modes = {3: ["nearest", "linear"], 4: ["nearest", "bilinear", "bicubic", "area"], 5: ["nearest", "trilinear"]}
-    if x.dim() not in modes:
+    if x.dim() not in modes or not x.numel():  # of nothing, torch takes it apart on the meta device alone
         return None
     mode = rng.choice(modes[x.dim()])
     corners = {"align_corners": rng.random() < 0.5} if "linear" in mode or "cubic" in mode else {}
@@ -681,7 +681,6 @@ FUNCTIONS: dict[str, Maker] = {
         lambda x: torch.bincount(x.ravel(), minlength=9)[:9],
         lambda x: torch.isin(x, torch.arange(3)),
         lambda x: (x > 1).logical_xor(x < 3),
-        lambda x: torch.gcd(x, x),
         lambda x: x.cumsum(-1) - 1,
     ),
     "statistics again": call(
@@ -776,6 +775,11 @@ def joined(rng: Random, x: Tensor, y: Tensor) -> Function | None:
     return lambda x, y: torch.cat([x, y, x], dim)
 
 
+def attended(rng: Random, x: Tensor, y: Tensor) -> Function | None:
+    """Of one width: where there is nothing to attend to, torch does not look."""
+    return (lambda x, y: F.scaled_dot_product_attention(x, y, y)) if x.shape[-1:] == y.shape[-1:] else None
+
+
 def bilinear(rng: Random, x: Tensor, y: Tensor) -> Function | None:
     return nn.Bilinear(x.shape[-1], y.shape[-1], 3) if x.shape[:-1] == y.shape[:-1] and x.dim() else None
 
@@ -816,7 +820,7 @@ PAIRS: dict[str, Callable[[Random, Tensor, Tensor], Function | None]] = {
     "bilinear": bilinear,
     "stateful cell": stateful,
     "cross attention": cross,
-    "attention": both(lambda x, y: F.scaled_dot_product_attention(x, y, y)),
+    "attention": attended,
     "where": both(lambda x, y: torch.where(x > 0, x, y), lambda x, y: torch.lerp(x, y, 0.3)),
     "expand_as": both(lambda x, y: x.expand_as(y), lambda x, y: x.view_as(y), lambda x, y: x.reshape(y.shape)),
     "assign": both(lambda x, y: x[:1].copy_(y), lambda x, y: x.index_copy(0, torch.arange(len(y)), y)),

@@ -183,7 +183,7 @@ class Recorder(TorchDispatchMode):
             else:
                 try:
                     result = self._answer(operator, func, args, kwargs, inputs, tuple(key))
-                except (NotImplementedError, RuntimeError):
+                except (NotImplementedError, RuntimeError, TypeError):
                     if not operator.composite:
                         raise
                     with self:
