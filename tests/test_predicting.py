@@ -443,3 +443,19 @@ def test_wrong_usage_of_a_report_is_one_line(words, said, capsys):
     assert not out
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "image"),
+    [
+        (nn.Conv2d(8, 48, 3, padding=1), (8, 20, 28)),
+        (nn.Conv2d(8, 48, 3, groups=4), (8, 20, 28)),
+        (nn.ConvTranspose2d(8, 48, 2, stride=2), (8, 20, 28)),
+        (nn.Conv1d(8, 48, 3), (8, 50)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_image_without_a_batch_takes_as_long_as_a_batch_of_one(layer, image, device):
+    alone, batch = profile_of(layer, image), profile_of(layer, (1, *image))
+    assert predicted(alone, device).seconds == pytest.approx(predicted(batch, device).seconds)

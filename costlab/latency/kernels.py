@@ -337,12 +337,13 @@ class Lowering:
 
 
 def convolution(kernel: Kernel, op: Op, inputs: tuple[Layout, ...], channels_last: bool) -> Kernel:
-    """[n, i, p] with weight [o, i/g, k...]: n p rows, o/g columns and k i/g summands for each of g groups."""
+    """[n, i, p] or [i, p] with weight [o, i/g, k...]: n p rows, o/g columns and k i/g summands for each of g groups."""
     weight, groups = op["weight"].shape, op.attrs.get("groups", 1)
-    outputs, taps = op.output.shape[1], prod(weight[2:])
+    channels = 1 - len(weight)  # the dimension of the channels, from the end: there may be no batch
+    outputs, taps = op.output.shape[channels], prod(weight[2:])
     columns, summands = outputs / groups, float(weight[1] * taps)
     if "transpose" in op.kind:
-        columns, summands = weight[1], op["input"].shape[1] / groups
+        columns, summands = weight[1], op["input"].shape[channels] / groups
     if groups == 1:
         work = "convolution"
     else:
