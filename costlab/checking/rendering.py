@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
@@ -15,13 +14,13 @@ from costlab.checking.explanations import FAILED, UNEXPLAINED
 from costlab.conventions import Printed
 from costlab.reports import units
 from costlab.reports.escaping import markdown_code, markdown_text, visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact, coverage, inputs, title
 from costlab.reports.markdown import row
-from costlab.reports.text import ASCII_BOX, STYLES
+from costlab.reports.text import STYLES
 from costlab.saving import SCHEMA_VERSION, plain, section
 
 COUNTERS = {"fvcore": "FlopCountAnalysis", "torch": "FlopCounterMode, its FLOPs halved"}
-GAP = 2
 
 
 def facts(check: Check, printed: Printed | None) -> list[Fact]:
@@ -127,19 +126,6 @@ def why_grid(differences: Iterable[Difference], ascii_only: bool) -> Grid:
         style = {UNEXPLAINED: "bold red", FAILED: "yellow"}.get(d.cause, "")
         grid.add_row(*(Text(cell, style=style) for cell in (d.tool, place(d), gap(d), reason(d))))
     return grid
-
-
-def blank(ascii_only: bool, footer: bool = False) -> Grid:
-    return Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        show_footer=footer,
-        header_style="dim",
-        footer_style="bold",
-        border_style="dim",
-    )
 
 
 def table_width(rows: Sequence[Sequence[str]]) -> int:

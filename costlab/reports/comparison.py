@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rich.box import SIMPLE
 from rich.console import Group, RenderableType
-from rich.table import Table as Grid
 from rich.text import Text
 
 from costlab.budgets import PREDICTED, Condition
@@ -18,8 +16,9 @@ from costlab.profiles import COST_KEYS, Profile
 from costlab.reports import units
 from costlab.reports.columns import ROOT
 from costlab.reports.escaping import markdown_code, visible
+from costlab.reports.grids import blank
 from costlab.reports.header import running, title
-from costlab.reports.text import ASCII_BOX, GAP, shortened
+from costlab.reports.text import shortened
 
 TOTALS = {  # label and unit
     "mult_adds": ("mult-adds", ""),
@@ -109,15 +108,14 @@ def text(
     comparison: Comparison, verdicts: Sequence[Verdict], top: int | None, width: int, ascii_only: bool = False
 ) -> Group:
     """Totals, then the modules that differ, `width` cells wide."""
-    box = ASCII_BOX if ascii_only else SIMPLE
-    totals = Grid(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
+    totals = blank(ascii_only)
     totals.add_column("")
     for name in ("base", "head", "change", ""):
         totals.add_column(name, justify="right", no_wrap=True)
     for cells in total_rows(comparison):
         totals.add_row(*cells)
     shown, rest = changed(comparison, top)
-    modules = Grid(box=box, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="dim")
+    modules = blank(ascii_only)
     modules.add_column("module", no_wrap=True)
     keys = columns(comparison)[: 4 if width >= 94 else 3 if width >= 80 else 2 if width >= 56 else 1]
     for key in keys:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table as Grid
@@ -16,8 +15,8 @@ from rich.text import Text
 from costlab.latency.devices import Device
 from costlab.reports import units
 from costlab.reports.escaping import markdown_code, markdown_text, visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.markdown import row
-from costlab.reports.text import ASCII_BOX, GAP
 
 if TYPE_CHECKING:
     from costlab.latency.fitting import Errors
@@ -54,14 +53,7 @@ def table(devices: Sequence[Device], width: int, ascii_only: bool = False) -> Gr
     for title in SACRIFICES:
         if sum(wide.values()) + GAP * (len(wide) - 1) > width:
             del wide[title]
-    grid = Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="dim",
-        border_style="dim",
-    )
+    grid = blank(ascii_only)
     for title in wide:
         grid.add_column(Text(title), justify="left" if title in WORDS else "right", no_wrap=True)
     for device in devices:

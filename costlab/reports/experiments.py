@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from statistics import median
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table as Grid
@@ -16,9 +15,10 @@ from costlab.latency.experiments.designs import WIDTHS, rows_of
 from costlab.latency.experiments.results import Cell, Record, rank_correlation
 from costlab.reports import units
 from costlab.reports.escaping import markdown_text, visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact
 from costlab.reports.markdown import row
-from costlab.reports.text import ASCII_BOX, GAP, STYLES
+from costlab.reports.text import STYLES
 from costlab.reports.timings import NOISY, many
 
 GUIDELINES = ("g1", "g2", "g3", "g4")
@@ -222,14 +222,7 @@ def table(record: Record, width: int, ascii_only: bool) -> Grid:
     for title in SACRIFICES:
         if taken + sum(wide.values()) > width:
             wide.pop(title, None)
-    grid = Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="dim",
-        border_style="dim",
-    )
+    grid = blank(ascii_only)
     for _ in range(2 if any(settings) else 1):
         grid.add_column(no_wrap=True)
     for title in wide:

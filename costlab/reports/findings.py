@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -21,7 +20,7 @@ from costlab.linted import BUDGET, SEVERITIES, Linted, Outcome, price
 from costlab.reports import units
 from costlab.reports.columns import ROOT
 from costlab.reports.escaping import markdown_code, markdown_text, visible
-from costlab.reports.text import ASCII_BOX, GAP
+from costlab.reports.grids import blank
 from costlab.version import __version__
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "broken": "bold red", "holds": ""}
@@ -182,21 +181,9 @@ def in_the_baseline(linted: Linted) -> str:
     return f"{linted.accepted} in the baseline"
 
 
-def grid(ascii_only: bool) -> Grid:
-    """A table as every text report draws it."""
-    return Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="dim",
-        border_style="dim",
-    )
-
-
 def verdict_table(linted: Linted, width: int, ascii_only: bool) -> Grid:
     """One row a rule."""
-    table = grid(ascii_only)
+    table = blank(ascii_only)
     table.add_column("guideline")
     table.add_column("verdict", no_wrap=True)
     for name in ("measured", "limit", "findings") if width >= 70 else ("measured",):
@@ -232,7 +219,7 @@ def told(verdict: Verdict, findings: int) -> str:
 
 def statistics_table(outcome: Outcome, ascii_only: bool) -> Grid:
     """One row a rule that found something; seconds where they were asked for."""
-    table = grid(ascii_only)
+    table = blank(ascii_only)
     table.add_column("rule")
     for name in statistics_heads(outcome):
         table.add_column(name, justify="right", no_wrap=True)

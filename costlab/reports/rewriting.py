@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table as Grid
@@ -19,9 +18,10 @@ from costlab.reports import units
 from costlab.reports.columns import ROOT
 from costlab.reports.comparison import total_rows
 from costlab.reports.escaping import markdown_code, markdown_text, visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact, coverage, inputs, title
 from costlab.reports.markdown import row
-from costlab.reports.text import ASCII_BOX, GAP, STYLES, shortened
+from costlab.reports.text import STYLES, shortened
 from costlab.rewriting import Change
 from costlab.saving import SCHEMA_VERSION, plain, section
 
@@ -140,19 +140,6 @@ def layers(change: Change, width: int, ascii_only: bool) -> Grid:
     for name, *cells in zip(*(column.cells[:-1] for column in (names, *kept)), strict=True):
         grid.add_row(Text(shortened(name, name_width, True, ascii_only)), *cells)
     return grid
-
-
-def blank(ascii_only: bool, footer: bool = False) -> Grid:
-    return Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        show_footer=footer,
-        header_style="dim",
-        footer_style="bold",
-        border_style="dim",
-    )
 
 
 def markdown(change: Change) -> str:

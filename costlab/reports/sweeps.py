@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.table import Table as Grid
 from rich.text import Text
@@ -14,8 +13,8 @@ from rich.text import Text
 from costlab.reports import units
 from costlab.reports.columns import COSTS as COLUMNS
 from costlab.reports.escaping import visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.tables import SECONDS
-from costlab.reports.text import ASCII_BOX, GAP
 
 COSTS = ("params", "mult_adds", "memory_access")
 LEAST = 12  # cells of an error
@@ -46,14 +45,7 @@ def table(
             wide.pop(key, None)
     if ERROR in wide:
         wide[ERROR] = max(LEAST, width - sum(wide.values()) + wide[ERROR] - GAP * (len(wide) - 1))
-    shown = Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="dim",
-        border_style="dim",
-    )
+    shown = blank(ascii_only)
     for key in wide:
         left = key in (*axes, BROKEN, ERROR)
         style: Any = {"justify": "left" if left else "right", "no_wrap": True, "max_width": wide[key]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE, Box
 from rich.cells import cell_len
 from rich.console import Group, JustifyMethod
 from rich.table import Table as Grid
@@ -13,19 +12,18 @@ from rich.text import Text
 from costlab.profiles import Profile
 from costlab.reports import units
 from costlab.reports.columns import Column, bars, columns_of, notes
+from costlab.reports.grids import GAP, blank
 from costlab.reports.header import facts, title
 from costlab.reports.tables import Table
 
 if TYPE_CHECKING:
     from costlab.latency.predicting import Prediction
 
-GAP = 2
 LEAST = {"name": 20, "type": 10, "bar": 6}  # cells; other columns are never cut
 NAME_AT_ALL = 8
 BAR = 16  # the widest
 # What gives way, one after the other, where the width does not do for all.
 SACRIFICES = ("bar", "output", "type", "params", "memory_access")
-ASCII_BOX = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 STYLES = {"": "", "quiet": "dim", "zero": "dim", "alarm": "bold red", "estimate": "yellow", "uncounted": "bold red"}
 
 
@@ -53,16 +51,7 @@ def header(profile: Profile, prediction: Prediction | None = None) -> Grid:
 
 def body(table: Table, width: int, ascii_only: bool = False) -> Group:
     """The table, and notes on what its rows leave out."""
-    grid = Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        show_footer=True,
-        header_style="dim",
-        footer_style="bold",
-        border_style="dim",
-    )
+    grid = blank(ascii_only, footer=True)
     drawn = []
     for column, cells_wide in fitted(columns_of(table), width, table.key):
         justify: JustifyMethod = "left" if column.left else "right"

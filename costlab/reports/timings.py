@@ -8,7 +8,6 @@ from html import escape
 from json import dumps
 from typing import NamedTuple
 
-from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
@@ -19,11 +18,12 @@ from costlab.profiles import cut
 from costlab.reports import units
 from costlab.reports.columns import ROOT
 from costlab.reports.escaping import visible
+from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact
 from costlab.reports.notebook import STYLE
 from costlab.reports.notebook import text as html
 from costlab.reports.tables import ROWS as SCREENFUL
-from costlab.reports.text import ASCII_BOX, GAP, NAME_AT_ALL, STYLES, shortened
+from costlab.reports.text import NAME_AT_ALL, STYLES, shortened
 
 COUNTED = re.compile(r"_\d+$")  # what makes the name of an operator its own
 NUMBERS = ("ops", "measured", "share")
@@ -139,16 +139,7 @@ def body(measurement: Measurement, rows: Sequence[Line], by: str, width: int, as
         for head, column in zip(NUMBERS, zip(*cells, strict=True), strict=True)
     )
     room = max(NAME_AT_ALL, min(max(map(cell_len, names)), width - taken))
-    grid = Grid(
-        box=ASCII_BOX if ascii_only else SIMPLE,
-        show_edge=False,
-        show_footer=True,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),
-        header_style="dim",
-        footer_style="bold",
-        border_style="dim",
-    )
+    grid = blank(ascii_only, footer=True)
     grid.add_column(Text(by), Text("total"), no_wrap=True, width=room)
     for head, sum_of in zip(NUMBERS, cells[-1], strict=True):
         grid.add_column(Text(head), Text(sum_of), justify="right", no_wrap=True)
