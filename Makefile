@@ -20,7 +20,7 @@ lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.html
-	@$(BIN)/python tests/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
+	@$(BIN)/python docs/generate/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
 
 soak: $(READY)  ## every model of every provider, random networks, fuzzed inputs; writes docs (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
@@ -37,7 +37,7 @@ experiments: $(READY)  ## the paper's experiments on this machine; writes docs/e
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
 
 notebooks: $(READY)  ## run the notebooks and write what they show (minutes, on a quiet machine)
-	@$(BIN)/python tests/notebook_pages.py
+	@$(BIN)/python docs/generate/notebook_pages.py
 
 latency: $(READY)  ## judge predictions by the published throughput in TABLES=DIR; writes docs/latency.md (takes minutes)
 	@test -n "$(TABLES)" || { echo "latency: say where the tables are: make latency TABLES=DIR" >&2; exit 2; }

@@ -9,35 +9,35 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from costlab.version import __version__
+from costlab._version import __version__
 
 if TYPE_CHECKING:
     from costlab import plots, rewrite, zoo
-    from costlab.comparing import compare
-    from costlab.cost import RULES, Cost
+    from costlab.comparison import compare
+    from costlab.core.cost import RULES, Cost
+    from costlab.core.profile import Profile
     from costlab.errors import CostlabError
-    from costlab.exporting import export
+    from costlab.exporters import export
     from costlab.guidelines import GUIDELINES, lint
-    from costlab.latency.measuring import measure
-    from costlab.latency.predicting import predict
-    from costlab.loading import load
-    from costlab.profiles import Profile
-    from costlab.profiling import profile
-    from costlab.sweeping.running import sweep
+    from costlab.latency.prediction import predict
+    from costlab.measurement.measuring import measure
+    from costlab.models import load
+    from costlab.sweeps.running import sweep
+    from costlab.tracing.profiler import profile
 
 HOMES = {
-    "profile": "costlab.profiling",
-    "predict": "costlab.latency.predicting",
-    "load": "costlab.loading",
-    "compare": "costlab.comparing",
+    "profile": "costlab.tracing.profiler",
+    "predict": "costlab.latency.prediction",
+    "load": "costlab.models",
+    "compare": "costlab.comparison",
     "lint": "costlab.guidelines",
-    "export": "costlab.exporting",
-    "measure": "costlab.latency.measuring",
-    "sweep": "costlab.sweeping.running",
+    "export": "costlab.exporters",
+    "measure": "costlab.measurement.measuring",
+    "sweep": "costlab.sweeps.running",
     "GUIDELINES": "costlab.guidelines",
-    "Profile": "costlab.profiles",
-    "Cost": "costlab.cost",
-    "RULES": "costlab.cost",
+    "Profile": "costlab.core.profile",
+    "Cost": "costlab.core.cost",
+    "RULES": "costlab.core.cost",
     "CostlabError": "costlab.errors",
 }
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costlab import saving
-from costlab.limits import judged, limits
-from costlab.profiles import Profile
-from costlab.profiling import profile
+from costlab.ci.limits import judged, limits
+from costlab.core import serialization as saving
+from costlab.core.profile import Profile
+from costlab.tracing.profiler import profile
 
 if TYPE_CHECKING:
     import torch

@@ -27,6 +27,6 @@ torch.set_num_threads(1)  # two workers share two cores
 @pytest.fixture(scope="session")
 def torchvision() -> Any:
     """torchvision, whether or not its compiled operators load beside this torch."""
-    from costlab.loading.torchvision_models import import_torchvision
+    from costlab.models.providers.torchvision import import_torchvision
 
     return import_torchvision()

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from costlab._version import __version__
 from costlab.errors import CostlabError
-from costlab.reports.escaping import visible
-from costlab.version import __version__
+from costlab.formatting.escaping import visible
 
 # Each is the function of that name in the module of that name; listing them imports none.
 COMMANDS = {

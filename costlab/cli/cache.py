@@ -21,9 +21,9 @@ def cache(
     Kept are profiles of networks that the zoo, torchvision and timm know by name, as long as no version changes. Your
     own code is always traced anew.
     """
-    from costlab import caching
-    from costlab.reports import units
-    from costlab.reports.escaping import visible
+    from costlab.formatting import units
+    from costlab.formatting.escaping import visible
+    from costlab.models import cache as caching
 
     usage = caching.usage()
     if usage is None:
@@ -35,6 +35,6 @@ def cache(
 
 
 def counted(profiles: int) -> str:
-    from costlab.reports import units
+    from costlab.formatting import units
 
     return "1 profile" if profiles == 1 else f"{units.exact(profiles)} profiles"

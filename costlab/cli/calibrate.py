@@ -40,7 +40,7 @@ def calibrate(
     elif not path.parent.is_dir():  # before minutes are spent
         raise CostlabError(f"{path} cannot be written: there is no folder {path.parent}")
     with progress_bar() as show:
-        from costlab.latency.calibrating import calibrate as calibrated
+        from costlab.measurement.calibration import calibrate as calibrated
 
         found = calibrated(device, threads=threads, name=path.stem, quick=quick, progress=show)
     write_device(found.device, path)

@@ -48,11 +48,11 @@ def check(
     """
     if model.endswith(".json") and not model.startswith("hf:"):
         raise CostlabError(f"{model} is a saved profile: to check it other counters need the network that it is of")
-    from costlab.checking import rendering
-    from costlab.checking.comparison import compare_counters
-    from costlab.conventions import printed
-    from costlab.loading import load_model
-    from costlab.profiling import profile
+    from costlab.crosscheck import report as rendering
+    from costlab.crosscheck.conventions import printed
+    from costlab.crosscheck.counting import compare_counters
+    from costlab.models import load_model
+    from costlab.tracing.profiler import profile
 
     with working(f"checking {model}"):
         loaded = load_model(

@@ -24,8 +24,8 @@ from costlab.cli.options import (
     parsed,
 )
 from costlab.cli.screen import console_for, drawn, put, working
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.profiles import Profile
 
 
 class Format(StrEnum):
@@ -71,10 +71,10 @@ def compare(
     no_cache: NoCache = False,
 ) -> int:
     """Compare what two models cost, module by module."""
-    from costlab.budgets import PREDICTED, condition
-    from costlab.comparing import compare as side_by_side
+    from costlab.ci.budgets import PREDICTED, condition
+    from costlab.comparison import compare as side_by_side
     from costlab.latency.devices import find_device
-    from costlab.loading import profile_of
+    from costlab.models import profile_of
     from costlab.reports import comparison as shown
 
     forbidden = [condition(text) for text in fail_on or ()]

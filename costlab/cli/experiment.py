@@ -13,7 +13,7 @@ from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.latency.experiments.results import Record
+    from costlab.experiments.results import Record
 
 QUICK_ROUNDS, QUICK_TURN = 3, 0.001
 PICTURES = (".svg", ".png", ".pdf")
@@ -78,22 +78,22 @@ def experiment(
         if given:
             option = f"--{given[0].replace('_', '-')}"
             raise CostlabError(f"{name} is a result that was saved: it is shown as it is, without {option}")
-        from costlab.latency.experiments.results import read_record
+        from costlab.experiments.results import read_record
 
         record = read_record(Path(name))
         if predict_for is not None:
-            from costlab.latency.experiments.running import with_predictions
+            from costlab.experiments.running import with_predictions
 
             record = with_predictions(record, predict_for)
     else:
+        from costlab.experiments.designs import experiment_named
         from costlab.latency.devices import find_device
-        from costlab.latency.experiments.designs import experiment_named
 
         experiment_named(name)
         if predict_for is not None:
             find_device(predict_for)
         with progress_bar() as show:
-            from costlab.latency.experiments.running import TURN, run_experiment
+            from costlab.experiments.running import TURN, run_experiment
 
             record = run_experiment(
                 name,
@@ -108,7 +108,7 @@ def experiment(
             )
     show_record(record, form, output)
     if plot is not None:
-        from costlab.latency.experiments.pictures import write_picture
+        from costlab.experiments.pictures import write_picture
 
         write_picture(record, plot)
     return INTERRUPTED if record.interrupted and not name.endswith(".json") else 0
@@ -121,7 +121,7 @@ def asked(context: typer.Context, option: str) -> bool:
 
 
 def show_record(record: Record, form: Format, output: Path | None) -> None:
-    from costlab.reports import experiments
+    from costlab.experiments import report as experiments
 
     if form is Format.JSON:
         put(record.to_json(), output)

@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Explain guidelines: what is judged, why, what it costs, and what to write instead. Without RULE list them."""
     from costlab.guidelines import GUIDELINES
-    from costlab.guidelines.linting import guideline_named
+    from costlab.guidelines.engine import guideline_named
     from costlab.reports import findings
 
     if rules and everything:

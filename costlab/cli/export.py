@@ -27,7 +27,7 @@ from costlab.cli.screen import put, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.latency.timings import Measurement
+    from costlab.measurement.result import Measurement
 
 
 class Format(StrEnum):
@@ -71,9 +71,9 @@ def export(
     no_cache: NoCache = False,
 ) -> None:
     """Write what MODEL costs for a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
-    from costlab import exporting
+    from costlab import exporters as exporting
     from costlab.latency.devices import find_device
-    from costlab.loading import profile_of
+    from costlab.models import profile_of
 
     if device is None and (amp or channels_last):
         raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
@@ -98,7 +98,7 @@ def export(
         )
     prediction = None
     if on:
-        from costlab.latency.predicting import predict
+        from costlab.latency.prediction import predict
 
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     else:
@@ -111,8 +111,8 @@ def export(
 
 def measurement_in(path: Path) -> Measurement:
     """What was measured, from its file. Raises CostlabError."""
-    from costlab.latency.timings import Measurement
-    from costlab.saving import reason
+    from costlab.core.serialization import reason
+    from costlab.measurement.result import Measurement
 
     try:
         return Measurement.from_json(path.read_text(encoding="utf-8"))

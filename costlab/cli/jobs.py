@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costlab import saving
+from costlab.ci.configuration import NAME, Configuration, Lint, Model
+from costlab.ci.limits import judged
+from costlab.ci.lint_run import Linted, failure, in_repository, price, repository, sources
 from costlab.cli import one_line
 from costlab.cli.screen import working
-from costlab.configuration import NAME, Configuration, Lint, Model
+from costlab.core import serialization as saving
+from costlab.core.graph import Source
 from costlab.errors import CostlabError
-from costlab.graph import Source
 from costlab.guidelines import lint
-from costlab.limits import judged
-from costlab.linted import Linted, failure, in_repository, price, repository, sources
-from costlab.loading import profile_of
+from costlab.models import profile_of
 from costlab.reports.header import title
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.linted import Linted, Outcome
+    from costlab.ci.lint_run import Linted, Outcome
 
 
 class Level(StrEnum):
@@ -110,11 +110,11 @@ def lint(
     no_cache: NoCache = False,
 ) -> int:
     """Check networks against guidelines and budgets; exit 1 where a finding is severe, 2 where one cannot be linted."""
-    from costlab import configuration
+    from costlab.ci import configuration
+    from costlab.ci.lint_run import Outcome
     from costlab.cli import Wishes
     from costlab.cli.jobs import jobs_of, linted
     from costlab.latency.devices import find_device
-    from costlab.linted import Outcome
     from costlab.reports.findings import verdict_line
 
     if top < 0:
@@ -193,8 +193,8 @@ def parsed_outputs(form: Format, given: Sequence[str]) -> list[tuple[Format, Pat
 
 def with_baseline(outcome: Outcome, old: Path | None, new: Path | None, every_model: bool) -> Outcome:
     """Leave out what a baseline accepts, after it was written where that is wanted; say on stderr what is stale."""
-    from costlab import baselines
-    from costlab.reports.escaping import visible
+    from costlab.ci import baseline as baselines
+    from costlab.formatting.escaping import visible
 
     if new:
         before = baselines.read(new) if new.exists() else ()
@@ -233,7 +233,7 @@ def rendered(outcome: Outcome, form: Format, top: int | None, statistics: bool, 
 
 def prefixed(linted: Linted, line: str) -> str:
     """One line of several models."""
-    from costlab.reports.escaping import visible
+    from costlab.formatting.escaping import visible
 
     if linted.failed:
         return line.replace("error: ", f"error: {visible(linted.model)}: ", 1)

@@ -18,9 +18,9 @@ from costlab.latency.devices import find_device
 
 if TYPE_CHECKING:
     from costlab.latency.devices import Device
-    from costlab.latency.predicting import Prediction
-    from costlab.latency.timings import Measurement
-    from costlab.loading import Loaded
+    from costlab.latency.prediction import Prediction
+    from costlab.measurement.result import Measurement
+    from costlab.models import Loaded
 
 INTERRUPTED = 130  # exit code of Ctrl-C, as shells give it
 
@@ -84,9 +84,9 @@ def measure(
         raise CostlabError("--predict-for goes with text: in JSON, `costlab report --device` holds predictions")
     profile_for = find_device(predict_for) if predict_for is not None else None
     with progress_bar() as show:
-        from costlab.latency.measuring import device_named
-        from costlab.latency.measuring import measure as time_it
-        from costlab.loading import load_model
+        from costlab.measurement.measuring import device_named
+        from costlab.measurement.measuring import measure as time_it
+        from costlab.models import load_model
 
         device_named(device)
         loaded = load_model(
@@ -124,8 +124,8 @@ def measure(
 
 def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, compiled: bool) -> Prediction:
     """What is predicted for running the network in the same way."""
-    from costlab.latency.predicting import predict
-    from costlab.profiling import profile
+    from costlab.latency.prediction import predict
+    from costlab.tracing.profiler import profile
 
     traced = profile(loaded.model, list(loaded.args), loaded.kwargs, name=loaded.name)
     fusion = "pointwise" if compiled else "none"
@@ -134,8 +134,8 @@ def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, co
 
 def below(prediction: Prediction, measurement: Measurement) -> str:
     """The prediction beside the measured whole."""
-    from costlab.reports import units
-    from costlab.reports.escaping import visible
+    from costlab.formatting import units
+    from costlab.formatting.escaping import visible
 
     ratio = units.factor(prediction.seconds / measurement.whole.median)
     seconds = units.seconds(prediction.seconds)

@@ -18,7 +18,7 @@ def models(
     ] = None,
 ) -> None:
     """List the models that can be named, one PROVIDER:NAME a line."""
-    from costlab.loading import NAMED, installed, list_models
+    from costlab.models import NAMED, installed, list_models
 
     with working("asking the providers"):
         offered = list_models(provider, pattern)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from costlab.core.parsing import literal
 from costlab.errors import CostlabError
-from costlab.literals import literal
 
 MODEL_HELP = (
     "A name (mobilenet_v2), zoo:NAME, torchvision:NAME, timm:NAME, hf:CONFIG, package.module:factory,"

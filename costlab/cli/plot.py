@@ -97,7 +97,7 @@ def plot(
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
     from costlab.latency.devices import find_device
-    from costlab.loading import profile_of
+    from costlab.models import profile_of
     from costlab.plots.rows import read_rows
     from costlab.reports.tables import cost_named
 
@@ -166,7 +166,7 @@ def save(draw: Any, path: Path) -> None:
     import matplotlib
     from matplotlib import pyplot
 
-    from costlab.saving import whole
+    from costlab.core.serialization import whole
 
     suffix = path.suffix.lower()
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():

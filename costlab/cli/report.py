@@ -25,11 +25,11 @@ from costlab.cli.options import (
     parsed,
 )
 from costlab.cli.screen import console_for, drawn, put, working
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.profiles import Profile
 
 if TYPE_CHECKING:
-    from costlab.latency.predicting import Prediction
+    from costlab.latency.prediction import Prediction
 
 
 class By(StrEnum):
@@ -82,10 +82,10 @@ def report(
     no_cache: NoCache = False,
 ) -> None:
     """Report what MODEL costs in one forward pass."""
+    from costlab.formatting.units import times
     from costlab.latency.devices import find_device
-    from costlab.loading import profile_of
+    from costlab.models import profile_of
     from costlab.reports.tables import check_choice
-    from costlab.reports.units import times
 
     check_choice(by.value, depth, top, sort, device is not None)
     if device is None and (amp or channels_last):
@@ -107,12 +107,12 @@ def report(
         )
     prediction = None
     if on:
-        from costlab.latency.predicting import predict
+        from costlab.latency.prediction import predict
 
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     shown = profile.fused(fusion.value)
     if form is Format.HTML:
-        from costlab.guidelines.linting import lint
+        from costlab.guidelines.engine import lint
         from costlab.reports import html
 
         with working(f"checking {model}"):
@@ -135,8 +135,8 @@ def rendered(
     output: Path | None,
 ) -> str:
     """The report in one of the formats."""
+    from costlab.core.serialization import to_json
     from costlab.reports import csv, markdown, tables, text
-    from costlab.saving import to_json
 
     seconds = prediction.by_op if prediction else None
     if form is Format.JSON:

@@ -11,15 +11,15 @@ import typer
 
 from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Resolution, parsed
 from costlab.cli.screen import console_for, drawn, put, working
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.profiles import Profile
 from costlab.reports import rewriting
-from costlab.rewriting import Change
+from costlab.rewrite.result import Change
 
 if TYPE_CHECKING:
     import torch
 
-    from costlab.loading import Loaded
+    from costlab.models import Loaded
 
 
 class Rule(StrEnum):
@@ -101,10 +101,10 @@ def rewrite(
     with working(f"rewriting {model}"):
         import torch
 
-        from costlab.loading import load_model
+        from costlab.models import load_model
         from costlab.rewrite import dac, depthwise_separable, output_error
+        from costlab.rewrite._output_error import random_inputs
         from costlab.rewrite.files import check_destination, save, tensors
-        from costlab.rewrite.outputs import random_inputs
 
         if output is not None:
             check_destination(output)
@@ -150,7 +150,7 @@ def rewrite(
 
 def profiled(loaded: Loaded, model: torch.nn.Module) -> Profile:
     """What a network costs on the inputs that were loaded."""
-    from costlab.profiling import profile
+    from costlab.tracing.profiler import profile
 
     return profile(
         model,

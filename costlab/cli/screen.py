@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from costlab import saving
+from costlab.core import serialization as saving
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

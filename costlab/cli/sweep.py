@@ -14,8 +14,8 @@ from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.sweeping.results import State, Sweep
-    from costlab.sweeping.space import Space
+    from costlab.sweeps.results import State, Sweep
+    from costlab.sweeps.space import Space
 
 INTERRUPTED = 130  # exit code of Ctrl-C, as shells give it
 
@@ -94,9 +94,9 @@ def sweep(
     A sweep that was stopped goes on where it was when the same command is given again. A network that fails is a row
     with its error.
     """
-    from costlab.sweeping.results import check_format
-    from costlab.sweeping.running import sweep as run
-    from costlab.sweeping.space import space_of
+    from costlab.sweeps.results import check_format
+    from costlab.sweeps.running import sweep as run
+    from costlab.sweeps.space import space_of
 
     if top < 0:
         raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
@@ -171,7 +171,7 @@ def progress_bar() -> Iterator[Callable[[State], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from costlab.reports import units
+    from costlab.formatting import units
 
     console = Console(stderr=True)
     columns = (
@@ -196,8 +196,8 @@ def progress_bar() -> Iterator[Callable[[State], None]]:
 
 def rendered(rows: Sweep, top: int, sort: str | None) -> str:
     """The rows that were asked for, as text."""
-    from costlab.reports import sweeps
-    from costlab.sweeping.rows import JUDGED, columns_of_axes, seconds_of
+    from costlab.sweeps import report as sweeps
+    from costlab.sweeps.rows import JUDGED, columns_of_axes, seconds_of
 
     key = sort or next(iter(seconds_of(rows.space.devices)), "mult_adds")
     shown = rows.top(top or len(rows), key.removeprefix("-"), largest=key.startswith("-"))
@@ -208,8 +208,8 @@ def rendered(rows: Sweep, top: int, sort: str | None) -> str:
 
 def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:
     """One line on how it went."""
-    from costlab.reports import units
-    from costlab.reports.escaping import visible
+    from costlab.formatting import units
+    from costlab.formatting.escaping import visible
 
     state = rows.state
     parts = [f"{units.exact(state.rows)} network{'s' if state.rows != 1 else ''}"]

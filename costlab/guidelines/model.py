@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from costlab.graph import Op
-from costlab.profiles import Profile
+from costlab.core.graph import Op
+from costlab.core.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ from itertools import chain
 
 import numpy as np
 
-from costlab.cost import Cost, cost_of
-from costlab.fusion import CONSTANT, capped, storage_sizes
-from costlab.graph import Op
+from costlab.core.cost import Cost, cost_of
+from costlab.core.fusion import CONSTANT, capped, storage_sizes
+from costlab.core.graph import Op
+from costlab.core.profile import Profile
 from costlab.guidelines.model import Change
 from costlab.latency.devices import Device
-from costlab.latency.efficiency import Model, whole_seconds
-from costlab.latency.kernels import WORK, Kernel, Kernels, Lowering, Running, lies_channels_last
 from costlab.latency.layouts import contiguous
-from costlab.latency.predicting import efficiency_of
-from costlab.profiles import Profile
+from costlab.latency.lowering import WORK, Kernel, Kernels, Lowering, Running, lies_channels_last
+from costlab.latency.prediction import efficiency_of
+from costlab.latency.roofline import Model, whole_seconds
 
 
 class Walk(Lowering):

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from costlab.core.serialization import deeper
 from costlab.errors import CostlabError
 from costlab.latency.devices import DTYPES, Cache, Device, nearest
-from costlab.saving import deeper
 
 DEEPEST = 8  # levels of tables inside one another
 LONGEST = 2000  # bytes of a line: reading a key of many dots takes time that grows with their square

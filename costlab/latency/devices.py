@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from costlab.core.serialization import reason, write
 from costlab.errors import CostlabError
-from costlab.saving import reason, write
 
 DTYPES = ("float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "int8")
 NARROWER = DTYPES[2:]  # computed in float32 where a device has no units for them

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from costlab.graph import Op, Tensor
+from costlab.core.graph import Op, Tensor
 from costlab.latency.precision import family
 
 CHANNELS_LAST = (0, 2, 3, 1)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from costlab.cost import FAMILIES, FAMILY_OF
-from costlab.graph import Op, Tensor
+from costlab.core.cost import FAMILIES, FAMILY_OF
+from costlab.core.graph import Op, Tensor
 
 FLOATS = ("float32", "float16", "bfloat16")
 LOWERED = frozenset(("prelu",)).union(

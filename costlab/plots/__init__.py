@@ -5,16 +5,16 @@ drawn. Without axes of your own a figure of a fitting size is made, which a note
 `plots.memory(profile).figure.savefig("memory.svg")` keeps it.
 """
 
-from costlab.plots.agreement import predicted_vs_measured
-from costlab.plots.dag import graph
-from costlab.plots.depth import stages
-from costlab.plots.distributions import distribution
-from costlab.plots.fronts import pareto
-from costlab.plots.lifetimes import memory
-from costlab.plots.nesting import treemap
-from costlab.plots.roofs import roofline
-from costlab.plots.shares import breakdown
-from costlab.plots.widths import guidelines
+from costlab.plots._breakdown import breakdown
+from costlab.plots._distribution import distribution
+from costlab.plots._graph import graph
+from costlab.plots._guidelines import guidelines
+from costlab.plots._memory import memory
+from costlab.plots._pareto import pareto
+from costlab.plots._predicted_vs_measured import predicted_vs_measured
+from costlab.plots._roofline import roofline
+from costlab.plots._stages import stages
+from costlab.plots._treemap import treemap
 
 __all__ = [
     "breakdown",

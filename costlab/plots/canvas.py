@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from costlab.core.profile import Profile
+from costlab.formatting.escaping import visible
 from costlab.plots.colours import INK, QUIET, Group
-from costlab.profiles import Profile
-from costlab.reports.escaping import visible
 from costlab.reports.header import title
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from costlab.cost import FAMILY_OF
-from costlab.graph import Op
-from costlab.guidelines.classes import class_of
+from costlab.core.cost import FAMILY_OF
+from costlab.core.graph import Op
+from costlab.guidelines.analysis.classes import class_of
 
 
 class Group(NamedTuple):

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from costlab.core.profile import Profile
+from costlab.core.serialization import finite, reason
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device
-from costlab.latency.predicting import predict
-from costlab.profiles import Profile
+from costlab.latency.prediction import predict
 from costlab.reports.tables import SECONDS, SORTABLE
-from costlab.saving import finite, reason
 
 NAME, MEASURED = "name", "measured_seconds"
 TABLES = (".csv", ".json", ".jsonl", ".parquet")

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from costlab.core.profile import Profile, cut
 from costlab.plots.canvas import keep_apart, settled, shortened, words
 from costlab.plots.colours import Group, group_of
-from costlab.profiles import Profile, cut
 from costlab.reports.columns import COSTS, ROOT
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from costlab.reports import units
-from costlab.reports.escaping import visible
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
 from costlab.reports.tables import SECONDS, Line, Table
 
 ROOT = "(root)"  # the row of operators that belong to no child module

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from costlab.budgets import PREDICTED, Condition
-from costlab.comparing import Comparison, Pair
-from costlab.profiles import COST_KEYS, Profile
-from costlab.reports import units
+from costlab.ci.budgets import PREDICTED, Condition
+from costlab.comparison import Comparison, Pair
+from costlab.core.profile import COST_KEYS, Profile
+from costlab.formatting import units
+from costlab.formatting.escaping import markdown_code, visible
+from costlab.formatting.grids import blank
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import markdown_code, visible
-from costlab.reports.grids import blank
 from costlab.reports.header import running, title
 from costlab.reports.text import shortened
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from costlab.reports import units
+from costlab.formatting import units
+from costlab.formatting.escaping import spreadsheet
 from costlab.reports.columns import unknown
-from costlab.reports.escaping import spreadsheet
 from costlab.reports.tables import SECONDS, SORTABLE, Line, Table
 
 WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}

@@ -12,14 +12,14 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from costlab.formatting import units
+from costlab.formatting.escaping import markdown_code, markdown_text, visible
+from costlab.formatting.grids import GAP, blank
 from costlab.latency.devices import Device
-from costlab.reports import units
-from costlab.reports.escaping import markdown_code, markdown_text, visible
-from costlab.reports.grids import GAP, blank
 from costlab.reports.markdown import row
 
 if TYPE_CHECKING:
-    from costlab.latency.fitting import Errors
+    from costlab.measurement.fit import Errors
 
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"

@@ -14,14 +14,14 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from costlab._version import __version__
+from costlab.ci.lint_run import BUDGET, SEVERITIES, Linted, Outcome, price
+from costlab.formatting import units
+from costlab.formatting.escaping import markdown_code, markdown_text, visible
+from costlab.formatting.grids import blank
 from costlab.guidelines.model import Finding, Guideline, Verdict
-from costlab.guidelines.table import GUIDELINES
-from costlab.linted import BUDGET, SEVERITIES, Linted, Outcome, price
-from costlab.reports import units
+from costlab.guidelines.registry import GUIDELINES
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import markdown_code, markdown_text, visible
-from costlab.reports.grids import blank
-from costlab.version import __version__
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "broken": "bold red", "holds": ""}
 FUSIONS = {"none": "nothing fused", "bn": "batch norm folded", "pointwise": "batch norm folded, element-wise joined"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from costlab.linted import Outcome
+from costlab.ci.lint_run import Outcome
+from costlab.formatting.escaping import visible
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
 from costlab.reports.findings import Entry, entries, sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from costlab.linted import Outcome
+from costlab.ci.lint_run import Outcome
+from costlab.formatting.escaping import visible
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
 from costlab.reports.findings import sentence
 
 SEVERITIES = {"note": "info", "warning": "major", "error": "critical"}

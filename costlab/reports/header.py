@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from costlab.profiles import Profile
-from costlab.reports import units
-from costlab.reports.escaping import visible
+from costlab.core.profile import Profile
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
 
 if TYPE_CHECKING:
-    from costlab.latency.predicting import Prediction
+    from costlab.latency.prediction import Prediction
 
 INPUTS_SHOWN = 6
 

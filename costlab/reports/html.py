@@ -13,15 +13,15 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
+from costlab.core.profile import Profile
 from costlab.guidelines.model import Guideline, LintResult
-from costlab.guidelines.table import GUIDELINES
-from costlab.profiles import Profile
+from costlab.guidelines.registry import GUIDELINES
 from costlab.reports.header import title
 from costlab.reports.html_data import document
 
 if TYPE_CHECKING:
     from costlab.latency.devices import Device
-    from costlab.latency.predicting import Prediction
+    from costlab.latency.prediction import Prediction
 
 STYLES = ("page.css", "views.css", "print.css")
 SCRIPTS = (  # each after those that it imports

@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from costlab.graph import Op, Source, Tensor
+from costlab.ci.lint_run import Linted
+from costlab.core.graph import Op, Source, Tensor
+from costlab.core.profile import Profile, lives_of
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
 from costlab.guidelines.model import Guideline, LintResult
-from costlab.guidelines.table import GUIDELINES
+from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.devices import Device
-from costlab.latency.predicting import AUTOCAST, Prediction
-from costlab.linted import Linted
+from costlab.latency.prediction import AUTOCAST, Prediction
+from costlab.plots._roofline import CEILINGS, dtype_of
 from costlab.plots.colours import GROUPS, group_of, ink_on
-from costlab.plots.roofs import CEILINGS, dtype_of
-from costlab.profiles import Profile, lives_of
-from costlab.reports import findings, units
+from costlab.reports import findings
 from costlab.reports.columns import COSTS, ROOT
-from costlab.reports.escaping import visible
 from costlab.reports.header import facts, running, title
 from costlab.reports.prose import blocks
 from costlab.reports.tables import SECONDS

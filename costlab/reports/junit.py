@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from costlab.ci.lint_run import Linted, Outcome
+from costlab.formatting.escaping import visible
 from costlab.guidelines.model import Finding
-from costlab.linted import Linted, Outcome
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
 from costlab.reports.findings import label, sentence
 
 

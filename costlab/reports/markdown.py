@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from costlab.profiles import Profile
+from costlab.core.profile import Profile
+from costlab.formatting.escaping import markdown_code, markdown_text
 from costlab.reports.columns import Column, columns_of, notes
-from costlab.reports.escaping import markdown_code, markdown_text
 from costlab.reports.header import facts, title
 from costlab.reports.tables import Table
 
 if TYPE_CHECKING:
-    from costlab.latency.predicting import Prediction
+    from costlab.latency.prediction import Prediction
 
 
 def report(profile: Profile, table: Table, prediction: Prediction | None = None) -> str:

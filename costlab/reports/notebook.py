@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
-from costlab.comparing import Comparison
-from costlab.graph import Source
+from costlab.ci.lint_run import BUDGET, Linted
+from costlab.comparison import Comparison
+from costlab.core.graph import Source
+from costlab.core.profile import Profile
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
 from costlab.guidelines.model import LintResult
-from costlab.latency.predicting import Prediction
-from costlab.linted import BUDGET, Linted
-from costlab.profiles import Profile
+from costlab.latency.prediction import Prediction
 from costlab.reports import comparison as compared
-from costlab.reports import findings, units
+from costlab.reports import findings
 from costlab.reports.columns import Column, bars, columns_of, notes
-from costlab.reports.escaping import visible
 from costlab.reports.header import facts, latency, running, title
 from costlab.reports.tables import Table, default_depth
 from costlab.reports.tables import table as table_of

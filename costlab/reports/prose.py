@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from costlab.reports.escaping import visible
+from costlab.formatting.escaping import visible
 
 INDENT = "    "  # of code
 SPANS = re.compile(r"\*\*(?P<strong>.+?)\*\*|`(?P<code>[^`]+)`|(?<![\w*])\*(?P<em>[^*\s][^*]*)\*(?!\w)")

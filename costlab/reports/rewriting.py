@@ -11,19 +11,19 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.comparing import compare
-from costlab.cost import Cost, total
-from costlab.profiles import COST_KEYS
-from costlab.reports import units
+from costlab.comparison import compare
+from costlab.core.cost import Cost, total
+from costlab.core.profile import COST_KEYS
+from costlab.core.serialization import SCHEMA_VERSION, plain, section
+from costlab.formatting import units
+from costlab.formatting.escaping import markdown_code, markdown_text, visible
+from costlab.formatting.grids import GAP, blank
 from costlab.reports.columns import ROOT
 from costlab.reports.comparison import total_rows
-from costlab.reports.escaping import markdown_code, markdown_text, visible
-from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact, coverage, inputs, title
 from costlab.reports.markdown import row
 from costlab.reports.text import STYLES, shortened
-from costlab.rewriting import Change
-from costlab.saving import SCHEMA_VERSION, plain, section
+from costlab.rewrite.result import Change
 
 COSTS = {"mult_adds": "mult-adds", "params": "params", "memory_access": "memory"}
 SACRIFICES = (

@@ -6,14 +6,14 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from costlab.graph import Source
+from costlab._version import __version__
+from costlab.ci.lint_run import BUDGET, FAILURE, Linted, Outcome
+from costlab.core.graph import Source
+from costlab.formatting.escaping import visible
 from costlab.guidelines.model import Finding
-from costlab.guidelines.table import GUIDELINES
-from costlab.linted import BUDGET, FAILURE, Linted, Outcome
+from costlab.guidelines.registry import GUIDELINES
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
 from costlab.reports.findings import sentence
-from costlab.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 OURS = {  # rules that are no guidelines: name, what to do

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
-from costlab.cost import Cost, total
+from costlab.core.cost import Cost, total
+from costlab.core.graph import Op
+from costlab.core.profile import COST_KEYS, Profile, Row, Total, cut
 from costlab.errors import CostlabError
-from costlab.graph import Op
-from costlab.profiles import COST_KEYS, Profile, Row, Total, cut
 
 BY = ("module", "kind", "op")
 SORTABLE = (*COST_KEYS, "bytes_accessed")

@@ -9,15 +9,15 @@ from rich.console import Group, JustifyMethod
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.profiles import Profile
-from costlab.reports import units
+from costlab.core.profile import Profile
+from costlab.formatting import units
+from costlab.formatting.grids import GAP, blank
 from costlab.reports.columns import Column, bars, columns_of, notes
-from costlab.reports.grids import GAP, blank
 from costlab.reports.header import facts, title
 from costlab.reports.tables import Table
 
 if TYPE_CHECKING:
-    from costlab.latency.predicting import Prediction
+    from costlab.latency.prediction import Prediction
 
 LEAST = {"name": 20, "type": 10, "bar": 6}  # cells; other columns are never cut
 NAME_AT_ALL = 8

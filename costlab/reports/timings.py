@@ -13,12 +13,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.latency.timings import Measurement
-from costlab.profiles import cut
-from costlab.reports import units
+from costlab.core.profile import cut
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
+from costlab.formatting.grids import GAP, blank
+from costlab.measurement.result import Measurement
 from costlab.reports.columns import ROOT
-from costlab.reports.escaping import visible
-from costlab.reports.grids import GAP, blank
 from costlab.reports.header import Fact
 from costlab.reports.notebook import STYLE
 from costlab.reports.notebook import text as html

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from costlab.core.serialization import reason, whole
 from costlab.errors import CostlabError
-from costlab.saving import reason, whole
 
 SUFFIXES = (".pt2", ".pt")
 

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from costlab.errors import CostlabError
 from costlab.rewrite.layers import KINDS, Conv, Separable, full_rank, kind_of, mult_adds, mult_adds_of_pair
-from costlab.rewriting import Layer, Left
+from costlab.rewrite.result import Layer, Left
 from costlab.tracing.modules import module_paths
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from costlab.core.graph import InputInfo, ModuleInfo, Source, Trace
 from costlab.errors import CostlabError, ForwardError
-from costlab.graph import InputInfo, ModuleInfo, Source, Trace
 from costlab.tracing import autocast
 from costlab.tracing.modules import Caller, left_as_it_was, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from costlab.graph import Source
+from costlab.core.graph import Source
 
 CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
 

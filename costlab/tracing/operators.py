@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from costlab.cost import RULES
-from costlab.tracing.rewrites import REWRITES
+from costlab.core.cost import RULES
+from costlab.tracing.decompositions import REWRITES
 
 # Kinds that differ from torch's name for other reasons than a suffix or prefix (see `kind_of`).
 KINDS = {

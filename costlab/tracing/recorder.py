@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from costlab.graph import Op, Source, Tensor
-from costlab.tracing.answers import LIMIT, Spec, answer_for
+from costlab.core.graph import Op, Source, Tensor
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
-from costlab.tracing.guesses import guess
+from costlab.tracing.data_dependent import guess
+from costlab.tracing.inference import LIMIT, Spec, answer_for
 from costlab.tracing.modules import Caller
 from costlab.tracing.operators import UNTOLD, Operator, operator_of, plain, specific_kind
 from costlab.tracing.tensors import CPU, META, all_tensors, fills, moved, on_meta, placed, storage_key, without_values

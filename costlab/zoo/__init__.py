@@ -1,10 +1,10 @@
 """The published families that costlab builds itself: one module a family, one function a network."""
 
-from costlab.zoo.mobilenetv1 import mobilenet_v1
-from costlab.zoo.mobilenetv2 import mobilenet_v2
-from costlab.zoo.mobilenetv3 import mobilenet_v3_large, mobilenet_v3_small
-from costlab.zoo.shufflenetv1 import shufflenet_v1
-from costlab.zoo.shufflenetv2 import shufflenet_v2
+from costlab.zoo._mobilenet_v1 import mobilenet_v1
+from costlab.zoo._mobilenet_v2 import mobilenet_v2
+from costlab.zoo._mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
+from costlab.zoo._shufflenet_v1 import shufflenet_v1
+from costlab.zoo._shufflenet_v2 import shufflenet_v2
 
 __all__ = [
     "mobilenet_v1",

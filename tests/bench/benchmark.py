@@ -18,21 +18,21 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2] / "docs"))
 
 import torch
 from accuracy import accuracy, version
 from apart import apart
-from benchmark_page import FOLDER, RESULTS, page
 from call_times import NETWORKS, call_times
+from generate.benchmark_page import FOLDER, RESULTS, page
 from growth import LARGE, SIZES, growth
 from process_times import process_times
 from subjects import SUBJECTS
 from tools import TOOLS, Tool
 
+from costlab.core.serialization import write
 from costlab.errors import CostlabError
-from costlab.latency.environment import environment
-from costlab.saving import write
+from costlab.measurement.environment import environment
 
 FACTS = ("costlab", "torch", "python", "system", "cpu", "cores")
 

@@ -18,8 +18,8 @@ from apart import apart
 from tools import FVCORE, MODE_ON_META, Tool, quiet
 
 import costlab
-from costlab.loading import load_model
-from costlab.loading.torchvision_models import import_torchvision
+from costlab.models import load_model
+from costlab.models.providers.torchvision import import_torchvision
 
 NETWORKS = ("mobilenet_v2", "resnet50", "vit_b_16", "efficientnet_b0", "swin_t", "densenet121")
 SHAPE = (1, 3, 224, 224)

@@ -10,20 +10,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work outlasts the launches
 
 
 def main() -> int:
-    from experiment_pages import FOLDER, SAVINGS, page, saved
+    from generate.experiment_pages import FOLDER, SAVINGS, page, saved
 
     from costlab.cli import run
-    from costlab.latency.experiments.designs import EXPERIMENTS
-    from costlab.latency.experiments.pictures import save_figure, savings, write_picture
-    from costlab.latency.experiments.results import read_record
-    from costlab.reports.experiments import GUIDELINES
-    from costlab.saving import write
+    from costlab.core.serialization import write
+    from costlab.experiments.designs import EXPERIMENTS
+    from costlab.experiments.pictures import save_figure, savings, write_picture
+    from costlab.experiments.report import GUIDELINES
+    from costlab.experiments.results import read_record
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

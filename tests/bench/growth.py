@@ -16,9 +16,9 @@ from apart import apart
 from torch import nn
 
 import costlab
-from costlab.loading.weightless import weightless
-from costlab.profiles import Profile
-from costlab.saving import from_json
+from costlab.core.profile import Profile
+from costlab.core.serialization import from_json
+from costlab.models.meta_init import weightless
 
 SIZES = (10, 30, 100, 300, 1000, 3000)
 LARGE = 100_000  # operators

@@ -25,16 +25,16 @@ from tables import I9, RTX3090, RTX3090_NHWC, RTX4090, TABLES, Network, Row, Tab
 
 import costlab
 from costlab.errors import CostlabError
+from costlab.formatting import units
 from costlab.latency.devices import Device, write_device
-from costlab.latency.efficiency import PARAMETERS, START, generated
-from costlab.latency.fitting import Sample, Samples, errors, fit
-from costlab.latency.kernels import Running, kernels_of
-from costlab.latency.predicting import AUTOCAST
-from costlab.reports import units
+from costlab.latency.lowering import Running, kernels_of
+from costlab.latency.prediction import AUTOCAST
+from costlab.latency.roofline import PARAMETERS, START, generated
+from costlab.measurement.fit import Sample, Samples, errors, fit
 from costlab.reports.markdown import row as markdown_row
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from latency_page import fingerprint, shipped, write_page
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+from generate.latency_page import fingerprint, shipped, write_page
 
 WORST = 20
 CARRIED = "RTX 4090, carried over: everything fitted on the RTX 3090, the rest from its datasheet"

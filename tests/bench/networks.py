@@ -42,11 +42,11 @@ def main() -> int:
 
     import costlab
     from costlab.errors import CostlabError
-    from costlab.latency.environment import environment
-    from costlab.latency.fitting import errors
-    from costlab.loading import load_model
+    from costlab.formatting import units
+    from costlab.measurement.environment import environment
+    from costlab.measurement.fit import errors
+    from costlab.models import load_model
     from costlab.plots import predicted_vs_measured
-    from costlab.reports import units
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="where to run: cpu or cuda")

@@ -73,7 +73,7 @@ def main() -> None:
     import torch
     from tools import TOOLS, quiet
 
-    from costlab.loading.torchvision_models import import_torchvision
+    from costlab.models.providers.torchvision import import_torchvision
 
     tool = next(tool for tool in TOOLS if tool.name == sys.argv[1])
     with quiet():

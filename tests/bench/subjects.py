@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from costlab.loading.torchvision_models import import_torchvision
+from costlab.models.providers.torchvision import import_torchvision
 
 models = import_torchvision().models  # before transformers, which imports it as well
 

@@ -20,17 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
-from processes import descendants, until  # noqa: E402
-from scale_page import PAGE, RESULTS, page  # noqa: E402
+from generate.scale_page import PAGE, RESULTS, page  # noqa: E402
+from helpers.processes import descendants, until  # noqa: E402
 
 import costlab  # noqa: E402
-from costlab.sweeping import running  # noqa: E402
-from costlab.sweeping.journal import opened  # noqa: E402
-from costlab.sweeping.results import State  # noqa: E402
-from costlab.sweeping.rows import Finished, finished, recipe_of  # noqa: E402
-from costlab.sweeping.space import Space, space_of  # noqa: E402
+from costlab.sweeps import running  # noqa: E402
+from costlab.sweeps.journal import opened  # noqa: E402
+from costlab.sweeps.results import State  # noqa: E402
+from costlab.sweeps.rows import Finished, finished, recipe_of  # noqa: E402
+from costlab.sweeps.space import Space, space_of  # noqa: E402
 
 ROWS = 640
 LONG = 10_000

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import costlab
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read(folder: Path) -> dict[str, dict[Network, Row]]:
 
 def families(architectures: Iterable[str]) -> dict[str, str]:
     """The family of every architecture that this timm knows."""
-    from costlab.loading.timm_models import import_timm
+    from costlab.models.providers.timm import import_timm
 
     timm = import_timm()
     known = set(timm.list_models())
@@ -112,8 +112,8 @@ def traced(name: str, size: int) -> Profile:
     Raises:
         CostlabError: this timm cannot build it, or it does not take images of that size.
     """
-    from costlab.loading.timm_models import import_timm
-    from costlab.loading.weightless import weightless
+    from costlab.models.meta_init import weightless
+    from costlab.models.providers.timm import import_timm
 
     timm = import_timm()
 

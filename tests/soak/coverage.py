@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def attempt(target: str) -> Outcome:
-    from costlab.loading import profile_of
+    from costlab.models import profile_of
 
     start = time.perf_counter()
     try:
@@ -41,9 +41,9 @@ def attempt(target: str) -> Outcome:
 
 
 def targets(folder: Path) -> dict[str, list[str]]:
-    from transformers_families import FAMILIES, write_config
+    from helpers.transformers_families import FAMILIES, write_config
 
-    from costlab.loading import list_models
+    from costlab.models import list_models
 
     groups = {p: [f"{p}:{name}" for name in names] for p, names in list_models().items()}
     groups["transformers"] = [write_config(model_type, folder) for model_type in FAMILIES]
@@ -52,10 +52,10 @@ def targets(folder: Path) -> dict[str, list[str]]:
 
 def published_differences() -> tuple[int, list[str]]:
     """How many published figures are reproduced, and those that are not, with the reason."""
-    from published_weights import build, figures, inputs, published
+    from helpers.published_weights import build, figures, inputs, published
     from test_published_weights import SECOND_STAGE
 
-    from costlab.profiling import profile
+    from costlab.tracing.profiler import profile
 
     same, differences = 0, []
     for name, weights in published():
@@ -77,8 +77,8 @@ def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) ->
     import torch
     import transformers
 
-    from costlab.loading.torchvision_models import import_torchvision
-    from costlab.version import __version__
+    from costlab._version import __version__
+    from costlab.models.providers.torchvision import import_torchvision
 
     versions = (
         f"costlab {__version__}, torch {torch.__version__}, torchvision {import_torchvision().__version__},"

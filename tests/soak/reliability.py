@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 PAGE = ROOT / "docs" / "reliability.md"
 
 # What broke when it was tried first, and what was done about it. Each has a test of its own.
@@ -87,10 +87,10 @@ FOUND = (
 
 def networks(count: int, folder: Path) -> tuple[list[str], Counter[str]]:
     """What was broken, and the kinds of operators that were reached."""
-    from network_laws import broken
-    from random_networks import random_network
+    from helpers.network_laws import broken
+    from helpers.random_networks import random_network
 
-    from costlab.profiling import profile
+    from costlab.tracing.profiler import profile
 
     failures, kinds = [], Counter[str]()
     for seed in range(count):
@@ -103,7 +103,7 @@ def networks(count: int, folder: Path) -> tuple[list[str], Counter[str]]:
 
 def inputs(count: int, folder: Path) -> tuple[list[str], dict[str, Counter[int]]]:
     """What went wrong, and how commands ended for each kind of input."""
-    from fuzzing import attempt, prepared, shares
+    from helpers.fuzzing import attempt, prepared, shares
 
     failures: list[str] = []
     codes: dict[str, Counter[int]] = {}
@@ -126,10 +126,10 @@ def progress(words: str) -> None:
 def page(tried: int, kinds: Counter[str], codes: dict[str, Counter[int]], failures: list[str], seconds: float) -> str:
     """docs/reliability.md."""
     import torch
-    from network_laws import LAWS
+    from helpers.network_laws import LAWS
 
-    from costlab.cost import RULES
-    from costlab.version import __version__
+    from costlab._version import __version__
+    from costlab.core.cost import RULES
 
     reached = sum(kind in kinds for kind in RULES)
     fuzzed = sum(sum(counts.values()) for counts in codes.values())

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 VARIANTS = (
     *((f"zoo:shufflenet_v1 -a groups={groups}", {"groups": groups}) for groups in (1, 2, 3, 4, 8)),
@@ -16,8 +16,8 @@ VARIANTS = (
 
 def targets() -> dict[str, list[tuple[str, dict[str, float]]]]:
     """By provider, what to load and the arguments for it, as the command line takes them."""
-    from costlab.loading import list_models
-    from costlab.loading.torchvision_models import import_torchvision
+    from costlab.models import list_models
+    from costlab.models.providers.torchvision import import_torchvision
 
     models = import_torchvision().models
     varied = {text.split()[0] for text, _ in VARIANTS}
@@ -28,11 +28,11 @@ def targets() -> dict[str, list[tuple[str, dict[str, float]]]]:
 
 def main() -> int:
     import torch
-    from guideline_pages import Judged, guidelines_page, judged, verdicts_page
+    from generate.guideline_pages import Judged, guidelines_page, judged, verdicts_page
 
-    from costlab.loading import profile_of
-    from costlab.loading.torchvision_models import import_torchvision
-    from costlab.version import __version__
+    from costlab._version import __version__
+    from costlab.models import profile_of
+    from costlab.models.providers.torchvision import import_torchvision
 
     groups: dict[str, list[Judged]] = {}
     for provider, chosen in targets().items():

@@ -1,0 +1,203 @@
+"""Which networks an experiment compares, and what the paper measured on them. No torch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from costlab.errors import CostlabError
+
+SCALES = (1, 2, 4)  # times the channels of a row: the paper's x1, x2, x4
+SIDE = 56  # height and width of the guidelines' inputs
+RESOLUTION = 224  # of an image, unless a row of Table 8 names another
+WIDTHS = {"gpu": "GPU", "arm": "ARM"}  # the paper's two machines, and the channels it took for each
+KERNELS = (1, 3, 5, 7)
+KERNEL_CHANNELS = {"gpu": 128, "arm": 64}  # as the convolutions of Tables 2 and 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network of an experiment: its place in the table, and how it is built."""
+
+    row: str
+    column: str
+    network: str  # a function of `costlab.experiments.networks`, or one of `costlab.zoo`
+    arguments: dict[str, Any]
+    shape: tuple[int, int, int]  # channels, height and width of an input
+    paper: dict[str, float] = field(default_factory=dict)  # batches/s on its GPU, images/s on its ARM
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of the paper, or a sentence of it. Within a column the others are held against the first row."""
+
+    name: str
+    title: str
+    source: str  # where in the paper
+    claim: str
+    network: str  # what is built, in words
+    subjects: Callable[[str], list[Subject]]  # by widths, "gpu" or "arm"
+    faster: str | None = None  # which row the guideline has as the faster: "first" or "last"
+    gpu_batch: int = 1
+
+
+@cache
+def published() -> dict[str, Any]:
+    """The paper's tables, as the data file has them."""
+    return tomllib.loads((files(__package__) / "data" / "shufflenet_v2.toml").read_text(encoding="utf-8"))
+
+
+def rows_of(table: str) -> list[dict[str, Any]]:
+    return published()[table]["rows"]
+
+
+def speeds(row: dict[str, Any], place: int) -> dict[str, float]:
+    return {machine: row[machine][place] for machine in WIDTHS}
+
+
+def scaled(table: str, widths: str) -> Iterator[tuple[dict[str, Any], str, Any, dict[str, float]]]:
+    """A table's rows at each scale: the row, "x2", its channels, its speeds."""
+    for place, scale in enumerate(SCALES):
+        for row in rows_of(table):
+            channels = row[f"{widths}_c"]
+            wide = [scale * c for c in channels] if isinstance(channels, list) else scale * channels
+            yield row, f"x{scale}", wide, speeds(row, place)
+
+
+def image(channels: int) -> tuple[int, int, int]:
+    return channels, SIDE, SIDE
+
+
+def g1(widths: str) -> list[Subject]:
+    return [
+        Subject(row["name"], column, "channel_ratio", {"c1": c1, "c2": c2}, image(c1), paper)
+        for row, column, (c1, c2), paper in scaled("g1", widths)
+    ]
+
+
+def g2(widths: str) -> list[Subject]:
+    found = []
+    for row, column, c, paper in scaled("g2", widths):
+        c = -(-c // row["groups"]) * row["groups"]  # the paper has 180 channels in 8 groups
+        arguments = {"c": c, "groups": row["groups"]}
+        found.append(Subject(row["name"], column, "grouped", arguments, image(c), paper))
+    return found
+
+
+def g3(widths: str) -> list[Subject]:
+    found = []
+    for row, column, c, paper in scaled("g3", widths):
+        c = int(c / row["fragments"] ** 0.5)  # whole channels; the paper's tables have 90 for 128 / sqrt 2
+        arguments = {"c": c, "fragments": row["fragments"], "parallel": row["parallel"]}
+        found.append(Subject(row["name"], column, "fragmented", arguments, image(c), paper))
+    return found
+
+
+def g4(widths: str) -> list[Subject]:
+    return [
+        Subject(
+            row["name"],
+            column,
+            "bottlenecks",
+            {"c": c, "relu": row["relu"], "shortcut": row["shortcut"]},
+            image(c),
+            paper,
+        )
+        for row, column, c, paper in scaled("g4", widths)
+    ]
+
+
+def kernel(widths: str) -> list[Subject]:
+    c = KERNEL_CHANNELS[widths]
+    return [
+        Subject(
+            f"{k}x{k}",
+            "depthwise" if depthwise else "dense",
+            "kernels",
+            {"c": c, "kernel": k, "depthwise": depthwise},
+            image(c),
+        )
+        for depthwise in (False, True)
+        for k in KERNELS
+    ]
+
+
+def networks(widths: str) -> list[Subject]:
+    """The rows of Table 8 that the zoo builds; the widths are the networks' own."""
+    found = []
+    for row in rows_of("networks"):
+        if "zoo" in row:
+            side = row.get("resolution", RESOLUTION)
+            found.append(Subject(row["name"], "", row["zoo"], row["arguments"], (3, side, side), speeds(row, 0)))
+    return found
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "g1",
+            "G1 equal channel width",
+            "Table 1",
+            "Equal channel width minimises memory access: at equal mult-adds 1:1 is the fastest.",
+            "10 blocks of two 1x1 convolutions, c1 to c2 and c2 to c1",
+            g1,
+            faster="first",
+        ),
+        Experiment(
+            "g2",
+            "G2 group convolution",
+            "Table 2",
+            "Groups increase memory access: at equal mult-adds more groups are slower.",
+            "10 grouped 1x1 convolutions",
+            g2,
+            faster="first",
+        ),
+        Experiment(
+            "g3",
+            "G3 fragmentation",
+            "Table 3",
+            "Fragments reduce parallelism: at equal mult-adds one convolution is faster than several.",
+            "10 blocks of one to four 1x1 convolutions in series, or in parallel and added",
+            g3,
+            faster="first",
+        ),
+        Experiment(
+            "g4",
+            "G4 element-wise operators",
+            "Table 4",
+            "Element-wise operators take time: without ReLU and shortcut a bottleneck is faster.",
+            "10 bottlenecks, 1x1 c to c/4, 3x3, 1x1 c/4 to c, with and without ReLU and shortcut",
+            g4,
+            faster="last",
+        ),
+        Experiment(
+            "kernel",
+            "Kernel size",
+            "section 2",
+            "Mult-adds are not time: a 3x3 convolution does not take nine times as long as a 1x1.",
+            "10 convolutions, dense or depthwise",
+            kernel,
+        ),
+        Experiment(
+            "networks",
+            "Whole networks",
+            "Table 8",
+            "Mult-adds order networks by their time less well than the platform does.",
+            "those rows of Table 8 that the zoo of costlab builds",
+            networks,
+            gpu_batch=8,
+        ),
+    )
+}
+
+
+def experiment_named(name: str) -> Experiment:
+    """Raises CostlabError where there is none of that name."""
+    if name not in EXPERIMENTS:
+        raise CostlabError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

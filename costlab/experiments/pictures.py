@@ -1,0 +1,229 @@
+"""Pictures of what an experiment found, the paper's figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING, NamedTuple
+
+from costlab.core.serialization import whole
+from costlab.experiments.report import GUIDELINES, heading
+from costlab.experiments.results import Cell, Record, rank_correlation
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
+from costlab.plots.canvas import LARGE, NORMAL, SMALL, plain
+from costlab.plots.colours import FAINT, INK, QUIET
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Series(NamedTuple):
+    """What a marker stands for. Colours are those of Okabe and Ito; shapes tell them apart as well."""
+
+    name: str
+    marker: str
+    colour: str
+    value: Callable[[Record, Cell], float | None]
+
+
+SERIES = (
+    Series("here", "o", "#0072B2", lambda record, cell: record.relative(cell)),
+    Series("predicted", "D", "#E69F00", lambda record, cell: record.predicted_relative(cell)),
+    Series("paper's GPU", "^", "#D55E00", lambda record, cell: record.paper_relative(cell, "gpu")),
+    Series("paper's ARM", "s", "#009E73", lambda record, cell: record.paper_relative(cell, "arm")),
+)
+FAMILIES = {
+    "mobilenet_v1": ("MobileNet V1", "o", "#0072B2"),
+    "mobilenet_v2": ("MobileNet V2", "s", "#D55E00"),
+    "shufflenet_v1": ("ShuffleNet V1", "^", "#E69F00"),
+    "shufflenet_v2": ("ShuffleNet V2", "D", "#009E73"),
+}
+TIMES = ("predicted time",)  # among what networks are held against
+LINES = {"dense": ("o", "#0072B2"), "depthwise": ("^", "#D55E00")}
+APART = 0.16  # between two markers of a row, where the next row is 1 away
+
+
+def write_picture(record: Record, path: Path) -> None:
+    """Draw a record into a file, whose name says the format: .svg, .png, .pdf. Raises CostlabError."""
+    save_figure(picture(record), path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the same one twice is the same file twice. Raises CostlabError."""
+    import matplotlib
+
+    form = path.suffix[1:].lower()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+    with matplotlib.rc_context({"svg.hashsalt": "costlab"}), whole(path) as file:
+        figure.savefig(file, format=form, dpi=150, metadata=undated)
+
+
+def picture(record: Record) -> Figure:
+    """The figure of an experiment."""
+    if record.name in GUIDELINES:
+        return relative_speeds(record)
+    return kernel_times(record) if record.name == "kernel" else times_of_networks(record)
+
+
+def figure_of(title: str, width: float, height: float) -> Figure:
+    """An empty figure below a title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=LARGE, fontweight="bold", color=INK)
+    return figure
+
+
+def relative_speeds(record: Record) -> Figure:
+    """A panel a scale, a row a network: its speed over the first row's, here, predicted, and in the paper."""
+    columns = record.columns
+    first = record.column(columns[0])
+    figure = figure_of(heading(record), 9, 1.6 + 0.5 * len(first))
+    panels: Sequence[Axes] = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
+    shown = [s for s in SERIES if any(s.value(record, cell) is not None for cell in record.cells)]
+    for ax, column in zip(panels, columns, strict=True):
+        ax.axvline(1, color=FAINT, linewidth=1, zorder=0)
+        for place, series in enumerate(shown):
+            offset = APART * (place - (len(shown) - 1) / 2)
+            cells = record.column(column)
+            heights = [row + offset for row in range(len(cells))]
+            known = [(x, y) for cell, y in zip(cells, heights, strict=True) if (x := series.value(record, cell))]
+            mark(ax, known, series, series.name)
+            if series is shown[0]:
+                ax.hlines(heights, *spread(record, cells), color=series.colour, linewidth=1.5)
+        plain(ax, "bottom")
+        ax.set_title(column, fontsize=NORMAL, color=INK, loc="left")
+        ax.set_xlim(left=0)
+        ax.margins(x=0.08)
+        ax.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(len(first)), [cell.row for cell in first])
+    panels[0].set_ylim(len(first) - 0.5, -0.5)
+    key(figure, panels[0], f"speed over that of {first[0].row}; bars: half of the rounds; {machine(record)}")
+    return figure
+
+
+def spread(record: Record, cells: Sequence[Cell]) -> tuple[list[float], list[float]]:
+    """The quartiles of the cells' relative speeds."""
+    quartiles = []
+    for cell in cells:
+        ratios = record.ratios(cell)
+        low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        quartiles.append((low, high))
+    lows, highs = zip(*quartiles, strict=True)
+    return list(lows), list(highs)
+
+
+def kernel_times(record: Record) -> Figure:
+    """Time over that of a 1x1 convolution against mult-adds over its: on the line one follows the other."""
+    figure = figure_of(heading(record), 5.5, 4.8)
+    ax = figure.add_subplot()
+    largest = max(cell.mult_adds / record.first(cell).mult_adds for cell in record.cells)
+    ax.plot([1, largest], [1, largest], color=QUIET, linewidth=1, linestyle="--", label="time as mult-adds")
+    for column in record.columns:
+        marker, colour = LINES.get(column, ("o", INK))
+        cells = record.column(column)
+        mult_adds = [cell.mult_adds / cells[0].mult_adds for cell in cells]
+        times = [1 / record.relative(cell) for cell in cells]
+        ax.plot(mult_adds, times, color=colour, marker=marker, label=column)
+        for cell, x, y in zip(cells, mult_adds, times, strict=True):
+            if cell is not cells[0]:
+                label = ax.annotate(cell.row, (x, y), (6, -10), textcoords="offset points", fontsize=SMALL, color=INK)
+                label.set_parse_math(False)
+    logarithmic(ax, lambda x: f"{x:g}", lambda y: f"{y:g}")
+    ax.set_xlabel("mult-adds over those of 1x1", fontsize=SMALL, color=INK)
+    ax.set_ylabel("measured time over that of 1x1", fontsize=SMALL, color=INK)
+    key(figure, ax, machine(record))
+    return figure
+
+
+def times_of_networks(record: Record) -> Figure:
+    """Measured time against mult-adds, memory access and, where there is one, the prediction."""
+    measured = [cell.seconds for cell in record.cells]
+    costs: dict[str, list[float]] = {
+        "mult-adds": [cell.mult_adds for cell in record.cells],
+        "memory access": [cell.memory_access for cell in record.cells],
+    }
+    predicted = [cell.predicted_seconds for cell in record.cells if cell.predicted_seconds is not None]
+    if len(predicted) == len(measured):
+        costs["predicted time"] = predicted
+    figure = figure_of(heading(record), 3.6 * len(costs) + 0.6, 4.4)
+    panels: Sequence[Axes] = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for ax, (name, values) in zip(panels, costs.items(), strict=True):
+        for network, (family, marker, colour) in FAMILIES.items():
+            points = [
+                (x, cell.seconds) for x, cell in zip(values, record.cells, strict=True) if cell.network == network
+            ]
+            if points:
+                across, up = zip(*sorted(points), strict=True)
+                ax.plot(across, up, color=colour, marker=marker, label=family, linewidth=0.8)
+        logarithmic(ax, units.seconds if name in TIMES else lambda x: units.short(round(x)), units.seconds)
+        ax.set_xlabel(name, fontsize=SMALL, color=INK)
+        correlation = units.factor(rank_correlation(values, measured))
+        ax.set_title(f"rank correlation {correlation}", fontsize=NORMAL, color=INK, loc="left")
+    panels[0].set_ylabel("measured time", fontsize=SMALL, color=INK)
+    key(figure, panels[0], machine(record))
+    return figure
+
+
+def savings(records: Sequence[Record]) -> Figure:
+    """What following a guideline saves of a network's time, predicted against measured: a point a network."""
+    figure = figure_of("Saved by following the guidelines", 5.5, 5.2)
+    ax = figure.add_subplot()
+    ax.axline((0, 0), slope=1, color=QUIET, linewidth=1, linestyle="--", label="as predicted")
+    ax.axhline(0, color=FAINT, linewidth=1, zorder=0)
+    ax.axvline(0, color=FAINT, linewidth=1, zorder=0)
+    for record, series in zip(records, SERIES, strict=False):
+        shares = [(s.measured_share, s.predicted_share) for s in record.savings()]
+        known = [(measured, predicted) for measured, predicted in shares if predicted is not None]
+        mark(ax, known, series, record.name.upper())
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("measured, share of the network's time", fontsize=SMALL, color=INK)
+    ax.set_ylabel("predicted, share of the network's time", fontsize=SMALL, color=INK)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(in_words(units.percent))
+    plain(ax, "bottom", "left")
+    key(figure, ax, machine(records[0]))
+    return figure
+
+
+def mark(ax: Axes, points: Sequence[tuple[float, float]], series: Series, name: str) -> None:
+    across, up = [x for x, _ in points], [y for _, y in points]
+    ax.scatter(across, up, 34, c=series.colour, marker=series.marker, label=name, zorder=3)
+
+
+def logarithmic(ax: Axes, horizontal: Callable[[float], str], vertical: Callable[[float], str]) -> None:
+    """Both axes by powers of ten, ticks at 1, 2 and 5 of each, in the words given."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    plain(ax, "bottom", "left")
+    for axis, write in ((ax.xaxis, horizontal), (ax.yaxis, vertical)):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(in_words(write))
+
+
+def in_words(write: Callable[[float], str]) -> Callable[[float, float], str]:
+    """A formatter of ticks."""
+    return lambda value, _: write(value)
+
+
+def machine(record: Record) -> str:
+    """Where it ran, and at which batch."""
+    around = record.environment
+    processor = around.get("gpu") or around.get("cpu") or "unknown processor"
+    return visible(f"{record.device}, {processor}, batch {record.batch}")
+
+
+def key(figure: Figure, ax: Axes, caption: str) -> None:
+    """What is shown, and what the markers mean, below everything."""
+    entries = ax.get_legend_handles_labels()
+    legend = figure.legend(
+        *entries, loc="outside lower left", ncols=5, frameon=False, fontsize=SMALL, title=caption, alignment="left"
+    )
+    title = legend.get_title()
+    title.set(fontsize=SMALL, color=QUIET, parse_math=False)

@@ -1,0 +1,290 @@
+"""What an experiment found, for terminals and pages: a row a network, the paper beside it, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from statistics import median
+
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from costlab.experiments.designs import WIDTHS, rows_of
+from costlab.experiments.results import Cell, Record, rank_correlation
+from costlab.formatting import units
+from costlab.formatting.escaping import markdown_text, visible
+from costlab.formatting.grids import GAP, blank
+from costlab.reports.header import Fact
+from costlab.reports.markdown import row
+from costlab.reports.text import STYLES
+from costlab.reports.timings import NOISY, many
+
+GUIDELINES = ("g1", "g2", "g3", "g4")
+
+
+def inverse(value: float | None) -> float | None:
+    return 1 / value if value else None
+
+
+# Title and cell of each column; the titles of the words come first.
+NAMES: dict[str, Callable[[Record, Cell], str]] = {
+    "channels": lambda _, cell: ":".join(str(cell.arguments[key]) for key in ("c1", "c2", "c") if key in cell.arguments)
+}
+COSTS: dict[str, Callable[[Record, Cell], str]] = {
+    "mult-adds": lambda _, cell: units.short(cell.mult_adds),
+    "memory\naccess": lambda _, cell: units.short(cell.memory_access),
+    "measured": lambda _, cell: units.seconds(cell.seconds),
+    "IQR": lambda _, cell: units.percent(cell.measured.iqr / cell.seconds),
+    "batches/s": lambda _, cell: units.rate(cell.speed),
+}
+PAPER: dict[str, Callable[[Record, Cell], str]] = {
+    "paper's GPU\nbatches/s": lambda _, cell: units.rate(cell.paper.get("gpu")),
+    "paper's ARM\nimages/s": lambda _, cell: units.rate(cell.paper.get("arm")),
+}
+RELATIVE: dict[str, Callable[[Record, Cell], str]] = {
+    "relative": lambda record, cell: units.factor(record.relative(cell)),
+    "predicted\nrelative": lambda record, cell: units.factor(record.predicted_relative(cell)),
+    "paper's\nGPU": lambda record, cell: units.factor(record.paper_relative(cell, "gpu")),
+    "paper's\nARM": lambda record, cell: units.factor(record.paper_relative(cell, "arm")),
+}
+PREDICTED: dict[str, Callable[[Record, Cell], str]] = {
+    "predicted": lambda _, cell: units.seconds(cell.predicted_seconds)
+}
+TIMES: dict[str, Callable[[Record, Cell], str]] = {
+    "time": lambda record, cell: units.factor(inverse(record.relative(cell))),
+    "predicted\ntime": lambda record, cell: units.factor(inverse(record.predicted_relative(cell))),
+    "mult-adds\ntimes": lambda record, cell: units.factor(cell.mult_adds / record.first(cell).mult_adds),
+}
+OF_PREDICTION = ("predicted", "predicted\nrelative", "predicted\ntime")
+SACRIFICES = (  # what gives way on a narrow screen, in order
+    "paper's GPU\nbatches/s",
+    "paper's ARM\nimages/s",
+    "channels",
+    "predicted",
+    "memory\naccess",
+    "IQR",
+    "mult-adds",
+    "batches/s",
+    "measured",
+)
+
+
+def columns_of(record: Record) -> dict[str, Callable[[Record, Cell], str]]:
+    """The columns that say something about an experiment."""
+    if record.name in GUIDELINES:
+        columns = {**NAMES, **COSTS, **PREDICTED, **RELATIVE, **PAPER}
+    elif record.name == "kernel":
+        columns = {**COSTS, **PREDICTED, **TIMES}
+    else:
+        columns = {**COSTS, **PREDICTED, **PAPER}
+    return {title: cell for title, cell in columns.items() if record.predicted_for or title not in OF_PREDICTION}
+
+
+def facts(record: Record) -> list[Fact]:
+    """What ran where, and how often."""
+    around = record.environment
+    processor = around.get("gpu") or around.get("cpu")
+    where = [record.device, *([str(processor)] if processor else []), many(record.threads, "thread")]
+    versions = [f"{name} {around[name]}" for name in ("torch", "cuda", "cudnn", "costlab") if around.get(name)]
+    found = [
+        Fact("networks", visible(record.experiment.network)),
+        Fact("device", visible(", ".join(where))),
+        Fact("versions", visible(", ".join(versions))),
+        Fact("date", visible(record.date)),
+        Fact("batch", units.exact(record.batch)),
+        Fact("times", f"medians of {many(record.rounds, 'round')}, every network in each"),
+    ]
+    if record.name != "networks":
+        found.insert(1, Fact("channels", f"as the paper has them for its {WIDTHS[record.widths]}"))
+    if record.predicted_for:
+        found.append(Fact("predicted", f"for {visible(record.predicted_for)}"))
+    noisy = [cell for cell in record.cells if cell.measured.iqr > NOISY * cell.seconds]
+    if noisy:
+        spread = f"the spread of {len(noisy)} of {len(record.cells)} is wide: something else is at work on this machine"
+        found.append(Fact("NOISY", spread, "estimate"))
+    if record.interrupted:
+        found.append(Fact("INTERRUPTED", "fewer rounds than asked for", "estimate"))
+    return found
+
+
+def conclusions(record: Record) -> list[str]:
+    """What the numbers say, a sentence each."""
+    if record.name in GUIDELINES:
+        return [guideline_sentence(record)]
+    if record.name == "kernel":
+        return [kernel_sentence(record, name) for name in record.columns]
+    return list(network_sentences(record))
+
+
+def guideline_sentence(record: Record) -> str:
+    """`G1 holds at x1 and is open at x2. Speed of 1:12 over 1:1 at x1 and x2: 0.88 and 0.98 here; ...`."""
+    verdicts = sorted((record.verdict(name) or "", name) for name in record.columns)
+    said = [
+        f"{'is ' if verdict != 'holds' else ''}{verdict} at {listed(name for _, name in group)}"
+        for verdict, group in groupby(verdicts, key=lambda pair: pair[0])
+    ]
+    first, *_, last = record.column(record.columns[0])
+    lasts = [record.column(name)[-1] for name in record.columns]
+    speeds: dict[str, list[float | None]] = {
+        "here": [record.relative(cell) for cell in lasts],
+        "predicted": [record.predicted_relative(cell) for cell in lasts] if record.predicted_for else [],
+        **{
+            f"in the paper ({words})": [record.paper_relative(cell, machine) for cell in lasts]
+            for machine, words in WIDTHS.items()
+        },
+    }
+    numbers = "; ".join(f"{listed(map(units.factor, values))} {where}" for where, values in speeds.items() if values)
+    return (
+        f"{record.name.upper()} {listed(said)}. "
+        f"Speed of {last.row} over {first.row} at {listed(record.columns)}: {numbers}."
+    )
+
+
+def kernel_sentence(record: Record, name: str) -> str:
+    """`Dense: 3x3 takes 8.63 times as long as 1x1 (mult-adds: 9.00 times), 5x5 21.7 times (25.0), ...`."""
+    first, *others = record.column(name)
+    times = [units.factor(inverse(record.relative(cell))) for cell in others]
+    work = [units.factor(cell.mult_adds / first.mult_adds) for cell in others]
+    said = [f"{cell.row} {t} times ({w})" for cell, t, w in zip(others[1:], times[1:], work[1:], strict=True)]
+    start = f"{others[0].row} takes {times[0]} times as long as {first.row} (mult-adds: {work[0]} times)"
+    return f"{name.capitalize()}: {', '.join([start, *said])}."
+
+
+def network_sentences(record: Record) -> Iterator[str]:
+    """Rank correlations here and in the paper."""
+    found = record.rank_correlations()
+    names = {"mult_adds": "mult-adds", "memory_access": "memory access", "predicted_seconds": "prediction"}
+    names |= {machine: f"time in the paper ({words})" for machine, words in WIDTHS.items()}
+    said = [f"{names[key]} {units.factor(value)}" for key, value in found.items() if value is not None]
+    yield f"Rank correlation with measured time over {len(record.cells)} networks: {listed(said)}."
+    everything = rows_of("networks")
+    ours = {cell.row for cell in record.cells}
+    chosen = [entry for entry in everything if entry["name"] in ours]
+    said = [f"{published_correlations(rows)} over {what}" for rows, what in ((chosen, "these"), (everything, "all 37"))]
+    yield f"In the paper, of mult-adds with time: {'; '.join(said)}."
+
+
+def published_correlations(rows: Sequence[dict[str, object]]) -> str:
+    """Of printed mult-adds with printed times: `0.74 (GPU) and 0.95 (ARM)`."""
+
+    def of(machine: str) -> float | None:
+        return rank_correlation([r["mult_adds"] for r in rows], [-r[machine][0] for r in rows])  # type: ignore
+
+    return listed(f"{units.factor(of(machine))} ({words})" for machine, words in WIDTHS.items())
+
+
+def notes(record: Record) -> list[str]:
+    """What is left out: the rows of Table 8 that are not measured."""
+    if record.name != "networks":
+        return []
+    rows = rows_of("networks")
+    same = [r["name"] for r in rows if "same" in r]
+    missing = [r["name"] for r in rows if "zoo" not in r and "same" not in r]
+    return [
+        f"Of the {len(rows)} timed rows of Table 8 the zoo builds {len(rows) - len(missing)}, of which {listed(same)}"
+        f" are networks of other rows, trained anew. It does not build {listed(missing)}."
+    ]
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def report(record: Record, width: int, ascii_only: bool = False) -> Group:
+    """The whole report, `width` cells wide where that is 40 or more."""
+    header = Grid.grid(padding=(0, GAP, 0, 0))
+    header.add_column(no_wrap=True)
+    header.add_column(overflow="fold")
+    for fact in facts(record):
+        style = STYLES[fact.alarm]
+        header.add_row(Text(fact.label, style=style or "dim"), Text(fact.value, style=style))
+    sentences = [Text(visible(sentence)) for sentence in (*conclusions(record), *notes(record))]
+    return Group(
+        Text(heading(record), style="bold"), header, Text(), table(record, width, ascii_only), Text(), *sentences
+    )
+
+
+def heading(record: Record) -> str:
+    return f"{record.experiment.title} (ShuffleNet V2, {record.experiment.source})"
+
+
+def table(record: Record, width: int, ascii_only: bool) -> Grid:
+    """A network a line, the columns of the paper's table below one another."""
+    columns = {title: [write(record, cell) for cell in record.cells] for title, write in columns_of(record).items()}
+    names = [visible(cell.row) for cell in record.cells]
+    settings = [visible(cell.column) for cell in record.cells]
+    wide = {title: max(map(cell_len, (*title.split("\n"), *cells))) + GAP for title, cells in columns.items()}
+    taken = max(map(cell_len, names)) + (max(map(cell_len, settings)) + GAP if any(settings) else 0)
+    for title in SACRIFICES:
+        if taken + sum(wide.values()) > width:
+            wide.pop(title, None)
+    grid = blank(ascii_only)
+    for _ in range(2 if any(settings) else 1):
+        grid.add_column(no_wrap=True)
+    for title in wide:
+        grid.add_column(Text(title), justify="right", no_wrap=True)
+    for place in range(len(record.cells)):
+        new = not place or settings[place] != settings[place - 1]
+        if new and place:
+            grid.add_section()
+        shown = [*([settings[place] if new else ""] if any(settings) else []), names[place]]
+        grid.add_row(*map(Text, [*shown, *(columns[title][place] for title in wide)]))
+    return grid
+
+
+def markdown(record: Record, level: int = 3) -> str:
+    """The report as GitHub writes it, below a heading of so many hashes."""
+    columns = columns_of(record)
+    heads = ["at"] if any(record.columns) else []
+    lines = [
+        f"{'#' * level} {markdown_text(heading(record))}",
+        "",
+        markdown_text(record.experiment.claim),
+        "",
+        *(f"- {fact.label}: {markdown_text(fact.value)}" for fact in facts(record)),
+        "",
+        row([*heads, "network", *(title.replace("\n", " ") for title in columns)]),
+        row([*("---" for _ in heads), "---", *("---:" for _ in columns)]),
+    ]
+    for cell in record.cells:
+        names = [cell.column, cell.row] if heads else [cell.row]
+        lines.append(row([*map(markdown_text, names), *(write(record, cell) for write in columns.values())]))
+    return "\n".join(
+        [*lines, "", *(f"{markdown_text(sentence)}\n" for sentence in (*conclusions(record), *notes(record)))]
+    )
+
+
+def savings_markdown(records: Sequence[Record]) -> str:
+    """What following the guidelines saves, predicted beside measured, as GitHub writes it."""
+    lines = [
+        row(("guideline", "at", "network", "measured saving", "share", "predicted saving", "share")),
+        row(("---", "---", "---", "---:", "---:", "---:", "---:")),
+    ]
+    for record in records:
+        for saving in record.savings():
+            cell = saving.cell
+            names = record.name.upper(), cell.column, markdown_text(cell.row)
+            measured = units.seconds(saving.measured), units.percent(saving.measured_share)
+            predicted = units.seconds(saving.predicted), units.percent(saving.predicted_share)
+            lines.append(row((*names, *measured, *predicted)))
+    return "\n".join(lines) + "\n"
+
+
+def savings_sentence(records: Sequence[Record]) -> str:
+    """How far predicted savings are from measured ones; that there are none, where there are none."""
+    savings = [saving for record in records for saving in record.savings()]
+    pairs = [(s.measured_share, s.predicted_share) for s in savings if s.predicted_share is not None]
+    if not pairs:
+        return "No prediction stands beside these times."
+    agree = sum((measured > 0) == (predicted > 0) for measured, predicted in pairs)
+    error = median(abs(measured - predicted) for measured, predicted in pairs)
+    correlation = rank_correlation(*zip(*pairs, strict=True))
+    return (
+        f"Of {len(pairs)} savings the prediction has the sign of {agree} right. As shares of a network's time the two"
+        f" differ by {units.percent(error)} of it in the median; their rank correlation is"
+        f" {units.factor(correlation)}."
+    )

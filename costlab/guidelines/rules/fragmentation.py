@@ -1,0 +1,135 @@
+"""Do not split a block into many small operators side by side.
+
+**Why.** A block of many small operators keeps a device waiting: every operator is started, waits for its inputs
+and leaves part of the device idle, and branches that read the same tensor read it again and again. ShuffleNet V2
+(arXiv 1807.11164, section 2, Table 3) measured one to four 1x1 convolutions in series and in parallel at equal
+mult-adds (56 x 56, batches a second on a GTX 1080Ti at 128, 256 and 512 channels of the single convolution,
+images a second on an ARM core at 64):
+
+| structure | GPU 128 | GPU 256 | GPU 512 | ARM 64 |
+| --- | ---: | ---: | ---: | ---: |
+| 1 fragment | 2446 | 1274 | 434 | 40.2 |
+| 2 in series | 1790 | 909 | 336 | 38.6 |
+| 4 in series | 752 | 745 | 349 | 38.4 |
+| 2 in parallel | 1537 | 803 | 320 | 33.4 |
+| 4 in parallel | 691 | 572 | 292 | 35.0 |
+
+**What is judged.** Blocks: modules with a fork of their own, that is some value (an input of the module, too)
+that operators in two of its children, or in one and in the module itself, read, and whose ways meet again inside
+the module. *Fragments* are convolutions, matrix products, attention, recurrent layers and poolings; those of a
+block inside a block count for the inner one. The *degree* is the number of fragments, the *width* is the largest
+number of them of which none waits for another.
+
+The paper counts 13 fragments in a block of NASNet-A and 2 or 3 in one of ResNet. We count 25 in the same normal
+cell of NASNet-A, 8 wide: the paper counts each of the 10 separable convolutions (5, each applied twice) as one
+and 3 poolings, we count a depthwise and a pointwise convolution for each, the 3 poolings, and the two 1x1
+convolutions that adapt the inputs of the cell. In a ResNet we count the same 2 and 3, and 3 and 4 where the
+shortcut has a convolution.
+
+**Price.** The elements that parallel branches read again after one of them has read them; and the launches:
+fragments less the longest chain of them.
+
+**Instead.** Branches that read the same tensor become one wider operator (three 1x1 convolutions of one input, or
+query, key and value, are one with the outputs side by side), or follow one another.
+
+**Broken** where a block is 3 or more wide.
+"""
+
+from __future__ import annotations
+
+from costlab.core.profile import Profile
+from costlab.guidelines.analysis.blocks import blocks
+from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+
+
+def check(profile: Profile, limit: float | None) -> Checked:
+    found = blocks(profile)
+    places = [
+        Place(
+            module=block.path,
+            op="",
+            message=f"{block.degree} convolutions, products and poolings, {block.width} of them side by side",
+            advice="merge branches that read the same tensor into one wider operator, or put them one after the other",
+            excess_memory_access=block.repeated_elements,
+            excess_bytes=block.repeated_bytes,
+            excess_launches=block.degree - block.chain,
+            instead=Change(merged=tuple(level for level in block.levels if len(level) > 1)),
+        )
+        for block in found
+        if limit is not None and block.width >= limit
+    ]
+    widest = max((block.width for block in found), default=0)
+    return Checked(places, value=widest, detail=f"{len(places)} of {len(found)} blocks" if places else "")
+
+
+BAD = (
+    Example(
+        "four branches read one tensor",
+        """import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 128, 1)
+        self.a, self.b, self.c, self.d = (nn.Conv2d(128, 32, 1) for _ in range(4))
+
+    def forward(self, x):
+        x = self.stem(x)
+        return torch.cat([self.a(x), self.b(x), self.c(x), self.d(x)], 1)
+
+network = Block()
+inputs = (1, 3, 56, 56)
+""",
+    ),
+    Example(
+        "query, key and value apart",
+        """import torch.nn.functional as F
+from torch import nn
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(64, 64)
+        self.q, self.k, self.v = (nn.Linear(64, 64) for _ in range(3))
+
+    def forward(self, x):
+        x = self.embed(x)
+        return F.scaled_dot_product_attention(self.q(x), self.k(x), self.v(x))
+
+network = Attention()
+inputs = (1, 128, 64)
+""",
+    ),
+)
+GOOD = (
+    Example(
+        "one operator in their place",
+        """from torch import nn
+
+network = nn.Sequential(nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 1))
+inputs = (1, 3, 56, 56)
+""",
+    ),
+    Example(
+        "a shortcut with a convolution, as in ResNet",
+        """from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 64, 1)
+        self.body = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1))
+        self.shortcut = nn.Conv2d(64, 64, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.body(x) + self.shortcut(x)
+
+network = Block()
+inputs = (1, 3, 56, 56)
+""",
+    ),
+)
+
+GUIDELINE = Guideline("G3", "fragmentation", __doc__, check, limit=3, bad=BAD, good=GOOD)

@@ -1,0 +1,83 @@
+"""What a time depends on besides the network: the processor, its clock, the versions, and who else is at work."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import torch
+
+from costlab._version import __version__
+from costlab.measurement.result import Fact
+
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+
+
+def environment(device: torch.device) -> dict[str, Fact]:
+    """Facts about this machine and `device`; what cannot be read is None."""
+    facts: dict[str, Fact] = {
+        "costlab": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "cpu_hertz": cpu_hertz(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "denormals_flushed": not bool(torch.tensor([1e-40]).mul(1).item()),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {
+            "gpu": properties.name,
+            "gpu_memory": properties.total_memory,
+            "gpu_hertz": gpu_hertz(device),
+            "cuda": torch.version.cuda or torch.version.hip,
+            "cudnn": torch.backends.cudnn.version(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+        }
+    return facts
+
+
+def cpu_name() -> str | None:
+    """The processor as its maker calls it."""
+    named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text_of(CPUINFO), re.M)
+    if named:
+        return named[1].strip()
+    if platform.system() == "Darwin":
+        asked = subprocess.run(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        return asked.stdout.strip() or None
+    return platform.processor() or None
+
+
+def cpu_hertz() -> float | None:
+    """The clock of the first core at this moment."""
+    megahertz = re.search(r"^cpu MHz\s*:\s*([\d.]+)", text_of(CPUINFO), re.M)
+    return float(megahertz[1]) * 1e6 if megahertz else None
+
+
+def gpu_hertz(device: torch.device) -> float | None:
+    """The clock of the streaming multiprocessors at this moment; None without NVIDIA's management library."""
+    try:
+        return torch.cuda.clock_rate(device) * 1e6
+    except Exception:  # the library is missing, or forbids the question
+        return None
+
+
+def free_memory() -> int | None:
+    """Bytes that the system could still give to a program; None where it does not say."""
+    available = re.search(r"^MemAvailable:\s*(\d+) kB", text_of(MEMINFO), re.M)
+    return int(available[1]) * 1024 if available else None
+
+
+def text_of(path: Path) -> str:
+    """What a file of the system says; nothing where there is none."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,114 @@
+"""Fit the efficiency of a device to measured times: least squares on the logarithm, outliers held down.
+
+Whole networks or single operators are fitted alike: a sample is what was measured together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from costlab.latency.devices import Device
+from costlab.latency.lowering import Kernel, Kernels
+from costlab.latency.roofline import PARAMETERS, Model
+
+Array = np.ndarray
+OUTLIER = 0.08  # logarithm of a ratio from which on an error counts linearly
+PULL = 0.02  # weight of a parameter's distance from its start: what no sample tells stays there
+STEP = 1e-3  # of the logarithm of a parameter, for its derivative
+
+
+class Sample(NamedTuple):
+    """Kernels that were timed together, and how long they took."""
+
+    name: str
+    kernels: Sequence[Kernel]  # at the traced batch
+    batch: float  # the measured batch, in traced ones
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples on one device, run in one way."""
+
+    device: Device
+    samples: Sequence[Sample]
+
+    @cached_property
+    def measured(self) -> Array:
+        return np.array([s.seconds for s in self.samples])
+
+    @cached_property
+    def network(self) -> Array:
+        """The sample of every kernel."""
+        return np.repeat(np.arange(len(self.samples)), [len(s.kernels) for s in self.samples])
+
+    @cached_property
+    def model(self) -> Model:
+        rows = [kernel for sample in self.samples for kernel in sample.kernels]
+        batch = np.array([s.batch for s in self.samples])[self.network]
+        return Model(Kernels(rows, len(rows)), self.device, batch)
+
+    @cached_property
+    def weights(self) -> Array:
+        """Bytes of weights of each kernel's sample."""
+        constant = self.model.kernels.constant
+        return np.bincount(self.network, constant, len(self.samples))[self.network]
+
+    def predicted(self, efficiency: Mapping[str, float]) -> Array:
+        """Seconds of every sample."""
+        return self.model.seconds(efficiency, self.network, len(self.samples), self.weights)
+
+
+class Errors(NamedTuple):
+    """How far predictions are from measurements."""
+
+    networks: int
+    median: float  # of |predicted / measured - 1|
+    ninetieth: float  # its 90th percentile
+    spearman: float  # rank correlation
+
+
+def fit(
+    groups: Sequence[Samples], start: Mapping[str, float], free: Collection[str], evaluations: int = 20
+) -> dict[str, float]:
+    """The efficiency that explains the samples best; parameters that are not `free` stay at `start`."""
+    from scipy.optimize import least_squares
+
+    names = [name for name in PARAMETERS if name in free]
+    low, high = (np.log([getattr(PARAMETERS[n], end) for n in names]) for end in ("low", "high"))
+    first = np.clip(np.log([start[n] for n in names]), low + 1e-6, high - 1e-6)
+
+    def efficiency(logarithms: Array) -> dict[str, float]:
+        return {**start, **dict(zip(names, np.exp(logarithms).tolist(), strict=True))}
+
+    def residuals(logarithms: Array) -> Array:
+        current = efficiency(logarithms)
+        misses = [np.log(group.predicted(current) / group.measured) for group in groups]
+        return np.concatenate([*misses, PULL * (logarithms - first)])
+
+    found = least_squares(
+        residuals, first, bounds=(low, high), loss="soft_l1", f_scale=OUTLIER, max_nfev=evaluations, diff_step=STEP
+    )
+    return efficiency(found.x)
+
+
+def errors(predicted: Array, measured: Array) -> Errors:
+    """How far `predicted` is from `measured`, both in seconds."""
+    off = np.abs(predicted / measured - 1)
+    return Errors(len(off), float(np.median(off)), float(np.percentile(off, 90)), spearman(predicted, measured))
+
+
+def spearman(a: Array, b: Array) -> float:
+    """The correlation of ranks; equal values share the mean of theirs. NaN for fewer than two."""
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1]) if len(a) > 1 else float("nan")
+
+
+def ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    means: Array = np.cumsum(counts) - (counts - 1) / 2
+    return means[place]

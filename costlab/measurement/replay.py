@@ -1,0 +1,244 @@
+"""The time of every operator: one forward pass is put on tape, then played again and again, operator by operator.
+
+The tape holds what torch was asked for (function and arguments), and when each result was let go. Played in the same
+order on values that flow from one operator to the next, every operator finds the caches as in the network: its inputs
+just written, its weights where the rest of the network has left them, its output in memory that is taken and given back
+as the network does. What is missing is the Python between the operators.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from costlab.core.gc import uncollected
+from costlab.core.graph import Op
+from costlab.errors import CostlabError
+from costlab.tracing.forward import eager, random_state
+from costlab.tracing.operators import Operator, operator_of, plain, specific_kind
+from costlab.tracing.tensors import all_tensors, moved
+
+Signature = tuple[str, tuple[tuple[int, ...], ...]]  # kind, shapes of the inputs
+
+
+class Slot(NamedTuple):
+    """The place of a result on the tape."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operator on tape."""
+
+    signature: Signature
+    func: Callable[..., Any]
+    args: Any  # with a Slot for each tensor that an earlier call made
+    kwargs: Any
+    made: tuple[int | None, ...]  # the slot of each result; None where it is no tensor, or an argument given back
+    released: list[int] = field(default_factory=list)  # slots that nothing refers to once this call is done
+
+
+class Tape(TorchDispatchMode):
+    """Collects `calls` while a forward pass runs under it for real; takes operators apart as the tracer does."""
+
+    def __init__(self, kinds: Collection[str]) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.calls: list[Call] = []
+        self._slots: dict[int, int] = {}  # by the id of a tensor that lives
+        self._made = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the skipping is what would import the compiler, for seconds
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        operator = operator_of(func)
+        if operator.ignored or operator.passed:
+            return func(*args, **kwargs)
+        if operator.rewrite is not None:
+            with self:
+                return operator.rewrite(*args, **kwargs)
+        if operator.composite and operator.kind not in self.kinds:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        signature = signature_of(operator, args, kwargs)
+        taken = moved(args, self._slot), moved(kwargs, self._slot)
+        result = func(*args, **kwargs)
+        made = tuple(map(self._new, result if isinstance(result, (list, tuple)) else [result]))
+        self.calls.append(Call(signature, func, *taken, made))
+        return result
+
+    def _slot(self, tensor: torch.Tensor) -> Any:
+        number = self._slots.get(id(tensor))
+        return tensor if number is None else Slot(number)
+
+    def _new(self, result: Any) -> int | None:
+        if not isinstance(result, torch.Tensor) or id(result) in self._slots:
+            return None
+        number, self._made = self._made, self._made + 1
+        self._slots[id(result)] = number
+        weakref.finalize(result, self._gone, id(result), number).atexit = False
+        return number
+
+    def _gone(self, identity: int, number: int) -> None:
+        del self._slots[identity]
+        self.calls[-1].released.append(number)
+
+
+def signature_of(operator: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
+    """What tells whether an operator on tape is one of the profile."""
+    given = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
+    attrs = operator.defaults | {k: plain(v) for k, v in given.items() if isinstance(v, (bool, int, float))}
+    weight = given.get("weight")
+    kind = specific_kind(operator.kind, attrs, weight.dim() if isinstance(weight, torch.Tensor) else 0)
+    tensors = all_tensors([value for name, value in given.items() if name not in operator.overwritten])
+    return kind, tuple(tuple(tensor.shape) for tensor in tensors)
+
+
+def recorded(run: Callable[[], Any], kinds: Collection[str]) -> list[Call]:
+    """The calls of one forward pass.
+
+    torch's fused layers for inference are switched off: the tracer, and so the profile, sees their parts.
+    """
+    tape = Tape(kinds)
+    with forward_pass(), tape:
+        run()
+    return tape.calls
+
+
+@contextmanager
+def forward_pass() -> Iterator[None]:
+    """The same random numbers in every pass, no compiled code, no fused layers."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(random_state())
+        stack.enter_context(eager())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+
+
+def matched(calls: Sequence[Call], ops: Sequence[Op]) -> list[Op | None]:
+    """For each call the operator of the profile that it is: both in order, the longest common runs."""
+    ours = [call.signature for call in calls]
+    theirs = [(op.kind, tuple(t.shape for t in op.inputs)) for op in ops]
+    if ours == theirs:
+        return list(ops)
+    result: list[Op | None] = [None] * len(calls)
+    for start, other, length in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+        result[start : start + length] = ops[other : other + length]
+    return result
+
+
+class Stopwatch(Protocol):
+    """Takes the time between `start` and `stop`, many times over."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def seconds(self) -> list[float]:
+        """All times since the last call of this."""
+        ...
+
+
+class HostStopwatch:
+    """For work that is done when the call returns."""
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self._clock = clock
+        self._started = 0.0
+        self._seconds: list[float] = []
+
+    def start(self) -> None:
+        self._started = self._clock()
+
+    def stop(self) -> None:
+        self._seconds.append(self._clock() - self._started)
+
+    def seconds(self) -> list[float]:
+        taken, self._seconds = self._seconds, []
+        return taken
+
+
+class EventStopwatch:
+    """For work that a device does later, in order: events in its queue, read when all is done."""
+
+    def __init__(self, event: Callable[[], Any], synchronise: Callable[[], None]) -> None:
+        self._event = event
+        self._synchronise = synchronise
+        self._events: list[Any] = []
+
+    def _mark(self) -> None:
+        event = self._event()
+        event.record()
+        self._events.append(event)
+
+    start = stop = _mark
+
+    def seconds(self) -> list[float]:
+        self._synchronise()
+        events, self._events = self._events, []
+        return [start.elapsed_time(end) / 1000 for start, end in zip(events[::2], events[1::2], strict=True)]
+
+
+def stopwatch_for(device: torch.device) -> Stopwatch:
+    if device.type == "cpu":
+        return HostStopwatch()
+    return EventStopwatch(
+        lambda: torch.Event(device=device, enable_timing=True), lambda: torch.accelerator.synchronize(device)
+    )
+
+
+def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> list[float]:
+    """Make every call once, in order; the seconds of those that are timed.
+
+    Raises:
+        CostlabError: a call does not work a second time, as where sizes depend on values that came from outside.
+    """
+    held: dict[int, torch.Tensor] = {}
+    with forward_pass(), uncollected():
+        for call, wanted in zip(calls, timed, strict=True):
+            args, kwargs = filled(call.args, held), filled(call.kwargs, held)
+            try:
+                if wanted:
+                    stopwatch.start()
+                    result = call.func(*args, **kwargs)
+                    stopwatch.stop()
+                else:
+                    result = call.func(*args, **kwargs)
+            except RuntimeError as error:
+                what = f"{call.signature[0]} cannot be replayed: {error}"
+                raise CostlabError(f"{what}; --no-ops (ops=False) measures the whole alone") from error
+            results = result if isinstance(result, (list, tuple)) else (result,)
+            held.update((slot, tensor) for slot, tensor in zip(call.made, results, strict=True) if slot is not None)
+            del args, kwargs, result, results  # or the memory of what is released next would stay taken
+            for slot in call.released:
+                del held[slot]
+    return stopwatch.seconds()
+
+
+def filled(value: Any, held: Mapping[int, torch.Tensor]) -> Any:
+    """The arguments of a call, with tensors in the slots."""
+    if type(value) is Slot:
+        return held[value.number]
+    if isinstance(value, (list, tuple)):
+        return type(value)(filled(member, held) for member in value)
+    if isinstance(value, dict):
+        return {key: filled(member, held) for key, member in value.items()}
+    return value

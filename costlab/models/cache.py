@@ -1,0 +1,152 @@
+"""Profiles kept in the user's cache folder, so that a second look at a network of a known version is instant.
+
+An entry is a saved profile, compressed, behind a hash of its bytes. Its name is a hash of everything that the profile
+follows from. What cannot be read, or not be written, is traced anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from costlab._version import __version__
+from costlab.core import serialization as saving
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+
+KEPT = 1000  # entries; with one more the oldest go
+DIGEST = hashlib.sha256
+PACKAGES = ("torch", "torchvision", "timm")  # whose versions decide what a name stands for
+
+
+class Usage(NamedTuple):
+    """What the cache holds."""
+
+    folder: Path
+    entries: int
+    size: int  # bytes
+
+
+def folder() -> Path | None:
+    """Where entries are kept; None where the user has no such place."""
+    import platformdirs
+
+    path = platformdirs.user_cache_path("costlab") / "profiles"
+    return path if path.is_absolute() else None
+
+
+def key_of(target: str, asked: Mapping[str, Any]) -> str:
+    """The name of the entry for a network.
+
+    Args:
+        target: its name, with or without its provider.
+        asked: arguments and inputs, plain data.
+    """
+    facts = {
+        "target": target,
+        "asked": asked,
+        "packages": [installation(package) for package in PACKAGES],
+        "costlab": [__version__, saving.SCHEMA_VERSION, own_files()],
+        "python": sys.version_info[:3],
+    }
+    return DIGEST(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def installation(package: str) -> list[str] | None:
+    """Version and place of a package, which is not imported; None where there is none."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    return [version, str(spec.origin)]
+
+
+def own_files() -> str:
+    """A hash that changes with every edit of costlab itself."""
+    found = []
+    for where, _, files in os.walk(Path(__file__).parent):
+        for file in files:
+            if file.endswith(".py"):
+                state = os.stat(os.path.join(where, file))
+                found.append((os.path.join(where, file), state.st_size, state.st_mtime_ns))
+    return DIGEST(repr(sorted(found)).encode()).hexdigest()
+
+
+def read(key: str) -> Profile | None:
+    """The profile that was kept under a key; None where there is none, or it is damaged."""
+    where = folder()
+    if where is None:
+        return None
+    entry = where / key
+    try:
+        content = entry.read_bytes()
+        size = DIGEST().digest_size
+        if DIGEST(content[size:]).digest() != content[:size]:
+            return None
+        profile = saving.from_json(zlib.decompress(content[size:]).decode())
+    except (OSError, ValueError, zlib.error, CostlabError):
+        return None
+    with suppress(OSError):
+        os.utime(entry)
+    return profile
+
+
+def keep(key: str, profile: Profile) -> None:
+    """Keep a profile under a key, wherever that is possible."""
+    where = folder()
+    if where is None:
+        return
+    content = zlib.compress(saving.to_json(profile).encode(), 1)
+    with suppress(OSError, CostlabError):
+        where.mkdir(parents=True, exist_ok=True)
+        with saving.whole(where / key) as file:
+            file.write(DIGEST(content).digest() + content)
+        oldest = sorted((age, path) for path, age, _ in entries(where))
+        for _, path in oldest[:-KEPT]:
+            path.unlink(missing_ok=True)
+
+
+def entries(where: Path) -> Iterator[tuple[Path, int, int]]:
+    """Path, time of last use and size of everything that was kept, or was being written when its process died."""
+    with suppress(OSError), os.scandir(where) as found:
+        for file in found:
+            with suppress(OSError):
+                state = file.stat()
+                yield Path(file.path), state.st_mtime_ns, state.st_size
+
+
+def usage() -> Usage | None:
+    """What the cache holds; None where the user has no place for one."""
+    where = folder()
+    if where is None:
+        return None
+    sizes = [size for _, _, size in entries(where)]
+    return Usage(where, len(sizes), sum(sizes))
+
+
+def clear() -> int:
+    """Remove every entry; how many there were.
+
+    Raises:
+        CostlabError: one cannot be removed.
+    """
+    where = folder()
+    found = list(entries(where)) if where else []
+    for path, _, _ in found:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CostlabError(f"{path} cannot be removed: {saving.reason(error)}") from None
+    return len(found)

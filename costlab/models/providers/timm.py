@@ -1,0 +1,40 @@
+"""timm's networks, with the inputs that their configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from costlab.errors import CostlabError
+from costlab.models.meta_init import weightless
+from costlab.models.providers.torchvision import import_torchvision
+
+
+def import_timm() -> Any:
+    """timm. Raises CostlabError where it is not installed."""
+    import_torchvision()  # timm imports it, so it must be importable first
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise CostlabError("timm is not installed: pip install 'costlab[timm]'") from None
+    return timm
+
+
+def names() -> list[str]:
+    return list(import_timm().list_models())
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """The network without weights, and an image of its configured size."""
+    timm = import_timm()
+    model = weightless(lambda: timm.create_model(name, pretrained=False, **arguments))
+    config = getattr(model, "pretrained_cfg", None) or {}
+    size = (3, *two(arguments["img_size"])) if "img_size" in arguments else config.get("input_size", (3, 224, 224))
+    channels = arguments.get("in_chans", size[0])
+    return model, (torch.empty(1, channels, *size[1:], device="meta"),)
+
+
+def two(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)

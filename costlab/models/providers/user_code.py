@@ -1,0 +1,96 @@
+"""Networks from a user's own Python: importing it runs it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from costlab.errors import CostlabError
+from costlab.models.meta_init import weightless
+
+
+def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """The network that `package.module:factory` or `path/to/file.py:factory` returns or is, and an image for it."""
+    factory = found(reference)
+    if isinstance(factory, torch.nn.Module):
+        if arguments:
+            raise CostlabError(f"{reference} is a module already: -a {next(iter(arguments))} has nowhere to go")
+        model = factory
+    elif callable(factory):
+        model = call(reference, factory, arguments)
+    else:
+        raise CostlabError(
+            f"{reference} is a {type(factory).__name__}; it must be a callable that returns an nn.Module"
+        )
+    return model, (torch.empty(1, 3, 224, 224, device="meta"),)
+
+
+def found(reference: str) -> Any:
+    """What `package.module:factory` or `path/to/file.py:factory` names."""
+    where, _, attribute = reference.rpartition(":")
+    module = import_file(Path(where)) if where.endswith(".py") else import_module(where)
+    factory: Any = module
+    for name in attribute.split("."):
+        if not hasattr(factory, name):
+            raise CostlabError(f"{where} has no {attribute!r}; it has {', '.join(public_names(module)) or 'no names'}")
+        factory = getattr(factory, name)
+    return factory
+
+
+def call(reference: str, factory: Any, arguments: Mapping[str, Any]) -> torch.nn.Module:
+    """What the factory returns; CostlabError where it raises, or returns something else than an nn.Module."""
+    try:
+        model = weightless(lambda: factory(**arguments))
+    except (Exception, SystemExit) as error:
+        what = str(error).strip().splitlines() or ["no message"]
+        raise CostlabError(f"{reference} raises {type(error).__name__}: {what[0][:300]}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise CostlabError(f"{reference} returns a {type(model).__name__}; it must return an nn.Module")
+    return model
+
+
+def import_file(path: Path) -> Any:
+    """The module of a file, run anew only where the file has changed."""
+    if not path.is_file():
+        raise CostlabError(f"{path} does not exist")
+    status = path.stat()
+    return imported(path.absolute(), path, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def imported(place: Path, path: Path, *stamp: int) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise CostlabError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise CostlabError(f"{path} fails when imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def import_module(name: str) -> Any:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise CostlabError(f"no Python module {error.name!r} here or installed") from None
+        raise CostlabError(f"{name} fails when imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise CostlabError(f"{name} fails when imported: {type(error).__name__}: {error}") from error
+
+
+def public_names(module: Any) -> list[str]:
+    return [n for n, v in vars(module).items() if not n.startswith("_") and callable(v)][:8]

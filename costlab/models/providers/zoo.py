@@ -1,0 +1,29 @@
+"""costlab's own networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from costlab import zoo
+from costlab.models.meta_init import weightless
+
+RESOLUTION = 224  # of the papers' networks, unless a network was built for another
+
+
+def names() -> list[str]:
+    return sorted(zoo.__all__)
+
+
+def factory(name: str) -> Any:
+    """What builds the network."""
+    return getattr(zoo, name)
+
+
+def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """The network without weights, and an image of the size that it is meant for."""
+    model = weightless(lambda: factory(name)(**arguments))
+    size = getattr(model, "resolution", RESOLUTION)
+    return model, (torch.empty(1, 3, size, size, device="meta"),)

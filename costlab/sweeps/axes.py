@@ -1,0 +1,117 @@
+"""An axis of a design space: the values that one argument takes, as text, as a list or as one value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from costlab.core.parsing import literal, plain
+from costlab.errors import CostlabError
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
+RANGE = re.compile(rf"\s*({NUMBER})\s*:\s*({NUMBER})\s*(?::\s*({NUMBER})\s*)?")
+INTEGER = re.compile(r"\s*[+-]?\d+\s*")
+LONGEST = 10**9  # values of one axis
+COMPARED = 100_000  # values up to which none may occur twice
+OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Evenly spaced numbers, exact as decimals are: 0.25:1.0:0.05 ends with 1.0."""
+
+    start: Fraction
+    step: Fraction
+    count: int
+    whole: bool  # integers, else floating point
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int | float:
+        value = self.start + index * self.step
+        return int(value) if self.whole else float(value)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The values of an argument in their order, pieces of which are ranges."""
+
+    pieces: tuple[Steps | tuple[Any, ...], ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __getitem__(self, index: int) -> Any:
+        for piece in self.pieces:
+            if index < len(piece):
+                return piece[index]
+            index -= len(piece)
+        raise IndexError(index)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (piece[index] for piece in self.pieces for index in range(len(piece)))
+
+
+def axis_of(name: str, given: Any) -> Axis:
+    """The axis that `given` describes: a text as a command line has it, a list of values, or one value.
+
+    Raises:
+        CostlabError: it describes none, or has a value twice.
+    """
+    if isinstance(given, str):
+        pieces = tuple(piece_of(name, part) for part in parts_of(given))
+    else:
+        try:
+            values = plain(list(given) if isinstance(given, range) else given)
+        except ValueError as error:
+            raise CostlabError(f"{name} is no plain data: {error}") from None
+        pieces = (tuple(values if isinstance(values, list) else [values]),)
+    axis = Axis(pieces)
+    if not 0 < len(axis) <= LONGEST:
+        raise CostlabError(f"{name} has {'no values' if not len(axis) else f'more than {LONGEST:,} values'}")
+    if len(axis) <= COMPARED:
+        texts = set()
+        for value in axis:
+            text = json.dumps(value, sort_keys=True)
+            if text in texts:
+                raise CostlabError(f"{name} has {text} twice")
+            texts.add(text)
+    return axis
+
+
+def piece_of(name: str, text: str) -> Steps | tuple[Any, ...]:
+    """`0.25:1.0:0.05` or one value."""
+    match = RANGE.fullmatch(text)
+    if not match:
+        return (literal(text),)
+    numbers = [number for number in match.groups() if number is not None]
+    start, stop, step = map(Fraction, (*numbers, "1")[:3])
+    if not step:
+        raise CostlabError(f"{name}={text} makes steps of 0; write FROM:TO:STEP")
+    count = (stop - start) // step + 1
+    if not 0 < count <= LONGEST:
+        what = "is empty: its steps lead away from its end" if count < 1 else f"has more than {LONGEST:,} values"
+        raise CostlabError(f"{name}={text} {what}")
+    return Steps(start, step, count, all(INTEGER.fullmatch(number) for number in numbers))
+
+
+def parts_of(text: str) -> Sequence[str]:
+    """Split at the commas that stand outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in QUOTES:
+            quote = character
+        elif character in OPENING or character in CLOSING:
+            depth += 1 if character in OPENING else -1
+        elif character == "," and depth == 0:
+            parts.append("")
+            continue
+        parts[-1] += character
+    return parts

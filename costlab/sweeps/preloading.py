@@ -1,0 +1,1 @@
+"""What every worker process needs, imported once for all of them."""

@@ -1,0 +1,101 @@
+"""`costlab.profile`: trace a model and cost every operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from costlab._version import __version__
+from costlab.core.cost import RULES, Cost, Rule, cost_of
+from costlab.core.gc import uncollected
+from costlab.core.graph import Op
+from costlab.core.profile import COST_KEYS, Profile
+from costlab.errors import CostlabError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def profile(
+    model: torch.nn.Module,
+    inputs: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    train: bool = False,
+    rules: Mapping[str, Rule] = RULES,
+    name: str | None = None,
+    provider: str = "python",
+    arguments: Mapping[str, Any] | None = None,
+) -> Profile:
+    """The cost of one forward pass of `model`, which is left exactly as it was.
+
+    Args:
+        inputs: a shape `(1, 3, 224, 224)`, a list of shapes, an example tensor, or the positional arguments of forward.
+        kwargs: keyword arguments of forward; tensors or shapes.
+        train: trace the forward pass of train mode.
+        rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
+
+    Raises:
+        CostlabError: `model` is no nn.Module, or its forward fails on these inputs.
+    """
+    import torch
+
+    from costlab.tracing.forward import trace
+
+    if not isinstance(model, torch.nn.Module):
+        raise CostlabError(f"a model is a torch.nn.Module; got {type(model).__name__}")
+    args = positional(inputs)
+    named = {key: tensor_of(value) for key, value in (kwargs or {}).items()}
+    with uncollected():
+        traced = trace(model, args, named, kinds=rules, train=train)
+        costs = tuple(cost_with_params(op, rules) for op in traced.ops)
+    return Profile(
+        name=name or type(model).__name__,
+        provider=provider,
+        arguments=dict(arguments or {}),
+        trace=traced,
+        costs=costs,
+        torch=torch.__version__,
+        costlab=__version__,
+    )
+
+
+def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
+    try:
+        cost = cost_of(op, rules)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CostlabError(f"the cost rule of {op.kind} fails on {op.name}: {what}") from error
+    own = rules is not RULES and rules.get(op.kind) is not RULES.get(op.kind)
+    if own and cost is not None and not all(type(getattr(cost, key)) is int for key in COST_KEYS):
+        raise CostlabError(f"the cost rule of {op.kind} returns {cost}: costs are whole numbers (int)")
+    if cost is None or (cost.params, cost.param_bytes) == (op.params, op.param_bytes):
+        return cost
+    return replace(cost, params=op.params, param_bytes=op.param_bytes)
+
+
+def positional(inputs: Any) -> list[Any]:
+    """The positional arguments that `inputs` stands for."""
+    import torch
+
+    if isinstance(inputs, (torch.Tensor, Mapping)) or is_shape(inputs):
+        return [tensor_of(inputs)]
+    if isinstance(inputs, (list, tuple)):
+        return [tensor_of(i) for i in inputs]
+    raise CostlabError(f"inputs are shapes or tensors; got {type(inputs).__name__}")
+
+
+def is_shape(value: Any) -> bool:
+    return isinstance(value, Sequence) and bool(value) and all(type(v) is int for v in value)
+
+
+def tensor_of(value: Any) -> Any:
+    """A shape becomes a tensor without data; everything else stays."""
+    import torch
+
+    if not is_shape(value):
+        return value
+    if min(value) < 1:
+        raise CostlabError(f"a shape has sizes of 1 and more; got {tuple(value)}")
+    return torch.empty(value, device="meta")

@@ -1,0 +1,274 @@
+"""docs/guidelines.md and docs/verdicts.md, written from the guidelines and from profiles of published networks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from unittest import mock
+
+from helpers.guideline_networks import NETWORKS, network
+
+from costlab.cli import run
+from costlab.core.profile import Profile
+from costlab.formatting.units import percent
+from costlab.guidelines import GUIDELINES, LintResult, Verdict, lint
+from costlab.reports.findings import measure, page
+
+PAPER = ("G1", "G2", "G3", "G4")
+THRESHOLDS: dict[str, tuple[float, ...]] = {
+    "G1": (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06),
+    "G2": (0.005, 0.01, 0.02, 0.05, 0.1, 0.15),
+    "G3": (2, 3, 4, 5, 7, 9),
+    "G4": (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
+}
+
+INTRODUCTION = """# Guidelines
+
+Generated from the guidelines themselves by `make verdicts`; `costlab explain RULE` prints the same pages.
+
+`costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast and not
+only small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X7. Every finding has a price: how
+many elements and bytes of memory access and how many launches following the guideline would save, and with a device how
+many seconds. A saved profile is linted without torch.
+
+"""
+
+USE = """
+In Python, `select`, `ignore`, `fusion`, `thresholds` and `device` are arguments:
+
+```python
+import costlab
+
+profile = costlab.profile(*costlab.load("zoo:shufflenet_v1"))
+result = costlab.lint(profile, select=["G1", "G2"], fusion="none", thresholds={"G1": 0.02})
+result.broken                                       # the codes of broken guidelines
+result.findings[0].excess_memory_access             # the dearest finding, in elements
+```
+
+A guideline of your own is a function from a profile to what it found, handed in as
+`rules=costlab.GUIDELINES | {"MY1": Guideline("MY1", "my-rule", page, check, limit=0.01)}`; `costlab.guidelines` has
+`Guideline`, `Checked` and `Place`.
+
+## Verdicts, severities, exit codes
+
+Each guideline measures a network: G1 and G2 the share of their summed prices in the memory access of the network, G3 the
+width of the widest block, G4 the share of element-wise operators. It is *broken* from its limit on (G4: above it). Findings
+of a broken guideline are warnings, findings of one that holds are notes. X1 to X5 and X7 have no limit and only make notes,
+unless `thresholds` gives them one. An operator without a cost rule (X6) is an error: every share rests on the totals.
+
+`costlab lint` exits 0 where there are only notes, 1 where a finding is a warning or an error, 2 where the command could not
+be run. Findings come dearest first; text shows those of repeated blocks as one, JSON lists them singly.
+
+Prices are of one place alone. They say how far it is from the guideline, and do not add up to what a redesign would save:
+neighbours change with it.
+
+## Seconds
+
+`costlab lint MODEL --device rtx3090` (`device="rtx3090"` in Python and `[tool.costlab.lint]`) adds to each finding what
+following its advice would save on that device, `predicted_seconds_saved`: the forward pass of the whole network as it is,
+predicted, less the same with the change, everything else as it was. Findings then come in the order of their seconds, those
+that have none last.
+
+| guideline | the change |
+| --- | --- |
+| G1 | the layer has the widths of the advice; `null` where there is none |
+| G2 | the layer has one group and the same mult-adds |
+| G3 | in each level of the block (fragments that are equally far from its beginning) operators of one kind of work are one: it has the mult-adds of all, writes what they wrote and reads every value once |
+| G4, X1, X5 | the operator is gone |
+| X2 | the layer is padded to the next wider multiples of 8 |
+| X3 | the batch norm is folded; all others stay |
+| X4, X6, X7 | none that could be predicted: `null` |
+
+- The network runs as `--fusion` says, at the traced batch: `none` and `bn` eagerly, `pointwise` as generated code. X3 looks at
+  the network as it was traced, and is predicted so.
+- Where a saving is below zero, the guideline costs time there, and reports say so: other widths may fill the units of a device
+  less well than those that there are.
+- Savings are of the whole pass: where a GPU waits for the host, a faster operator saves next to nothing, and one operator less
+  saves its start. At larger batches (`--batch 64`) memory access counts for more.
+
+## Fusion
+
+Guidelines look at the network as it would run: `--fusion bn`, the default, folds batch norm with fixed statistics into the
+convolution before it; `--fusion pointwise` besides joins connected element-wise operators; `--fusion none` takes every
+operator for itself. `profile.fused("bn")` is again a profile.
+
+- A batch norm folds where nobody else reads what the convolution writes, and its weight is not shared with a convolution
+  that another norm follows. The convolution has a bias afterwards, and one operator is gone.
+- Element-wise operators (and batch norms that could not be folded) are joined where one reads, element by element, what
+  another wrote, and nothing outside has read or overwritten it in between. The group reads each outside value once and
+  writes each value that is used outside once; it runs where the last of its members ran, so that nothing else moves.
+- Mult-adds stay the same. Memory access and the peak of live activations never grow: a group that would raise the peak
+  stays apart.
+- `params` are the parameters of the network, which a view does not change: a folded convolution answers for the parameters
+  of both. (Exported, it has one bias in the place of scale and shift.)
+- Fusing a fused profile changes nothing.
+
+## JSON
+
+`costlab lint --format json`, schema version 1; within it keys may be added, none is taken away. What is not known is `null`.
+
+| key | value |
+| --- | --- |
+| `schema_version`, `costlab`, `fusion`, `device` | 1, the version, what was fused, what seconds are predicted for (or `null`) |
+| `findings` | dearest first, in seconds where there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
+| `verdicts` | one a guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
+| `summary` | warnings and errors by guideline |
+
+"""
+
+MOVING = """## How verdicts move with the limits
+
+Batch norm folded. An x says that the network breaks the guideline with that limit; the default limit is bold. The lines
+between the paper's verdicts have room: G1 separates the networks that it blames (ShuffleNet V1, MobileNet V2) from
+ShuffleNet V2 anywhere between {g1_low} and {g1_high}, G2 anywhere up to {g2_high}, G3 with a width of 3 to {g3_high}, and G4
+separates MobileNet V2 from ShuffleNet V2 anywhere between {g4_low} and {g4_high}.
+"""
+
+
+def verdict(result: LintResult, rule: str) -> Verdict:
+    return next(v for v in result.verdicts if v.rule == rule)
+
+
+def value(profile: Profile, rule: str, fusion: str = "bn") -> float:
+    """What a guideline measures."""
+    measured = verdict(lint(profile, select=[rule], fusion=fusion), rule).value
+    assert measured is not None
+    return measured
+
+
+def row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def moving(rule: str) -> list[str]:
+    """A table of networks and limits."""
+    guideline = GUIDELINES[rule]
+    limits = THRESHOLDS[rule]
+    heads = []
+    for limit in limits:
+        text = measure(limit) if limit < 1 else f"{limit:g} wide"
+        heads.append(f"**{text}**" if limit == guideline.limit else text)
+    extra = ["nothing fused", "element-wise joined"] if rule == "G4" else []
+    lines = [
+        f"### {rule} {guideline.name}",
+        "",
+        row(["network", "measured", *heads, *extra]),
+        row(["---", "---:", *[":---:"] * len(limits), *["---:"] * len(extra)]),
+    ]
+    for name in NETWORKS:
+        measured = value(network(name), rule)
+        marks = ["x" if measured and guideline.breaks(measured, limit) else "" for limit in limits]
+        others = [measure(value(network(name), rule, fusion)) for fusion in ("none", "pointwise") if extra]
+        lines.append(row([name, measure(measured), *marks, *others]))
+    return [*lines, ""]
+
+
+def between(rule: str, blamed: Iterable[str], praised: Iterable[str]) -> tuple[float, float]:
+    """The largest measure of those that must hold, and the smallest of those that must break."""
+    return (
+        max(value(network(name), rule) for name in praised),
+        min(value(network(name), rule) for name in blamed),
+    )
+
+
+def shown(command: list[str]) -> list[str]:
+    """A command and what it prints, as in a terminal of 100 columns."""
+    out = io.StringIO()
+    plain = {"COLUMNS": "100", "NO_COLOR": "1"}
+    with mock.patch.dict(os.environ, plain), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        run(command)
+    return ["```console", f"$ costlab {' '.join(command)}", *out.getvalue().splitlines(), "```"]
+
+
+def guidelines_page() -> str:
+    """docs/guidelines.md."""
+    v1 = ("ShuffleNet V1, 3 groups", "ShuffleNet V1, 8 groups")
+    v2 = tuple(name for name in NETWORKS if name.startswith("ShuffleNet V2"))
+    g1 = between("G1", (*v1, "MobileNet V2"), v2)
+    g4 = between("G4", ("MobileNet V2",), v2)
+    g3 = between("G3", ("NASNet-A Large", "PNASNet-5 Large"), v2)
+    moves = MOVING.format(
+        g1_low=percent(g1[0]),
+        g1_high=percent(g1[1]),
+        g2_high=percent(between("G2", v1, v2)[1]),
+        g3_high=g3[1],
+        g4_low=percent(g4[0]),
+        g4_high=percent(g4[1]),
+    )
+    lines = [
+        INTRODUCTION
+        + "\n".join(shown(["lint", "mobilenet_v2", "--select", "G1,G2,G3,G4", "--top", "3"]))
+        + "\n"
+        + USE
+        + moves
+    ]
+    for rule in PAPER:
+        lines += moving(rule)
+    for guideline in GUIDELINES.values():
+        lines += [*page(guideline), ""]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row of docs/verdicts.md."""
+
+    target: str
+    measured: tuple[float | None, ...]  # by PAPER, batch norm folded
+    unfused: float | None  # G4's share with nothing fused
+    broken: tuple[str, ...]
+    findings: int
+    unpriced: tuple[str, ...]  # rules of findings without a price
+
+
+def judged(target: str, profile: Profile) -> Judged:
+    """What the guidelines say of a network."""
+    result = lint(profile)
+    return Judged(
+        target=target,
+        measured=tuple(verdict(result, rule).value for rule in PAPER),
+        unfused=verdict(lint(profile, select=["G4"], fusion="none"), "G4").value,
+        broken=result.broken,
+        findings=len(result.findings),
+        unpriced=tuple(sorted({f.rule for f in result.findings if f.excess_memory_access is None})),
+    )
+
+
+def cells(each: Judged) -> str:
+    """One row of the table."""
+    measured = [
+        f"**{measure(v)}**" if rule in each.broken else measure(v) for rule, v in zip(PAPER, each.measured, strict=True)
+    ]
+    return row([f"`{each.target}`", *measured, measure(each.unfused), str(each.findings)])
+
+
+def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
+    """docs/verdicts.md."""
+    lines = [
+        "# Verdicts",
+        "",
+        f"Written by `make verdicts` with {versions}: every classification network of torchvision and every network of"
+        " our own, with its default input. Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
+        " one half). Batch norm is folded, but in the column that says otherwise. G1 and G2 are the shares of"
+        " their prices in the memory access of the network, G3 is the width of the widest block, G4 the share of"
+        " element-wise operators ([guidelines](guidelines.md)).",
+    ]
+    for provider, rows in groups.items():
+        broken = {rule: sum(rule in each.broken for each in rows) for rule in PAPER}
+        unpriced = sorted({rule for each in rows for rule in each.unpriced})
+        lines += [
+            "",
+            f"## {provider}",
+            "",
+            f"{len(rows)} networks; broken: {', '.join(f'{rule} by {count}' for rule, count in broken.items())}."
+            f" {sum(each.findings for each in rows):,} findings, each with a price; those without one, which say so,"
+            f" are of {', '.join(unpriced) or 'no guideline'}.",
+            "",
+            row(["network", *PAPER, "G4, nothing fused", "findings"]),
+            row(["---", *["---:"] * (len(PAPER) + 2)]),
+            *map(cells, rows),
+        ]
+    return "\n".join([*lines, ""])

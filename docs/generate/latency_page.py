@@ -1,0 +1,80 @@
+"""The generated parts of docs/latency.md. Run as a program, it brings the table of parameters up to date."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from costlab.core.serialization import write
+from costlab.errors import CostlabError
+from costlab.latency import devices
+from costlab.latency.devices import Device, read_device
+from costlab.latency.roofline import PARAMETERS
+from costlab.reports.markdown import row
+
+PAGE = Path(__file__).parents[1] / "latency.md"
+DATA = Path(devices.__file__).parent / "data"
+
+
+def shipped(name: str) -> Device:
+    """A device that comes with costlab, also where the user has one of that name."""
+    return read_device(DATA / f"{name}.toml")
+
+
+def fitted_tables() -> dict[str, dict[str, float]]:
+    """Every table of efficiency that comes with costlab, by device and way of running: "rtx3090, eager"."""
+    found = {}
+    for device in map(read_device, sorted(DATA.glob("*.toml"))):
+        for mode in ("eager", "compiled"):
+            if mode in device.efficiency:
+                found[f"{device.name}, {mode}"] = dict(device.efficiency[mode])
+    return found
+
+
+def fingerprint(device: Device) -> str:
+    """Digits that change with the fitted numbers of a device."""
+    tables = {mode: dict(device.efficiency[mode]) for mode in ("eager", "compiled") if mode in device.efficiency}
+    return sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def parameters() -> str:
+    """Every parameter with its meaning, where a fit starts, where it may lie, and what was fitted."""
+    tables = fitted_tables()
+    headings = ["parameter", "meaning", "start", "range", *tables]
+    rows = [
+        row([
+            f"`{name}`",
+            parameter.meaning,
+            f"{parameter.start:.4g}",
+            f"{parameter.low:.4g} to {parameter.high:.4g}",
+            *(f"{table[name]:.4g}" if name in table else "" for table in tables.values()),
+        ])
+        for name, parameter in PARAMETERS.items()
+    ]  # fmt: skip
+    rules = ["---", "---", *["---:"] * (len(headings) - 2)]
+    return "\n".join([row(headings), row(rules), *rows])
+
+
+def page_with(page: str, **blocks: str) -> str:
+    """The page with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. Raises CostlabError."""
+    for name, content in blocks.items():
+        opening, closing = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        if page.count(opening) != 1 or page.count(closing) != 1:
+            raise CostlabError(f"the page should have one place for {name!r}: {opening.strip()} and {closing.strip()}")
+        before, _, rest = page.partition(opening)
+        page = before + opening + content + closing + rest.partition(closing)[2]
+    return page
+
+
+def write_page(path: Path = PAGE, **blocks: str) -> None:
+    """Bring blocks of the page up to date, the table of parameters always. Raises CostlabError."""
+    try:
+        page = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CostlabError(f"{path} cannot be read: {error.strerror}") from None
+    write(path, page_with(page, parameters=parameters(), **blocks))
+
+
+if __name__ == "__main__":
+    write_page()

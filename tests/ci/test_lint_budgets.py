@@ -1,0 +1,275 @@
+"""Budgets in the configuration and in test suites, and baselines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers.lint_projects import BROKEN, NET, write_project
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import costlab
+from costlab.ci import baseline as baselines
+from costlab.ci.budgets import PREDICTED
+from costlab.ci.limits import LIMITED, judged, limits
+from costlab.ci.lint_run import Key
+from costlab.cli import run
+from costlab.core import serialization as saving
+from costlab.errors import CostlabError
+from costlab.latency.devices import find_device
+from costlab.testing import assert_budget
+
+
+def linear(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(8, width), nn.Linear(width, 4))
+
+
+# 8 x 16 + 16 x 4 mult-adds, and the biases besides.
+PROFILE = costlab.profile(linear(16), (1, 8))
+MULT_ADDS, PARAMS = 192, 212
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    def write(*tables: str):
+        write_project(tmp_path, *tables)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return write
+
+
+# `assert_budget`.
+
+
+def test_a_network_within_its_budget_passes():
+    assert_budget(linear(16), (1, 8), mult_adds=MULT_ADDS, params=PARAMS, peak_activation_bytes="96 B")
+    assert_budget(PROFILE, mult_adds="0.000192 M")
+    assert_budget(PROFILE, base=PROFILE, mult_adds="+0%", params="+0")
+
+
+def test_a_broken_budget_names_the_modules_that_cost_most():
+    with pytest.raises(AssertionError) as failure:
+        assert_budget(PROFILE, mult_adds=100, params="1k", flops=383)
+    assert str(failure.value).splitlines() == [
+        "mult_adds 192, 92 over the budget of 100; largest: 0 128, 1 64, (root) 0",
+        "flops 384, 1 over the budget of 383; largest: 0 256, 1 128, (root) 0",
+    ]
+
+
+def test_a_change_counts_from_a_saved_base_and_names_the_modules_that_grew(tmp_path):
+    base = tmp_path / "base.json"
+    saving.write(base, PROFILE.to_json())
+    wider = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 5))
+    assert_budget(wider, (1, 8), base=base, mult_adds="+16")
+    with pytest.raises(AssertionError) as failure:
+        assert_budget(wider, (1, 8), base=str(base), mult_adds="+1%")
+    assert str(failure.value) == ("mult_adds 208 (192 in the base, +8.3%), 15 over the budget of +1%; grew most: 1 +16")
+
+
+@given(st.sampled_from([metric for metric in LIMITED if metric != PREDICTED]), st.integers(-3, 3))
+def test_a_budget_breaks_just_above_its_limit(metric, slack):
+    value = getattr(PROFILE.total, metric)
+    findings, verdicts = judged(PROFILE, limits({metric: max(value + slack, 0)}))
+    assert bool(findings) == (value > max(value + slack, 0))
+    assert [v.verdict for v in verdicts] == ["broken" if findings else "holds"]
+    assert [(v.value, v.limit) for v in verdicts] == [(value, max(value + slack, 0))]
+
+
+# Budgets in seconds.
+
+
+def test_a_budget_in_seconds_is_on_what_is_predicted():
+    device = find_device("rtx3090")
+    seconds = costlab.predict(PROFILE, device, fusion="bn").seconds
+    for factor, broken in ((0.99, True), (1.01, False)):
+        given = limits({"predicted_seconds": f"{factor * seconds * 1e6:.9f} us"})
+        findings, (verdict,) = judged(PROFILE, given, None, device, "bn")
+        assert [verdict.verdict == "broken", bool(findings)] == [broken, broken]
+        assert (verdict.value, verdict.limit) == (seconds, pytest.approx(factor * seconds))
+
+
+def test_a_budget_in_seconds_that_breaks_names_modules_and_by_how_much():
+    device = find_device("rtx3090")
+    wider = costlab.profile(linear(4096), (1, 8))
+    (finding,), _ = judged(wider, limits({"predicted_seconds": "1 us"}), None, device)
+    seconds = costlab.predict(wider, device).seconds
+    assert finding.predicted_seconds_saved == pytest.approx(seconds - 1e-6)
+    assert finding.message.startswith("predicted_seconds ")
+    assert "us over the budget of 1 us; largest: " in finding.message
+    (finding,), _ = judged(wider, limits({"predicted_seconds": "+1%"}), PROFILE, device)
+    assert " us in the base, +" in finding.message
+    assert "; grew most: " in finding.message
+    assert finding.message.endswith("s")
+
+
+def test_a_budget_in_seconds_needs_a_device_and_a_time():
+    with pytest.raises(CostlabError, match="--device"):
+        judged(PROFILE, limits({"predicted_seconds": "5 ms"}))
+    for metric, text in (("predicted_seconds", "5 M"), ("predicted_seconds", "8 MB"), ("params", "5 ms")):
+        with pytest.raises(CostlabError, match=metric):
+            limits({metric: text})
+
+
+def test_budgets_in_seconds_stand_in_the_configuration(project, capsys):
+    project(NET + 'budgets = { predicted_seconds = "1 us" }\n')
+    assert run(["lint", "--select", "G1"]) == 2
+    assert "budget on predicted_seconds is for a device" in capsys.readouterr().err
+    assert run(["lint", "--select", "G1", "--device", "rtx3090"]) == 1
+    out = capsys.readouterr().out
+    assert "budget/predicted_seconds" in out
+    assert "1.000 us" in out
+    assert run(["lint", "--select", "G1", "--device", "rtx3090", "--format", "json"]) == 1
+    first = json.loads(capsys.readouterr().out)["findings"][0]
+    assert (first["rule"], first["severity"]) == ("budget/predicted_seconds", "error")
+    assert first["predicted_seconds_saved"] > 0
+
+
+@pytest.mark.parametrize(
+    ("budgets", "message"),
+    [
+        ({"mult_add": 1}, "no total 'mult_add'; nearest: mult_adds"),
+        ({"params": "much"}, "'much' is no amount"),
+        ({"params": True}, "the budget of params is a whole number"),
+        ({"params": 3.5}, "the budget of params is a whole number"),
+        ({"params": "+1%"}, "the budget params +1% is a change: it needs a base"),
+        ({"arithmetic_intensity": 1}, "no budget on arithmetic_intensity"),
+    ],
+)
+def test_a_budget_that_cannot_be_held_is_an_error_of_the_user(budgets, message):
+    with pytest.raises(CostlabError) as failure:
+        assert_budget(PROFILE, **budgets)
+    assert message in str(failure.value)
+
+
+# In the configuration.
+
+
+def test_budgets_of_the_configuration_take_human_units(project, capsys):
+    project(NET + 'budgets = { mult_adds = "8.9 M", peak_activation_bytes = "2 MB", params = 9_455 }\n')
+    assert run(["lint", "--select", "X1"]) == 1
+    out, err = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:6] for line in out.splitlines() if line.startswith("budget/")}
+    assert rows["budget/mult_adds"] == ["holds", "8.831", "M", "8.900", "M"]
+    assert rows["budget/peak_activation_bytes"] == ["BROKEN", "2.097", "MB", "2.000", "MB"]
+    assert "error budget/params (root)\n    params 8.944 k" not in out
+    assert err == "broken: budget/peak_activation_bytes (1 error)\n"
+
+
+def test_a_change_in_the_configuration_counts_from_a_saved_profile_beside_it(project, capsys, monkeypatch):
+    folder = project(NET + 'base = "base.json"\nbudgets = { mult_adds = "+1%" }\n')
+    assert run(["report", "nets.py:Net", "--input", "1,3,32,32", "--format", "json", "-o", "base.json"]) == 0
+    (folder / "deep").mkdir()
+    monkeypatch.chdir(folder / "deep")
+    capsys.readouterr()
+    assert run(["lint", "--fail-level", "error"]) == 0
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write("arguments = { width = 272 }\n")
+    capsys.readouterr()
+    assert run(["lint", "--fail-level", "error"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "mult_adds 9.355 M (8.831 M in the base, +5.9%), 436.0 k over the budget of +1%" in out
+    assert "grew most: wide.conv +262.1 k, narrow.conv +262.1 k" in out
+
+
+def test_the_dearest_findings_never_hide_a_broken_budget(project, capsys):
+    project(NET + "budgets = { params = 1 }\n")
+    assert run(["lint", "--top", "1"]) == 1
+    assert "error budget/params" in capsys.readouterr().out
+
+
+# Baselines.
+
+
+def lint(capsys, *options: str, code: int) -> tuple[list[tuple[str, str, str]], str]:
+    assert run(["lint", *options, "--format", "json"]) == code
+    out, err = capsys.readouterr()
+    return [(f["model"], f["rule"], f["module"]) for f in json.loads(out)["findings"] if f["severity"] != "note"], err
+
+
+def test_a_baseline_leaves_out_what_it_lists_and_nothing_else(project, capsys):
+    project(NET)
+    found, _ = lint(capsys, code=1)
+    assert found == [("net", "G1", "wide.conv"), ("net", "G1", "narrow.conv")]
+    assert lint(capsys, "--write-baseline", "known.json", code=0)[0] == []
+    assert set(baselines.read(saving.Path("known.json"))) == {Key(*f) for f in found}
+    known, err = lint(capsys, "--baseline", "known.json", code=0)
+    assert (known, err) == ([], "broken: G1 (2 notes, 2 in the baseline)\n")
+    baselines.write(saving.Path("known.json"), [Key(*found[0])])
+    assert lint(capsys, "--baseline", "known.json", code=1)[0] == [found[1]]
+
+
+def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsys):
+    project(NET, NET.replace('"net"', '"other"'))
+    path = saving.Path("known.json")
+    gone = [Key("net", "G1", "gone"), Key("dropped", "G1", "wide.conv")]
+    baselines.write(path, [*gone, Key("net", "G1", "wide.conv")])
+    line = "stale in known.json, no longer found: {}; --write-baseline known.json drops them"
+    _, err = lint(capsys, "--baseline", "known.json", code=1)
+    assert err.splitlines()[0] == line.format("dropped G1 wide.conv, net G1 gone")
+    _, err = lint(capsys, "net", "--baseline", "known.json", code=1)
+    assert err.splitlines()[0] == line.format("net G1 gone")
+    for options in (["net", "--select", "G4"], ["other", "--exit-zero"]):
+        assert "stale" not in lint(capsys, *options, "--baseline", "known.json", code=0)[1]
+
+
+def test_a_new_baseline_keeps_what_the_run_did_not_look_at(project, capsys):
+    project(NET, BROKEN)
+    path = saving.Path("known.json")
+    others = {Key("broken", "G1", "a"), Key("other", "G1", "a"), Key("net", "G2", "a")}
+    baselines.write(path, [*others, Key("net", "G1", "gone")])
+    lint(capsys, "net", "broken", "--select", "G1", "--write-baseline", "known.json", code=2)
+    assert set(baselines.read(path)) == others | {Key("net", "G1", "wide.conv"), Key("net", "G1", "narrow.conv")}
+
+
+def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
+    project(NET + "budgets = { params = 1 }\n", BROKEN)
+    found, _ = lint(capsys, "--write-baseline", "known.json", code=2)
+    assert found == [("net", "budget/params", ""), ("broken", "failure", "")]
+    path = saving.Path("known.json")
+    assert {key.rule for key in baselines.read(path)} == {"G1"}
+    baselines.write(path, [Key(*f) for f in found])
+    assert lint(capsys, "--baseline", "known.json", code=2)[0][:2] == found
+
+
+def test_a_stale_entry_may_hold_any_text(project, capsys):
+    project(NET)
+    baselines.write(saving.Path("known.json"), [Key("net", "G1", "a\n\x1b[31mb")])
+    _, err = lint(capsys, "--baseline", "known.json", code=1)
+    assert err.count("\n") == 2
+    assert "\x1b" not in err
+
+
+names = st.text(max_size=8)
+
+
+@given(st.sets(st.builds(Key, names, names, names), max_size=5))
+def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
+    path = tmp_path_factory.mktemp("baseline") / "known.json"
+    clean = {Key(*(part.encode("utf-8", "ignore").decode() for part in key)) for key in keys}
+    baselines.write(path, clean)
+    assert set(baselines.read(path)) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "schema_version: field required"),
+        ('{"schema_version": 2, "accepted": []}', "schema_version: input should be 1; got 2"),
+        ('{"schema_version": 1, "accepted": [{"model": 3, "rule": "a", "module": "b"}]}', "accepted[0].model: input"),
+        ('{"schema_version": 1, "accepted": [], "more": 1}', "more: extra inputs are not permitted"),
+        ("[" * 100_000, "invalid JSON"),
+        ("\0", "invalid JSON"),
+    ],
+)
+def test_what_is_no_baseline_is_one_line(text, message, project, capsys):
+    project(NET)
+    saving.Path("known.json").write_text(text)
+    assert run(["lint", "--baseline", "known.json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: known.json is no baseline: ")
+    assert message in err
+    assert err.count("\n") == 1

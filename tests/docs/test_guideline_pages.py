@@ -1,0 +1,14 @@
+"""docs/guidelines.md is what the guidelines say today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from generate.guideline_pages import guidelines_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_of_the_guidelines_is_up_to_date():
+    """`make verdicts` writes it anew."""
+    assert (DOCS / "guidelines.md").read_text(encoding="utf-8") == guidelines_page()

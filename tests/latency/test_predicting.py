@@ -1,0 +1,461 @@
+"""Predictions: laws of time, what a batch, a device, a fusion or autocast change, and what users see."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from generate.latency_page import DATA, fitted_tables, shipped
+from helpers.calls import profile_of
+from hypothesis import given
+from hypothesis import strategies as st
+from test_fusion import long_profile
+from test_laws import INPUT, Network, networks
+from torch import nn
+
+import costlab
+from costlab.cli import run
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+from costlab.latency import prediction as predicting
+from costlab.latency.devices import Device, find_device
+from costlab.latency.lowering import Kernels, Running, kernels_of
+from costlab.latency.prediction import Prediction, efficiency_of
+from costlab.latency.roofline import BOUNDS, PARAMETERS, START, Model, generated
+from costlab.models import profile_of as profile_named
+
+DEVICES = ("rtx3090", "rtx4090", "i9-10940x", "m1-gpu", "gtx1080ti")
+WAYS: dict[str, dict[str, Any]] = {
+    "eager": {},
+    "autocast": {"amp": True},
+    "channels-last": {"channels_last": True, "amp": True},
+    "folded": {"fusion": "bn"},
+    "compiled": {"fusion": "pointwise", "amp": True},
+}
+devices, ways = st.sampled_from(DEVICES), st.sampled_from(sorted(WAYS))
+LATENCIES = ("kernel_seconds", "launch_seconds", "start_seconds", "serial_seconds")
+
+
+@cache
+def real(name: str) -> Profile:
+    return profile_named(name)
+
+
+REAL = ("zoo:mobilenet_v2", "torchvision:resnet18", "timm:vit_tiny_patch16_224", "timm:efficientformerv2_s0")
+
+
+def predicted(profile: Profile, device: str | Device, way: str = "eager", **options: Any) -> Prediction:
+    return costlab.predict(profile, device, **WAYS[way], **options)
+
+
+def changed(name: str, mode: str, *, peaks: float = 1, bandwidth: float = 1, latencies: float = 1) -> Device:
+    """A device whose peaks, bandwidth or latencies are so many times what they are."""
+    device = find_device(name)
+    efficiency = efficiency_of(device, mode)
+    return replace(
+        device,
+        bandwidth=device.bandwidth * bandwidth,
+        vector_flops={dtype: peak * peaks for dtype, peak in device.vector_flops.items()},
+        matrix_flops={dtype: peak * peaks for dtype, peak in device.matrix_flops.items()},
+        efficiency={mode: {**efficiency, **{key: efficiency[key] * latencies for key in LATENCIES}}},
+    )
+
+
+def mode_of(way: str) -> str:
+    return "compiled" if WAYS[way].get("fusion") == "pointwise" else "eager"
+
+
+# The sum and its parts.
+
+
+@given(networks, devices, ways)
+def test_operators_and_overhead_are_the_whole(network: Network, device: str, way: str) -> None:
+    found = predicted(profile_of(network, INPUT), device, way)
+    assert sum(found.by_op.values()) + found.overhead_seconds == pytest.approx(found.seconds, rel=1e-12)
+    assert found.overhead_seconds > 0
+    assert all(0 < seconds < 1 for seconds in found.by_op.values())
+
+
+@given(networks, devices, ways)
+def test_every_operator_that_moves_data_has_a_time_and_a_bound(network: Network, device: str, way: str) -> None:
+    profile = profile_of(network, INPUT)
+    view = profile.fused(WAYS[way].get("fusion", "none"))
+    found = predicted(profile, device, way)
+    assert found.by_op.keys() == found.bound.keys()
+    assert set(found.bound.values()) <= set(BOUNDS)
+    moving = {op.name for op in view.ops if not op.free and op.kind not in ("arange", "contiguous", "reshape")}
+    assert moving <= found.by_op.keys() <= {op.name for op in view.ops if not op.free}
+    assert found.unknown == ()
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_graph_of_a_prediction_holds_its_seconds(name, way):
+    profile = real(name)
+    found = predicted(profile, "rtx3090", way)
+    graph = found.join(profile)
+    seconds = [node["predicted_seconds"] for node in graph.nodes.values()]
+    assert sum(s or 0.0 for s in seconds) == pytest.approx(sum(found.by_op.values()))
+    assert "predicted_seconds" not in next(iter(profile.graph.nodes.values()))
+
+
+def test_a_bound_is_the_longest_of_the_three_terms():
+    network = nn.Sequential(nn.Linear(4096, 4096), nn.ReLU())
+    found = predicted(profile_of(network, (65536, 4096)), "i9-10940x")
+    assert found.bound == {"0/linear": "compute", "1/relu": "memory"}
+    tiny = predicted(profile_of(network, (1, 4096)), "rtx4090")
+    assert tiny.bound["1/relu"] == "launch"
+    one_row = predicted(profile_of(network, (1, 4096)), "i9-10940x")
+    assert one_row.bound["0/linear"] == "memory"  # the matrix is read for a single row
+
+
+def test_an_operator_without_a_rule_is_named_and_costs_nothing():
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.matrix_exp(x).relu()
+
+    profile = profile_of(Odd(), (2, 8, 8))
+    assert profile.uncounted
+    found = predicted(profile, "rtx3090")
+    assert len(found.unknown) == sum(profile.uncounted.values())
+    assert not set(found.unknown) & found.by_op.keys()
+
+
+# The batch.
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", REAL[:3])
+@pytest.mark.parametrize("device", ["rtx4090", "i9-10940x"])
+def test_predicting_for_a_batch_is_tracing_at_that_batch(name, device, way):
+    traced_at_six = profile_named(name, batch=6)
+    one, six = predicted(real(name), device, way, batch=6), predicted(traced_at_six, device, way)
+    assert one.batch == six.batch == 6
+    assert one.seconds == pytest.approx(six.seconds, rel=1e-9)
+    assert one.by_op == pytest.approx(six.by_op, rel=1e-9)
+    assert one.bound == six.bound
+
+
+@pytest.mark.parametrize("device", ["rtx4090", "i9-10940x"])
+def test_tables_that_the_batch_leaves_alone_hardly_change_what_caches_keep(device):
+    """EfficientFormer V2 gathers tables of positions; what lies between two uses of a tensor is scaled as a whole."""
+    traced_at_six = profile_named("timm:efficientformerv2_s0", batch=6)
+    one = predicted(real("timm:efficientformerv2_s0"), device, batch=6)
+    assert one.seconds == pytest.approx(predicted(traced_at_six, device).seconds, rel=1e-3)
+
+
+def test_the_traced_batch_is_the_default():
+    profile = profile_named("zoo:mobilenet_v2", batch=3)
+    assert predicted(profile, "rtx3090") == predicted(profile, "rtx3090", batch=3)
+
+
+@given(networks, st.integers(2, 512), st.sampled_from(["rtx3090", "i9-10940x"]))
+def test_a_batch_scales_activations_and_leaves_weights_alone(network: Network, batch: int, device: str) -> None:
+    profile = profile_of(network, INPUT)
+    kernels = Kernels(kernels_of(profile, profile, Running(gpu=device != "i9-10940x")), len(profile.ops))
+    one, many = (Model(kernels, find_device(device), scale) for scale in (1.0, float(batch)))
+    grows = np.where(kernels.batched, batch, 1)
+    for key in ("flops", "read", "written", "operations"):
+        np.testing.assert_allclose(getattr(many, key), getattr(one, key) * grows)
+    assert many.weights == one.weights == kernels.constant.sum()
+    np.testing.assert_allclose(many.m * many.products, one.m * one.products * grows)
+
+
+@given(networks, devices, ways, st.integers(1, 300), st.integers(1, 300))
+def test_a_larger_batch_never_takes_less_time(network: Network, device: str, way: str, one: int, other: int) -> None:
+    profile = profile_of(network, INPUT)
+    small, large = (predicted(profile, device, way, batch=batch).seconds for batch in sorted((one, other)))
+    assert small <= large * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", REAL)
+def test_an_image_of_a_large_batch_is_cheaper_than_one_alone(name, device):
+    alone, together = (predicted(real(name), device, batch=batch).seconds / batch for batch in (1, 64))
+    assert together < alone
+
+
+# The device.
+
+
+@given(networks, devices, ways)
+def test_a_device_that_is_twice_as_fast_in_everything_takes_half(network: Network, device: str, way: str) -> None:
+    profile, mode = profile_of(network, INPUT), mode_of(way)
+    now, then = (
+        predicted(profile, changed(device, mode, peaks=f, bandwidth=f, latencies=1 / f), way) for f in (1.0, 2.0)
+    )
+    assert then.seconds == pytest.approx(now.seconds / 2, rel=1e-9)
+    assert then.bound == now.bound
+
+
+@given(networks, devices, ways, st.floats(1.01, 10))
+def test_a_device_that_is_better_in_one_thing_is_never_slower(
+    network: Network, device: str, way: str, factor: float
+) -> None:
+    profile, mode = profile_of(network, INPUT), mode_of(way)
+    before = predicted(profile, changed(device, mode), way)
+    for better in ({"peaks": factor}, {"bandwidth": factor}, {"latencies": 1 / factor}):
+        after = predicted(profile, changed(device, mode, **better), way)
+        assert after.seconds <= before.seconds * (1 + 1e-12), better
+        assert all(after.by_op[name] <= before.by_op[name] * (1 + 1e-12) for name in before.by_op), better
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("device", sorted(path.stem for path in DATA.glob("*.toml")))
+def test_every_device_has_a_prediction(device, way):
+    found = predicted(real("zoo:mobilenet_v2"), device, way, batch=8)
+    assert found.device == device
+    assert 1e-5 < found.seconds < 30
+
+
+def test_more_is_slower_on_the_same_device():
+    seconds = [predicted(real(f"torchvision:resnet{depth}"), "rtx3090", batch=32).seconds for depth in (18, 34, 101)]
+    assert seconds == sorted(seconds)
+    sides = [profile_named("torchvision:resnet18", resolution=side) for side in (128, 224, 448)]
+    seconds = [predicted(profile, "i9-10940x").seconds for profile in sides]
+    assert seconds == sorted(seconds)
+
+
+# Whose efficiency.
+
+
+def test_a_device_that_was_fitted_has_its_own_efficiency():
+    assert efficiency_of(find_device("rtx3090"), "eager") == {
+        **START,
+        **find_device("rtx3090").efficiency["eager"],
+    }
+
+
+def test_a_device_that_was_not_fitted_has_that_of_a_device_of_its_type():
+    assert efficiency_of(find_device("h200"), "eager") == efficiency_of(find_device("rtx3090"), "eager")
+    assert efficiency_of(find_device("h200"), "compiled") == efficiency_of(find_device("rtx4090"), "compiled")
+    assert efficiency_of(find_device("epyc-7763"), "compiled") == efficiency_of(find_device("i9-10940x"), "compiled")
+
+
+def test_a_device_may_name_the_one_it_is_like():
+    like = replace(find_device("h200"), efficiency={"reference": "rtx4090"})
+    assert efficiency_of(like, "compiled") == efficiency_of(find_device("rtx4090"), "compiled")
+
+
+def test_compiled_running_carries_over_from_eager_running_where_that_alone_is_known():
+    eager = find_device("rtx3090").efficiency["eager"]
+    carried = replace(find_device("rtx4090"), efficiency={"eager": eager})
+    assert efficiency_of(carried, "compiled") == generated({**START, **eager})
+    assert predicted(real("zoo:mobilenet_v2"), carried, "compiled").seconds != pytest.approx(
+        predicted(real("zoo:mobilenet_v2"), "rtx4090", "compiled").seconds
+    )
+
+
+@pytest.mark.parametrize("way", fitted_tables())
+def test_fitted_numbers_lie_where_they_make_sense(way):
+    name, mode = way.split(", ")
+    for key, value in fitted_tables()[way].items():
+        assert PARAMETERS[key].low * 0.999 <= value <= PARAMETERS[key].high * 1.001, key
+    assert "timm" in shipped(name).efficiency["fitted"][mode], "a fit says what it was fitted to"
+
+
+# Fusion, types, layouts.
+
+
+@pytest.mark.parametrize("fusion", ["none", "bn", "pointwise"])
+@pytest.mark.parametrize("name", REAL)
+def test_a_fusion_predicts_for_its_own_operators(name, fusion):
+    view = {op.name for op in real(name).fused(fusion).ops}
+    found = costlab.predict(real(name), "rtx3090", fusion=fusion)
+    assert found.by_op.keys() <= view
+    assert found.fusion == fusion
+
+
+@given(networks, devices, st.booleans())
+def test_folding_first_and_predicting_then_is_the_same(network: Network, device: str, amp: bool) -> None:
+    profile = profile_of(network, INPUT)
+    folded = costlab.predict(profile, device, fusion="bn", amp=amp)
+    assert costlab.predict(profile.fused("bn"), device, amp=amp).by_op == pytest.approx(folded.by_op)
+
+
+@pytest.mark.parametrize("name", ["zoo:mobilenet_v2", "torchvision:resnet18"])
+def test_folded_batch_norms_cost_nothing(name):
+    plain, folded = (costlab.predict(real(name), "rtx3090", batch=64, fusion=f).seconds for f in ("none", "bn"))
+    assert folded < plain
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_lower_precision_is_faster_on_matrix_units(name):
+    single, half = (costlab.predict(real(name), "rtx3090", batch=64, dtype=d).seconds for d in ("float32", "float16"))
+    autocast = costlab.predict(real(name), "rtx3090", batch=64, amp=True).seconds
+    assert half < single
+    assert autocast < single
+
+
+def test_autocast_in_float32_norms_costs_more_than_with_norms_in_the_lower_type():
+    profile = profile_of(nn.Sequential(nn.Conv2d(64, 64, 1), nn.GroupNorm(8, 64)), (64, 64, 56, 56))
+    device = find_device("rtx3090")
+    eager = efficiency_of(device, "eager")
+    fast, slow = (
+        costlab.predict(profile, replace(device, efficiency={"eager": {**eager, "half_norms": value}}), amp=True)
+        for value in (1.0, 0.0)
+    )
+    assert fast.by_op["1/group_norm"] < slow.by_op["1/group_norm"]
+    assert fast.by_op["0/conv2d"] == slow.by_op["0/conv2d"]
+
+
+def test_grouped_convolutions_keep_compiled_images_out_of_channels_last():
+    """TorchInductor leaves networks with grouped convolutions as they are: channels_last changes nothing there."""
+    for name in ("torchvision:resnet18", "torchvision:resnext50_32x4d"):
+        one, other = (
+            costlab.predict(real(name), "rtx4090", fusion="pointwise", channels_last=last).seconds
+            for last in (False, True)
+        )
+        assert one == other
+
+
+# What was worked out once.
+
+
+def test_a_second_prediction_works_out_no_kernels(monkeypatch):
+    profile = long_profile(7)
+    first = costlab.predict(profile, "rtx3090", batch=2)
+    assert len(first.by_op) >= 1000
+    monkeypatch.delattr(predicting, "kernels_of")
+    second = costlab.predict(profile, "rtx4090", batch=5)
+    assert second.by_op.keys() == first.by_op.keys()
+
+
+def test_predicting_leaves_the_profile_as_it_was():
+    profile = profile_named("zoo:mobilenet_v2")
+    before = profile.to_json()
+    for way in WAYS:
+        predicted(profile, "rtx3090", way, batch=7)
+    assert profile.to_json() == before
+
+
+def test_a_saved_profile_predicts_the_same():
+    read = Profile.from_json(real("zoo:mobilenet_v2").to_json())
+    for way in WAYS:
+        assert predicted(read, "rtx4090", way, batch=9) == predicted(real("zoo:mobilenet_v2"), "rtx4090", way, batch=9)
+
+
+def test_a_saved_profile_is_predicted_without_torch(tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text(real("zoo:mobilenet_v2").to_json())
+    code = (
+        "import sys, costlab\n"
+        f"profile = costlab.Profile.from_json(open({str(path)!r}).read())\n"
+        "assert costlab.predict(profile, 'rtx4090', batch=64, amp=True, fusion='pointwise').seconds > 0\n"
+        "assert not {'torch', 'timm', 'scipy'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# What users do wrong.
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "rtx3900"}, "no device 'rtx3900'"),
+        ({"device": "nowhere.toml"}, "nowhere.toml cannot be read"),
+        ({"dtype": "int8"}, "no floating-point type 'int8' to predict for; there are float32, float16, bfloat16"),
+        ({"batch": 0}, "a batch is a whole number, 1 or more; 0 is not"),
+        ({"batch": 1.5}, "a batch is a whole number, 1 or more; 1.5 is not"),
+        ({"batch": True}, "a batch is a whole number, 1 or more; True is not"),
+        ({"fusion": "all"}, "no fusion 'all'; there are none, bn, pointwise"),
+    ],
+)
+def test_wrong_usage_is_a_line_that_says_what_to_do(options, words):
+    with pytest.raises(CostlabError, match=r"^[^\n]*$") as caught:
+        costlab.predict(real("zoo:mobilenet_v2"), **{"device": "rtx3090", **options})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("table", [{"eager": {"matmull": 1.0}}, {"eager": 3.0}])
+def test_a_parameter_that_does_not_exist_is_refused(table):
+    with pytest.raises(CostlabError, match=r"^device rtx3090: no parameter .*docs/latency.md lists them$"):
+        costlab.predict(real("zoo:mobilenet_v2"), replace(find_device("rtx3090"), efficiency=table))
+
+
+def test_a_network_without_inputs_has_no_batch_to_ask_for():
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(8, 8))
+
+        def forward(self) -> torch.Tensor:
+            return self.weight @ self.weight
+
+    profile = profile_of(Constant())
+    assert predicted(profile, "rtx3090").batch is None
+    with pytest.raises(CostlabError, match="no input whose first dimension could be the batch"):
+        predicted(profile, "rtx3090", batch=2)
+
+
+# The command line.
+
+
+def test_a_report_with_a_device_names_it_and_gives_every_row_its_time(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    assert run(["report", "mobilenet_v2", "--device", "rtx3090", "--amp", "--batch", "32"]) == 0
+    shown = capsys.readouterr().out
+    assert "rtx3090" in shown
+    assert "predicted" in shown
+
+
+@pytest.mark.parametrize("fusion", ["none", "pointwise"])
+def test_the_json_of_a_report_holds_the_prediction(fusion, capsys):
+    words = ["report", "mobilenet_v2", "--device", "rtx4090", "--amp", "--fusion", fusion, "--format", "json"]
+    assert run(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = costlab.predict(real("zoo:mobilenet_v2"), "rtx4090", amp=True, fusion=fusion)
+    assert document["latency"] == found.summary
+    assert document["latency"]["device"] == "rtx4090"
+    seconds = {op["name"]: op["predicted_seconds"] for op in document["ops"]}
+    assert {name: s for name, s in seconds.items() if s is not None} == dict(found.by_op)
+    parts = sum(s for s in seconds.values() if s is not None) + document["latency"]["overhead_seconds"]
+    assert parts == pytest.approx(document["latency"]["predicted_seconds"])
+
+
+def test_the_json_of_a_report_without_a_device_has_no_prediction(capsys):
+    assert run(["report", "mobilenet_v2", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "latency" not in document
+    assert "predicted_seconds" not in document["ops"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--device", "rtx9999"], "no device 'rtx9999'"),
+        (["--amp"], "name a --device"),
+        (["--channels-last"], "name a --device"),
+    ],
+)
+def test_wrong_usage_of_a_report_is_one_line(words, said, capsys):
+    assert run(["report", "mobilenet_v2", *words]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "image"),
+    [
+        (nn.Conv2d(8, 48, 3, padding=1), (8, 20, 28)),
+        (nn.Conv2d(8, 48, 3, groups=4), (8, 20, 28)),
+        (nn.ConvTranspose2d(8, 48, 2, stride=2), (8, 20, 28)),
+        (nn.Conv1d(8, 48, 3), (8, 50)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_image_without_a_batch_takes_as_long_as_a_batch_of_one(layer, image, device):
+    alone, batch = profile_of(layer, image), profile_of(layer, (1, *image))
+    assert predicted(alone, device).seconds == pytest.approx(predicted(batch, device).seconds)

@@ -1,0 +1,261 @@
+"""The MODEL grammar: who provides a name, with which inputs, and one clear line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+
+import pytest
+import torch
+
+import costlab.models
+from costlab.errors import CostlabError
+from costlab.models import list_models, load, load_model, profile_of
+from costlab.models.meta_init import weightless
+from costlab.tracing.profiler import profile
+
+
+def line_of(call, *args, **kwargs) -> str:
+    with pytest.raises(CostlabError) as failure:
+        call(*args, **kwargs)
+    message = str(failure.value)
+    assert "\n" not in message
+    assert len(message) < 700
+    return message
+
+
+def test_the_first_provider_that_has_a_name_provides_it():
+    assert load_model("mobilenet_v2").provider == "zoo"
+    assert load_model("resnet18").provider == "torchvision"
+    assert load_model("resnet10t").provider == "timm"
+    assert load_model("torchvision:mobilenet_v2").provider == "torchvision"
+
+
+def test_a_model_is_built_without_memory_for_its_weights():
+    for target in ("mobilenet_v2", "torchvision:vit_b_16", "timm:convnext_tiny"):
+        model = load_model(target).model
+        assert all(p.is_meta for p in model.parameters() if p.numel() > 1 << 16)
+
+
+def test_building_weightless_leaves_the_random_state_and_costs_the_same():
+    state = torch.get_rng_state()
+    meta = weightless(lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(4, 5)))
+    assert torch.equal(torch.get_rng_state(), state)
+    real = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Linear(4, 5))
+    assert profile(meta, (1, 3, 6, 6)).total == profile(real, (1, 3, 6, 6)).total
+
+
+def test_load_gives_a_model_and_inputs_that_fit():
+    model, inputs = load("timm:vit_tiny_patch16_224")
+    assert [tuple(i.shape) for i in inputs] == [(1, 3, 224, 224)]
+    block = 197 * (192 * 576 + 192 * 192 + 2 * 192 * 768) + 2 * 197 * 197 * 192
+    assert profile(model, inputs).mult_adds == 196 * 768 * 192 + 12 * block + 192 * 1000
+
+
+@pytest.mark.parametrize(
+    ("target", "shape"),
+    [
+        ("inception_v3", (1, 3, 299, 299)),
+        ("efficientnet_b4", (1, 3, 380, 380)),
+        ("vit_h_14", (1, 3, 224, 224)),
+        ("regnet_y_128gf", (1, 3, 224, 224)),
+        ("r3d_18", (1, 3, 16, 112, 112)),
+        ("timm:nasnetalarge", (1, 3, 331, 331)),
+    ],
+)
+def test_default_inputs_are_those_of_the_published_weights(target, shape):
+    assert [tuple(i.shape) for i in load_model(target).args] == [shape]
+
+
+def test_factory_arguments_reach_the_factory():
+    assert profile_of("mobilenet_v2", {"width": 0.5}).params == 1_968_680
+    assert profile_of("timm:resnet18", {"num_classes": 10}).params == 11_181_642
+
+
+def test_batch_resolution_and_dtype_change_the_inputs():
+    base = profile_of("mobilenet_v2")
+    assert profile_of("mobilenet_v2", batch=4).mult_adds == 4 * base.mult_adds
+    assert profile_of("mobilenet_v2", resolution=128).trace.inputs[0].shape == (1, 3, 128, 128)
+    half = profile_of("mobilenet_v2", dtype="float16")
+    assert half.total.param_bytes == base.params * 2
+    assert half.mult_adds == base.mult_adds
+
+
+def test_inputs_are_positional_or_named(tmp_path):
+    code = """
+        import torch
+        class Net(torch.nn.Module):
+            def __init__(self, width=4):
+                super().__init__()
+                self.table = torch.nn.Embedding(10, width)
+                self.fc = torch.nn.Linear(width, 3)
+            def forward(self, tokens, *, scale):
+                return self.fc(self.table(tokens)) * scale
+        net = Net()
+    """
+    path = tmp_path / "mine.py"
+    path.write_text(textwrap.dedent(code))
+    found = profile_of(f"{path}:Net", {"width": 8}, inputs=["2,5:int64", "scale=1"])
+    assert found.mult_adds == 2 * 5 * 8 * 3
+    assert [(i.name, i.shape, i.dtype) for i in found.trace.inputs] == [
+        ("tokens", (2, 5), "int64"),
+        ("scale", (1,), "float32"),
+    ]
+    assert profile_of(f"{path}:net", inputs=["2,5:int64", "scale=1"]).mult_adds == 2 * 5 * 4 * 3
+    assert "-a width has nowhere to go" in line_of(profile_of, f"{path}:net", {"width": 3})
+
+
+def test_list_models_filters_by_provider_and_pattern():
+    assert list_models("zoo", "mobilenet_v?") == {"zoo": ["mobilenet_v1", "mobilenet_v2"]}
+    assert "resnet50" in list_models("torchvision", "resnet")["torchvision"]
+    assert list_models("timm", "vit_*_patch16_224")["timm"][0].startswith("vit_")
+
+
+FACTORIES = """
+    import torch
+    def raises(): raise ValueError("no such size\\nmore lines")
+    def nothing(): return 3
+    def hungry():
+        class Net(torch.nn.Module):
+            def forward(self, a, b): return a + b
+        return Net()
+    def conv(): return torch.nn.Conv2d(3, 4, 3)
+    constant = 7
+"""
+
+
+@pytest.fixture
+def factories(tmp_path):
+    path = tmp_path / "factories.py"
+    path.write_text(textwrap.dedent(FACTORIES))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [
+        ("raises", "raises ValueError: no such size"),
+        ("nothing", "returns a int; it must return an nn.Module"),
+        ("constant", "must be a callable"),
+        ("absent", "has no 'absent'"),
+        ("hungry", "missing 1 required positional argument: 'b'"),
+    ],
+)
+def test_a_factory_that_does_not_do_is_told(factories, attribute, says):
+    assert says in line_of(profile_of, f"{factories}:{attribute}")
+
+
+def test_wrong_shapes_are_one_line_with_module_and_input(factories):
+    message = line_of(profile_of, f"{factories}:conv", inputs=["1,5,8,8"])
+    assert "1x5x8x8" in message
+    assert "Conv2d" in message
+    assert "expected input[1, 5, 8, 8] to have 3 channels" in message
+    assert "on x 5 float32" in line_of(profile_of, "mobilenet_v2", inputs=["5"])
+    assert "features.0.0" in line_of(profile_of, "mobilenet_v2", inputs=["1,1,224,224"])
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("mobilenet_v22", "nearest: mobilenet_v2"),
+        ("timm:resnet500", "nearest: resnet50"),
+        ("zoo:nothing_like_it", "zoo has no model 'nothing_like_it'"),
+        ("no.such.module:factory", "no Python module 'no"),
+        ("no/such/file.py:factory", "does not exist"),
+        ("missing.pt2", "does not exist"),
+        ("missing.json", "missing.json"),
+        ("hf:missing.json", "does not exist"),
+        ("json:loads", "raises TypeError"),
+    ],
+)
+def test_what_is_not_there_is_told(target, says):
+    assert says in line_of(profile_of, target)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("1,3,0,224", "1 or more"),
+        ("1,-3,224,224", "1 or more"),
+        ("abc", "is no shape"),
+        ("", "is no shape"),
+        ("1,3,224,224:float99", "is no dtype"),
+        ("999999999,999999999,9", "more than any device holds"),
+    ],
+)
+def test_inputs_that_are_none_are_told(spec, says):
+    assert says in line_of(profile_of, "mobilenet_v2", inputs=[spec])
+
+
+def test_options_out_of_range_are_told():
+    assert "--batch" in line_of(profile_of, "mobilenet_v2", batch=0)
+    assert "--resolution" in line_of(profile_of, "mobilenet_v2", resolution=-1)
+    assert "--dtype" in line_of(profile_of, "mobilenet_v2", dtype="int8")
+    assert "unexpected keyword argument 'widht'" in line_of(profile_of, "mobilenet_v2", {"widht": 1})
+    assert "unexpected keyword argument 'widht'" in line_of(profile_of, "torchvision:resnet18", {"widht": 1})
+
+
+def test_a_missing_extra_comes_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert "pip install 'costlab[timm]'" in line_of(profile_of, "timm:resnet18")
+    monkeypatch.setattr(costlab.models, "installed", lambda provider: provider == "zoo")
+    assert "pip install 'costlab[torchvision,timm]'" in line_of(profile_of, "resnet18")
+
+
+def config(tmp_path, **entries) -> str:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(entries))
+    return f"hf:{tmp_path}"
+
+
+TINY = {
+    "model_type": "gpt2",
+    "architectures": ["GPT2LMHeadModel"],
+    "n_embd": 8,
+    "n_head": 2,
+    "n_layer": 1,
+    "vocab_size": 50,
+}
+
+
+def test_a_configuration_alone_makes_a_network(tmp_path):
+    found = profile_of(config(tmp_path, **TINY))
+    assert found.mult_adds == 128 * (8 * 24 + 8 * 8 + 8 * 32 * 2 + 8 * 50) + 2 * 128 * 128 * 8
+    assert profile_of(config(tmp_path, **TINY), {"n_layer": 2}).params > found.params
+
+
+@pytest.mark.parametrize("where", [{"auto_map": {"AutoModel": "x.Y"}}, {"text_config": {"auto_map": {}}}])
+def test_a_configuration_with_code_of_its_own_is_refused(tmp_path, where):
+    assert "auto_map" in line_of(profile_of, config(tmp_path, **TINY, **where))
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ({}, "no model_type"),
+        ({"model_type": "no_such_type"}, "transformers rejects"),
+        ({**TINY, "architectures": ["NoSuchModel"]}, "no architecture 'NoSuchModel'"),
+        ({**TINY, "n_head": 3}, "cannot be built"),
+    ],
+)
+def test_configurations_that_make_no_network_are_told(tmp_path, entries, says):
+    assert says in line_of(profile_of, config(tmp_path, **entries))
+    assert "no configuration entry 'n_haed'" in line_of(profile_of, config(tmp_path, **TINY), {"n_haed": 3})
+
+
+def test_a_hub_id_without_the_network_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "give a folder or file with its config.json" in line_of(profile_of, "hf:nobody/nothing")
+
+
+def test_a_broken_configuration_is_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": ')
+    assert "no readable JSON" in line_of(profile_of, f"hf:{tmp_path}")
+
+
+def test_a_factory_that_exits_is_told(tmp_path):
+    path = tmp_path / "leaves.py"
+    path.write_text("import sys\ndef build(): sys.exit(7)\n")
+    assert "raises SystemExit: 7" in line_of(profile_of, f"{path}:build")

@@ -1,0 +1,432 @@
+"""Plots: what is drawn is what the profile says, in colours that mean one thing, with words that never touch."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import matplotlib
+import networkx as nx
+import pytest
+from helpers.examples import HOSTILE, examples
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import pyplot
+from matplotlib.collections import PathCollection
+from matplotlib.patches import FancyArrowPatch, Rectangle, StepPatch
+
+import costlab
+from costlab import plots
+from costlab.cli import run
+from costlab.cli.plot import OF_MANY, Kind
+from costlab.core.cost import FAMILIES
+from costlab.core.profile import Profile, live_activation_bytes, lives_of
+from costlab.errors import CostlabError
+from costlab.plots._breakdown import SHOWN
+from costlab.plots._breakdown import parts_of as shares_of
+from costlab.plots._graph import INPUT, OUTPUT, edges_of, parts_of
+from costlab.plots._guidelines import points_of
+from costlab.plots._stages import stages_of
+from costlab.plots._treemap import Box, squarified, tree_of
+from costlab.plots.canvas import LONGEST, shortened
+from costlab.plots.colours import GROUPS, ink_on
+from costlab.plots.layered import layered
+from costlab.plots.runs import runs_of
+from costlab.tracing.profiler import profile
+
+matplotlib.use("agg")
+
+DRAWN = {"mobilenet_v2": "zoo:mobilenet_v2", "shufflenet_v1": "zoo:shufflenet_v1", "swin_b": "torchvision:swin_b"}
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Profile]:
+    """A common one, one in groups, and one of more than a thousand operators."""
+    found = {}
+    for name, target in DRAWN.items():
+        model, inputs = costlab.load(target)
+        found[name] = profile(model, inputs, name=name, provider=target.partition(":")[0])
+    assert len(found["swin_b"].ops) > 1000
+    return found
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    pyplot.close("all")
+
+
+OF_ONE = [kind for kind in Kind if kind not in OF_MANY]
+
+
+def draw(kind: str, of: Profile, **options):
+    if kind == Kind.ROOFLINE:
+        options["device"] = "rtx3090"
+    return getattr(plots, kind)(of, **options)
+
+
+def visible_boxes(ax) -> list:
+    """The places of all words of a figure but those of the key, which matplotlib sets itself."""
+    figure = ax.figure
+    figure.draw_without_rendering()
+    found = []
+    for axes in (ax, *ax.child_axes):
+        texts = [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+        if axes.axison:
+            texts += [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()]
+        found += [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text().strip() and t.get_visible()]
+    return found
+
+
+# All of them.
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_words_never_touch_and_never_leave_the_picture(kind, name, networks):
+    ax = draw(kind, networks[name])
+    boxes = visible_boxes(ax)
+    assert boxes
+    page = ax.figure.bbox
+    for i, (text, box) in enumerate(boxes):
+        assert page.padded(1).containsx(box.x0), text
+        assert page.padded(1).containsx(box.x1), text
+        assert page.padded(1).containsy(box.y0), text
+        assert page.padded(1).containsy(box.y1), text
+        for other, place in boxes[:i]:
+            assert not box.padded(-1).overlaps(place.padded(-1)), (text, other)
+
+
+@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_every_profile_can_be_drawn(kind, name):
+    if (kind, name) == (Kind.GRAPH, "nothing"):
+        with pytest.raises(CostlabError, match="no operators"):
+            draw(kind, examples()[name])
+        return
+    ax = draw(kind, examples()[name])
+    ax.figure.savefig(io.BytesIO(), format="svg")
+    assert all(line.isprintable() for text in ax.texts for line in text.get_text().split("\n"))
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_axes_that_are_given_are_drawn_on(kind):
+    figure, (left, right) = pyplot.subplots(1, 2)
+    assert draw(kind, examples()["tiny"], ax=right) is right
+    assert right.get_title(loc="left").startswith("tiny (zoo")
+    assert not left.get_title(loc="left")
+    assert pyplot.get_fignums() == [figure.number]
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_a_figure_of_our_own_is_one_that_a_notebook_shows(kind):
+    ax = draw(kind, examples()["tiny"])
+    assert pyplot.gcf() is ax.figure
+
+
+def test_names_are_no_formulas():
+    ax = draw("memory", examples()["hostile"])
+    assert not any(text.get_parse_math() for text in [*ax.texts, ax._left_title])
+
+
+def test_drawing_a_saved_profile_takes_no_torch_and_a_plot_module_no_matplotlib(tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(examples()["tiny"].to_json())
+    code = f"""
+import sys
+from pathlib import Path
+from costlab import plots
+from costlab.core import serialization as saving
+from costlab.cli import run
+assert "matplotlib" not in sys.modules
+for kind in {[str(kind) for kind in OF_ONE]}:
+    device = ["--device", "rtx3090"] if kind in ("roofline", "breakdown") else []
+    assert run(["plot", kind, {str(path)!r}, *device, "-o", str(Path({str(tmp_path)!r}) / (kind + ".png"))]) == 0
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all((tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG") for kind in OF_ONE)
+
+
+# Colours.
+
+
+def test_every_family_has_one_colour():
+    families = [family for group in GROUPS for family in group.families]
+    assert sorted(families) == sorted(FAMILIES)
+    assert len({group.colour for group in GROUPS}) == len(GROUPS)
+
+
+def test_words_stand_out_from_every_colour():
+    def luminance(colour: str) -> float:
+        rgb = matplotlib.colors.to_rgb(colour)
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for group in GROUPS:
+        light, dark = sorted((luminance(group.colour), luminance(ink_on(group.colour))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, group.name
+
+
+def test_the_colours_are_the_same_in_every_plot(networks):
+    palette = {matplotlib.colors.to_rgba(group.colour): group.name for group in GROUPS}
+    for kind in OF_ONE:
+        for legend in draw(kind, networks["swin_b"]).figure.legends:
+            for patch, text in zip(legend.get_patches(), legend.get_texts(), strict=True):
+                assert palette[patch.get_facecolor()] == text.get_text()
+
+
+# Breakdown.
+
+
+def test_the_shares_of_a_bar_add_up_to_the_total(networks):
+    for network in (*networks.values(), *examples().values()):
+        for cost in SHOWN:
+            parts = sum(shares_of(network, cost).values())
+            assert parts == getattr(network.total, cost), (network.name, cost)
+
+
+def test_bars_are_as_long_as_shares(networks):
+    network = networks["mobilenet_v2"]
+    bars = [patch for patch in draw("breakdown", network).patches if isinstance(patch, Rectangle)]
+    depthwise = next(b for b in bars if b.get_y() > -0.5 and b.get_x() > 0)
+    counted = [  # 17 blocks: 9 weights at every output position of every channel
+        op.output.numel * 9 for op in network.ops if op.kind == "conv2d" and op.attrs["groups"] == op.output.shape[1]
+    ]
+    assert len(counted) == 17
+    assert depthwise.get_width() == pytest.approx(sum(counted) / network.mult_adds)
+
+
+# Stages.
+
+
+def test_stages_of_mobilenet_v2_halve_the_resolution(networks):
+    network = networks["mobilenet_v2"]
+    assert [s.resolution for s in stages_of(network, runs_of(network, 32))] == [
+        f"{n}x{n}" for n in (112, 56, 28, 14, 7)
+    ]
+
+
+def test_stages_look_through_windows(networks):
+    network = networks["swin_b"]
+    assert [s.resolution for s in stages_of(network, runs_of(network, 40))] == [f"{n}x{n}" for n in (56, 28, 14, 7)]
+
+
+def test_stages_look_past_squeeze_and_excitation():
+    model, inputs = costlab.load("zoo:mobilenet_v3_large")
+    network = profile(model, inputs)
+    found = [s.resolution for s in stages_of(network, runs_of(network, 32))]
+    assert found == [f"{n}x{n}" for n in (112, 56, 28, 14, 7)]
+
+
+def test_runs_hold_every_operator_once_in_order(networks):
+    for network in networks.values():
+        runs = runs_of(network, 32)
+        assert [p for run in runs for p in run.positions] == [p for p, op in enumerate(network.ops) if not op.free]
+
+
+# Memory.
+
+
+def test_lives_add_up_to_live_activations(networks):
+    for network in (*networks.values(), *examples().values()):
+        lives = lives_of(network.trace)
+        alive = [sum(i.bytes for i in lives if i.first <= p <= i.last) for p in range(len(network.ops))]
+        assert alive == live_activation_bytes(network.trace)
+
+
+def test_the_column_of_the_peak_is_as_high_as_the_peak(networks):
+    network = networks["shufflenet_v1"]
+    ax = draw("memory", network)
+    column = [patch.get_height() for patch in ax.patches if isinstance(patch, Rectangle)]
+    assert sum(column) == network.total.peak_activation_bytes
+    (curve, *_) = [patch for patch in ax.patches if isinstance(patch, StepPatch)]
+    assert max(curve.get_data().values) == network.total.peak_activation_bytes
+
+
+# Treemap.
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.floats(10, 1000), st.floats(10, 1000))
+def test_boxes_fill_the_room_in_proportion_without_overlap(amounts, width, height):
+    amounts.sort(reverse=True)
+    boxes = list(squarified(amounts, Box(0, 0, width, height)))
+    for amount, box in zip(amounts, boxes, strict=True):
+        assert box.width * box.height == pytest.approx(width * height * amount / sum(amounts), rel=1e-6)
+        assert -1e-6 <= box.x <= box.x + box.width <= width + 1e-6
+        assert -1e-6 <= box.y <= box.y + box.height <= height + 1e-6
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            wide = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+            high = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+            assert min(wide, high) <= 1e-6
+
+
+@pytest.mark.parametrize("cost", ["mult_adds", "memory_access", "params"])
+def test_branches_sum_to_their_children_and_the_tree_to_the_total(networks, cost):
+    def check(branch):
+        if branch.children:
+            assert branch.amount == sum(child.amount for child in branch.children.values())
+        for child in branch.children.values():
+            check(child)
+
+    for network in (*networks.values(), examples()["wasteful"]):
+        tree = tree_of(network, cost)
+        check(tree)
+        assert tree.amount == getattr(network.total, cost)
+
+
+# Guidelines.
+
+
+def test_points_cost_beyond_their_bound_what_the_findings_say(networks):
+    for network in networks.values():
+        found = costlab.lint(network, select=("G1", "G2")).findings
+        for rule, points in zip(("G1", "G2"), points_of(network.fused("bn")), strict=True):
+            assert sum(p.excess for p in points) == sum(f.excess_memory_access for f in found if f.rule == rule)
+            assert all((p.ratio == 1) == (p.excess == 0) for p in points)
+
+
+def test_no_layer_lies_above_the_curve_of_layers_without_weights(networks):
+    for point in points_of(networks["mobilenet_v2"].fused("bn"))[0]:
+        assert point.ratio <= (1 + point.x) / (2 * point.x**0.5) + 1e-3
+
+
+def test_layers_alike_in_repeated_blocks_are_one_point(networks):
+    points, _ = points_of(networks["mobilenet_v2"].fused("bn"))
+    named = {point.name: point.excess for point in points}
+    (name,) = [name for name in named if name.startswith("features.{8-10}.conv.2")]
+    assert name.endswith(" x3")
+    found = costlab.lint(networks["mobilenet_v2"], select=("G1",)).findings
+    assert named[name] == 3 * next(f.excess_memory_access for f in found if f.module == "features.8.conv.2")
+    assert [point.excess for point in points] == sorted(named.values(), reverse=True)
+
+
+def test_groups_have_a_panel_where_there_are_groups(networks):
+    assert len(draw("guidelines", networks["mobilenet_v2"]).child_axes) == 1
+    widths, groups = draw("guidelines", networks["shufflenet_v1"]).child_axes
+    (points,) = [c for c in groups.collections if isinstance(c, PathCollection)]
+    assert set(points.get_offsets()[:, 0]) == {3}
+    assert "6.9%" in groups.get_title(loc="left")
+    assert widths.get_title(loc="left").startswith("G1")
+
+
+# Graph.
+
+
+def test_a_residual_block_is_a_chain_with_a_way_around_it(networks):
+    network = networks["mobilenet_v2"]
+    parts = parts_of(network, "features.3")
+    names = [part.name for part in parts]
+    assert names == [
+        INPUT,
+        *("conv.0.0 conv2d", "conv.0.1 batch_norm", "conv.0.2 relu6"),
+        *("conv.1.0 conv2d", "conv.1.1 batch_norm", "conv.1.2 relu6", "conv.2 conv2d", "conv.3 batch_norm"),
+        "add",
+        OUTPUT,
+    ]
+    chain = {(i, i + 1) for i in range(len(parts) - 1)}
+    assert edges_of(network, parts) == chain | {(0, names.index("add"))}
+
+
+def test_boxes_are_joined_as_the_operators_in_them_are(networks):
+    for network in networks.values():
+        parts = parts_of(network, "")
+        box = {network.ops[p].name: i for i, part in enumerate(parts) for p in part.positions}
+        graph = nx.DiGraph(network.graph)
+        for op in network.ops:
+            if op.free:
+                graph.add_edges_from((a, b) for a in graph.pred[op.name] for b in graph.succ[op.name])
+                graph.remove_node(op.name)
+        wanted = {(box[a], box[b]) for a, b in graph.edges if box[a] != box[b]}
+        inner = {(a, b) for a, b in edges_of(network, parts) if a != 0 and b != len(parts) - 1}
+        assert inner == wanted
+
+
+def test_every_box_has_a_name_however_long(networks):
+    for module in ("", "features.1.0", "features.5.17.attn"):
+        ax = draw("graph", networks["swin_b"], module=module)
+        frames = [patch for patch in ax.patches if isinstance(patch, Rectangle) and patch.get_linewidth()]
+        assert len(ax.texts) == len(frames) + 1  # what is shown stands above
+
+
+def test_edges_from_one_node_share_their_way():
+    ways = layered(8, {(i, i + 1) for i in range(1, 7)} | {(0, i) for i in range(1, 8)}).ways
+    for end in range(2, 7):
+        assert ways[0, end][:-1] == ways[0, end + 1][:end]
+
+
+def test_arrows_are_as_many_as_edges(networks):
+    network = networks["swin_b"]
+    ax = draw("graph", network, module="features.1.0")
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == len(edges_of(network, parts_of(network, "features.1.0")))
+
+
+@given(st.integers(1, 14).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.tuples(*[st.integers(0, n - 1)] * 2)))))
+def test_edges_lead_down_and_nodes_keep_their_distance(drawn):
+    count, pairs = drawn
+    edges = {(a, b) for a, b in pairs if a < b}
+    layout = layered(count, edges)
+    assert layout.ways.keys() == edges
+    for (a, b), way in layout.ways.items():
+        assert (way[0], way[-1]) == (layout.places[a], layout.places[b])
+        assert [layer for _, layer in way] == list(range(layout.places[a][1], layout.places[b][1] + 1))
+    for i, (x, layer) in enumerate(layout.places):
+        assert all(abs(x - other) >= 1 - 1e-6 for other, at in layout.places[:i] if at == layer)
+
+
+def test_a_chain_is_straight():
+    layout = layered(6, {(i, i + 1) for i in range(5)} | {(1, 4)})
+    assert len({round(x, 2) for x, _ in layout.places}) == 1
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("saved") / "tiny.json"
+    path.write_text(examples()["tiny"].to_json())
+    return str(path)
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_a_picture_is_the_same_every_time(saved, tmp_path, suffix, magic, capsys):
+    first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
+    for path in (first, second):
+        assert run(["plot", "graph", saved, "--module", "head", "--cost", "params", "-o", str(path)]) == 0
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes().startswith(magic)
+    assert capsys.readouterr() == ("", "")
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pie", "{}", "-o", "x.png"], "'pie' is not one of"),
+        (["memory", "{}"], "Missing option '-o'"),
+        (["memory", "{}", "-o", "x.gif"], "x.gif is no picture that costlab writes"),
+        (["memory", "{}", "-o", "x.png", "--cost", "params"], "--cost does not go with memory"),
+        (["treemap", "{}", "-o", "x.png", "--module", "head"], "--module does not go with treemap"),
+        (["graph", "{}", "-o", "x.png", "--module", "heda"], "did you mean 'head"),
+        (["treemap", "{}", "-o", "x.png", "--cost", "money"], "no cost 'money'"),
+        (["memory", "{}", "-o", "no/such/folder/x.png"], "cannot be written"),
+    ],
+)
+def test_wrong_usage_is_one_line(words, message, saved, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["plot", *(word.format(saved) for word in words)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_a_long_name_is_kept():
+    assert shortened("features.denseblock1.denselayer6", 20) == "…denselayer6"
+    assert len(shortened("x" * 500)) == LONGEST
+    assert shortened(HOSTILE).isprintable()

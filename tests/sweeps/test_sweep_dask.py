@@ -1,0 +1,121 @@
+"""Sweeps on a real Dask cluster: a scheduler and two workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from helpers.processes import descendants, rows_in, until
+
+import costlab
+from costlab.sweeps import running
+
+pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+
+TINY = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:tiny"
+SPACE = {"factory": TINY, "arguments": {"width": "1:60", "seconds": 0.05}, "resolution": 8}
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+@dataclass
+class Cluster:
+    """A Dask cluster on this machine."""
+
+    folder: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    def start(self, what: str, *words: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *words, "--no-dashboard"]
+        process = subprocess.Popen(command, cwd=self.folder, **QUIET)
+        self.processes.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen:
+        words = [self.address, "--nworkers", "1", "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1"]
+        return self.start("worker", *words)
+
+    @property
+    def address(self) -> str:
+        return json.loads((self.folder / "scheduler.json").read_text())["address"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", "scheduler.json")
+    until(lambda: (cluster.folder / "scheduler.json").exists())
+    cluster.worker()
+    cluster.worker()
+    yield cluster
+    for process in cluster.processes:
+        process.kill()  # workers end with their nannies
+
+
+def keys_in(path: Path) -> list[str]:
+    return [json.loads(line)["key"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("local") / "rows.csv"
+    costlab.sweep(SPACE, jobs=2).save(path)
+    return path.read_bytes()
+
+
+def started(cluster: Cluster, folder: Path) -> subprocess.Popen:
+    words = ["-a", "width=1:60", "-a", "seconds=0.05", "--resolution", "8", "--cluster", cluster.address]
+    command = [sys.executable, "-m", "costlab", "sweep", TINY, *words, "-o", "rows.csv"]
+    return subprocess.Popen(command, cwd=folder, **QUIET)
+
+
+def test_a_cluster_makes_the_same_rows_as_this_machine(cluster, local, tmp_path):
+    costlab.sweep(SPACE, cluster=cluster.address).save(tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_bytes() == local
+
+
+def test_a_worker_killed_mid_way_loses_nothing_and_doubles_nothing(cluster, local, tmp_path):
+    path = tmp_path / "rows.journal.jsonl"
+    client = started(cluster, tmp_path)
+    until(lambda: rows_in(path) > 4)
+    nanny = cluster.processes[-1]
+    for victim in (nanny.pid, *descendants(nanny.pid)):
+        os.kill(victim, signal.SIGKILL)
+    assert client.wait(60) == 0
+    assert (tmp_path / "rows.csv").read_bytes() == local
+    assert len(keys_in(path)) == len(set(keys_in(path))) == 60
+    cluster.worker()
+
+
+def test_a_client_killed_and_started_again_loses_nothing_and_doubles_nothing(cluster, local, tmp_path):
+    path = tmp_path / "rows.journal.jsonl"
+    client = started(cluster, tmp_path)
+    until(lambda: rows_in(path) > 4)
+    client.kill()
+    client.wait()
+    before = keys_in(path)
+    assert 4 < len(before) < 60
+    assert started(cluster, tmp_path).wait(60) == 0
+    assert (tmp_path / "rows.csv").read_bytes() == local
+    assert keys_in(path)[: len(before)] == before
+    assert len(keys_in(path)) == len(set(keys_in(path))) == 60
+
+
+def test_on_a_cluster_too_only_the_guilty_row_has_the_error(cluster):
+    trouble = {"depth": 1, "width": "2:4", "trouble": "die", "at": "3"}
+    rows = list(costlab.sweep({"factory": TINY, "arguments": trouble, "resolution": 8}, cluster=cluster.address))
+    assert [row["error"] for row in rows] == [None, running.DIED, None]
+
+
+def test_on_a_cluster_too_a_network_that_hangs_is_an_error(cluster):
+    trouble = {"depth": 1, "width": "2:4", "trouble": "spin", "at": "3"}
+    space = {"factory": TINY, "arguments": trouble, "resolution": 8, "timeout": 0.5}
+    rows = list(costlab.sweep(space, cluster=cluster.address))
+    assert [row["error"] for row in rows] == [None, "takes longer than 0.5 s", None]
