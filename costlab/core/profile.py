@@ -158,7 +158,7 @@ class Profile:
         return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused, **about)
 
     def fused(self, fusion: str) -> Profile:
-        """The profile with operators joined that would run as one: "none", "bn" or "pointwise" (costlab.core.fusion)."""
+        """The profile with operators joined that would run as one: "none", "bn" or "pointwise"."""
         from costlab.core.fusion import fused
 
         return fused(self, fusion)

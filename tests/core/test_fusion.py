@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers.calls import profile_of
+from helpers.drawn_networks import INPUT, Network, networks
 from helpers.examples import NAMES, examples
+from helpers.long_profiles import long_profile
 from hypothesis import given
 from hypothesis import strategies as st
-from test_laws import INPUT, Network, networks
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
@@ -21,7 +22,6 @@ from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.models import profile_of as profile_named
 from costlab.tracing.profiler import profile
 
 FUSIONS = ("none", "bn", "pointwise")
@@ -356,34 +356,6 @@ def test_odd_networks_can_be_fused(name, fusion):
 def test_no_other_fusion_is_known():
     with pytest.raises(CostlabError, match="no fusion 'all'; there are none, bn, pointwise"):
         examples()["tiny"].fused("all")
-
-
-def long_profile(copies: int) -> Profile:
-    """ShuffleNet V1, many times over, one after the other."""
-    unit = profile_named("zoo:shufflenet_v1")
-    ops, costs, last = [], [], 0
-    span = 1 + max(t.storage for op in unit.ops for t in (*op.inputs, *op.outputs))
-    for copy in range(copies):
-        for op, cost in zip(unit.ops, unit.costs, strict=True):
-            moved = [
-                tuple(t._replace(storage=t.storage + copy * span) for t in tensors)
-                for tensors in (op.inputs, op.outputs)
-            ]
-            after = tuple(i + last for i in op.after) or ((last - 1,) if copy else ())
-            ops.append(
-                replace(
-                    op,
-                    name=f"{copy}.{op.name}",
-                    module=f"{copy}.{op.module}",
-                    inputs=moved[0],
-                    outputs=moved[1],
-                    after=after,
-                )
-            )
-            costs.append(cost)
-        last = len(ops)
-    outputs = tuple(s + (copies - 1) * span for s in unit.trace.outputs)
-    return replace(unit, trace=replace(unit.trace, ops=tuple(ops), outputs=outputs), costs=tuple(costs))
 
 
 def test_many_copies_of_a_network_fuse_as_one_does():

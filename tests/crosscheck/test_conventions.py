@@ -291,5 +291,8 @@ def test_a_tool_without_rules_is_named_with_those_that_have():
 
 
 def test_conventions_need_no_torch():
-    code = "import costlab.crosscheck.conventions, sys; sys.exit(any(m in sys.modules for m in ('torch', 'thop', 'ptflops')))"
+    code = (
+        "import costlab.crosscheck.conventions, sys;"
+        " sys.exit(any(m in sys.modules for m in ('torch', 'thop', 'ptflops')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

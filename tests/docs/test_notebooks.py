@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from generate.notebook_pages import FOLDER, NOTEBOOKS, RICHER, executed, read, sources_digest, tidy
-from test_reports import Page
+from helpers.html_page import Page
 
 import costlab
 from costlab.sweeps.results import SHOWN

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.calls import profile_of
+from helpers.long_profiles import long_profile
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fusion import long_profile
 from torch import Tensor, nn
 
 import costlab

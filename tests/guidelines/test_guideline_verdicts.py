@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.examples import HOSTILE, NAMES, examples
 from helpers.guideline_networks import NETWORKS, network
-from test_fusion import long_profile
+from helpers.long_profiles import long_profile
 from torch import nn
 
 import costlab

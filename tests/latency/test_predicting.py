@@ -14,10 +14,10 @@ import pytest
 import torch
 from generate.latency_page import DATA, fitted_tables, shipped
 from helpers.calls import profile_of
+from helpers.drawn_networks import INPUT, Network, networks
+from helpers.long_profiles import long_profile
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fusion import long_profile
-from test_laws import INPUT, Network, networks
 from torch import nn
 
 import costlab

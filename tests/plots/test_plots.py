@@ -10,6 +10,7 @@ import matplotlib
 import networkx as nx
 import pytest
 from helpers.examples import HOSTILE, examples
+from helpers.figures import visible_boxes
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
@@ -64,19 +65,6 @@ def draw(kind: str, of: Profile, **options):
     if kind == Kind.ROOFLINE:
         options["device"] = "rtx3090"
     return getattr(plots, kind)(of, **options)
-
-
-def visible_boxes(ax) -> list:
-    """The places of all words of a figure but those of the key, which matplotlib sets itself."""
-    figure = ax.figure
-    figure.draw_without_rendering()
-    found = []
-    for axes in (ax, *ax.child_axes):
-        texts = [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
-        if axes.axison:
-            texts += [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()]
-        found += [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text().strip() and t.get_visible()]
-    return found
 
 
 # All of them.

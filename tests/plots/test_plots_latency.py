@@ -7,10 +7,10 @@ import json
 import matplotlib
 import pytest
 from helpers.examples import HOSTILE, NAMES, examples
+from helpers.figures import visible_boxes
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
-from test_plots import visible_boxes
 
 import costlab
 from costlab import plots
@@ -352,7 +352,7 @@ def test_wrong_usage_is_one_line(words, message, folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_shows_results_without_script_or_markup_of_names(name, capsys):
-    from test_reports import Page
+    from helpers.html_page import Page
 
     profile = examples()[name]
     results = [costlab.lint(profile), costlab.compare(examples()["tiny"], profile), costlab.predict(profile, DEVICE)]
@@ -373,7 +373,7 @@ def test_what_has_a_page_of_its_own_is_short_in_words(networks):
 
 
 def test_a_notebook_shows_the_verdicts_and_the_dearest_findings(networks):
-    from test_reports import Page
+    from helpers.html_page import Page
 
     result = costlab.lint(networks["mobilenet_v2"])
     rows = Page(result._repr_html_()).rows
@@ -386,7 +386,7 @@ def test_a_notebook_shows_the_verdicts_and_the_dearest_findings(networks):
 
 
 def test_a_notebook_shows_all_of_the_predicted_time(networks):
-    from test_reports import Page
+    from helpers.html_page import Page
 
     prediction = costlab.predict(networks["mobilenet_v2"], DEVICE)
     rows = [row for row in Page(prediction._repr_html_()).rows if len(row) == 4][1:]

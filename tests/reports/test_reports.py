@@ -6,10 +6,10 @@ import csv as csv_module
 import io
 import itertools
 import re
-from html.parser import HTMLParser
 
 import pytest
 from helpers.examples import HOSTILE, NAMES, examples
+from helpers.html_page import Page
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.console import Console
@@ -333,37 +333,6 @@ def test_markdown_words_cannot_begin_anything():
     html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"x {markdown_text(words)}")
     assert Page(html).text.strip() == f"x {words}"
     assert markdown_text("mobilenet_v2 1x3x224 (a, b) = 50.1%") == "mobilenet_v2 1x3x224 (a, b) = 50.1%"
-
-
-class Page(HTMLParser):
-    """The tags, the text and the rows of cells of an HTML page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[str] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.inside = False
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.inside = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = self.inside and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.inside:
-            self.rows[-1][-1] += data
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,7 +53,7 @@ def targets(folder: Path) -> dict[str, list[str]]:
 def published_differences() -> tuple[int, list[str]]:
     """How many published figures are reproduced, and those that are not, with the reason."""
     from helpers.published_weights import build, figures, inputs, published
-    from test_published_weights import SECOND_STAGE
+    from helpers.second_stages import SECOND_STAGE
 
     from costlab.tracing.profiler import profile
 

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
-from test_sweep import killed_and_resumed, started  # noqa: E402
+from helpers.killed_sweeps import killed_and_resumed, started  # noqa: E402
 
 ROWS, KILLS = 600, 20
 

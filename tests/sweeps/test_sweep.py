@@ -9,12 +9,12 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from helpers.killed_sweeps import TINY, killed_and_resumed, started
 from helpers.processes import descendants, rows_in, until
 
 import costlab
@@ -27,7 +27,6 @@ from costlab.sweeps.pools import Pool
 from costlab.sweeps.rows import Finished, finished, recipe_of
 from costlab.sweeps.space import space_of
 
-TINY = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:tiny"
 SIZED = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:sized"
 
 
@@ -366,32 +365,6 @@ def test_wrong_usage_is_one_line(words, message, tmp_path, capsys):
 
 
 # Stopped at any moment.
-
-
-def started(folder: Path, rows: int = 40) -> subprocess.Popen:
-    """A sweep that takes two hundredths of a second for a row, on two processes."""
-    slow = ["-a", f"width=1:{rows}", "-a", "seconds=0.02", "--resolution", "8", "-j", "2", "--top", "1"]
-    words = [sys.executable, "-m", "costlab", "sweep", TINY, *slow, "-o", "sweep.csv"]
-    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def killed_and_resumed(folder: Path, rows: int, kills: int, chance: random.Random) -> bytes:
-    """The table of a sweep that was killed so many times; no finished row may be lost or made twice."""
-    path = folder / "sweep.journal.jsonl"
-    for _ in range(kills):
-        before = rows_in(path)
-        process = started(folder, rows)
-        until(lambda: rows_in(path) > before or process.poll() is not None)  # noqa: B023
-        time.sleep(chance.uniform(0, 0.2))
-        process.kill()
-        process.communicate()
-        assert rows_in(path) >= before
-    process = started(folder, rows)
-    process.communicate()
-    assert process.returncode == 0
-    keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
-    assert len(keys) == len(set(keys)) == rows
-    return (folder / "sweep.csv").read_bytes()
 
 
 @pytest.fixture(scope="module")

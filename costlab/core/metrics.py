@@ -1,0 +1,75 @@
+"""The table of metrics: every number that costlab knows of a network, with its label, its unit and what it is good for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from costlab.errors import CostlabError
+from costlab.formatting import units
+
+PREDICTED = "predicted_seconds"
+MEASURED = "measured_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a network, and of its modules where it has a part in them."""
+
+    key: str  # the attribute of a cost, the key in JSON, the column of a table
+    label: str  # in prose and in the head of a table
+    unit: str = ""  # "" for a count, "B" for bytes, "s" for seconds, "FLOP/B"
+    per_module: bool = True  # modules and operators have it, and their sum is the network's
+    stored: bool = True  # a field of `Cost`; otherwise derived from one, or known for a device only
+    sortable: bool = True
+    budgetable: bool = True  # less of it is better
+
+    def format(self, value: float | None) -> str:
+        """The value as people read it, four significant digits and its unit."""
+        if self.unit == "FLOP/B":
+            return units.UNKNOWN if value is None else f"{units.factor(value)} FLOP/B"
+        return units.quantity(value, self.unit)
+
+    def change(self, value: float) -> str:
+        """A difference with its sign."""
+        return units.change(value, self.unit)
+
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        Metric("mult_adds", "mult-adds"),
+        Metric("element_wise_ops", "element-wise ops"),
+        Metric("params", "params"),
+        Metric("memory_access", "memory access"),
+        Metric("read_bytes", "read bytes", "B"),
+        Metric("write_bytes", "write bytes", "B"),
+        Metric("activations", "activations"),
+        Metric("activation_bytes", "activation bytes", "B"),
+        Metric("param_bytes", "param bytes", "B"),
+        Metric("flops", "FLOPs", stored=False, sortable=False),
+        Metric("bytes_accessed", "bytes accessed", "B", stored=False),
+        Metric("unused_params", "unused params", per_module=False, stored=False, sortable=False),
+        Metric("peak_activation_bytes", "peak activation bytes", "B", per_module=False, stored=False, sortable=False),
+        Metric("arithmetic_intensity", "arithmetic intensity", "FLOP/B", False, False, False, budgetable=False),
+        Metric(PREDICTED, "predicted", "s", stored=False),
+        Metric(MEASURED, "measured", "s", stored=False, sortable=False, budgetable=False),
+    )
+}
+
+
+def metric_named(name: str, among: Callable[[Metric], bool] = lambda metric: metric.key != MEASURED) -> Metric:
+    """The metric that `name` means, with dashes or spaces for underscores, of those that `among` accepts.
+
+    Raises:
+        CostlabError: there is no such metric; the message names the nearest.
+    """
+    keys = [metric.key for metric in METRICS.values() if among(metric)]
+    key = re.sub(r"[ -]+", "_", name.strip().lower())
+    if key not in keys:
+        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+        hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join(keys)}"
+        raise CostlabError(f"unknown metric {name!r}{hint}")
+    return METRICS[key]
