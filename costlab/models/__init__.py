@@ -21,7 +21,7 @@ from costlab.errors import CostlabError, ForwardError
 if TYPE_CHECKING:
     import torch
 
-NAMED = {"zoo": "zoo_models", "torchvision": "torchvision_models", "timm": "timm_models"}  # looked up in this order
+NAMED = ("zoo", "torchvision", "timm")  # looked up in this order
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 
 
@@ -222,7 +222,7 @@ def takes(target: str, argument: str) -> bool:
 
 
 def module_of(provider: str) -> Any:
-    return importlib.import_module(f"costlab.models.{NAMED[provider]}")
+    return importlib.import_module(f"costlab.models.providers.{provider}")
 
 
 def installed(provider: str) -> bool:

@@ -76,7 +76,7 @@ def installation(package: str) -> list[str] | None:
 def own_files() -> str:
     """A hash that changes with every edit of costlab itself."""
     found = []
-    for where, _, files in os.walk(Path(__file__).parent):
+    for where, _, files in os.walk(Path(__file__).parents[1]):
         for file in files:
             if file.endswith(".py"):
                 state = os.stat(os.path.join(where, file))

@@ -180,7 +180,7 @@ def test_a_thousand_operators_take_far_less_than_the_file_may(long):
 def test_sources_name_the_file_but_not_the_machine(mobilenet):
     data = document(mobilenet, lint(mobilenet))
     (source,) = {data["words"][number] for number in data["modules"]["source"][:1]}
-    assert re.fullmatch(r"costlab/zoo/mobilenetv2\.py:\d+", source)
+    assert re.fullmatch(r"costlab/zoo/_mobilenet_v2\.py:\d+", source)
 
 
 def test_scripts_import_what_earlier_ones_export():
