@@ -1,4 +1,4 @@
-"""The table of metrics: every number that costlab knows of a network, with its label, its unit and what it is good for."""
+"""The table of metrics: every number that costlab knows of a network, with its label and its unit."""
 
 from __future__ import annotations
 
