@@ -73,9 +73,9 @@ class Comparison:
         return sorted(pairs, key=lambda pair: -pair.change(key))[:most]
 
     def _repr_html_(self) -> str:
-        from costlab.reports.notebook import comparison_html
+        from costlab.formatting.notebook import html_repr
 
-        return comparison_html(self)
+        return html_repr(self)
 
 
 def compare(

@@ -187,9 +187,9 @@ class Profile:
         return from_json(text)
 
     def _repr_html_(self) -> str:
-        from costlab.reports.notebook import profile_html
+        from costlab.formatting.notebook import html_repr
 
-        return profile_html(self)
+        return html_repr(self)
 
 
 def node(op: Op, cost: Cost | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import functools
 import importlib
 from typing import Any
 
-RENDERERS = ["costlab.reports.notebook"]  # modules that register with `render`
+RENDERERS = ["costlab.reports.notebook", "costlab.reports.timings"]  # modules that register with `render`
 
 
 @functools.singledispatch

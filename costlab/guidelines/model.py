@@ -97,9 +97,9 @@ class LintResult:
         return counts
 
     def _repr_html_(self) -> str:
-        from costlab.reports.notebook import lint_html
+        from costlab.formatting.notebook import html_repr
 
-        return lint_html(self)
+        return html_repr(self)
 
 
 @dataclass(frozen=True, slots=True)

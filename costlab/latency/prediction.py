@@ -70,9 +70,9 @@ class Prediction:
         return graph
 
     def _repr_html_(self) -> str:
-        from costlab.reports.notebook import prediction_html
+        from costlab.formatting.notebook import html_repr
 
-        return prediction_html(self)
+        return html_repr(self)
 
 
 @uncollected()

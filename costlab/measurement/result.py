@@ -134,9 +134,9 @@ class Measurement:
             raise CostlabError(f"not a costlab measurement: {what[:200]}") from None
 
     def _repr_html_(self) -> str:
-        from costlab.reports.timings import measurement_html
+        from costlab.formatting.notebook import html_repr
 
-        return measurement_html(self)
+        return html_repr(self)
 
 
 def raw(entry: Any) -> Any:

@@ -11,6 +11,7 @@ from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
+from costlab.formatting.notebook import render
 from costlab.guidelines.model import LintResult
 from costlab.latency.prediction import Prediction
 from costlab.reports import comparison as compared
@@ -42,6 +43,7 @@ STYLE = """
 """
 
 
+@render.register
 def profile_html(profile: Profile) -> str:
     """The header and the modules of a profile, to a depth that fits a screen."""
     table = table_of(profile, depth=default_depth(profile))
@@ -60,6 +62,7 @@ def profile_html(profile: Profile) -> str:
     )
 
 
+@render.register
 def prediction_html(prediction: Prediction) -> str:
     """What is predicted, and the dearest operators with what bounds them."""
     whole = prediction.seconds or 1.0
@@ -73,6 +76,7 @@ def prediction_html(prediction: Prediction) -> str:
     return page(running(prediction), grid((), head, (0, 1)), grid(("op", "predicted", "share", "bound"), rows, (0, 3)))
 
 
+@render.register
 def comparison_html(comparison: Comparison) -> str:
     """The totals of both networks, and the modules that differ."""
     base, head, *more = (said for _, said in compared.networks(comparison))
@@ -89,6 +93,7 @@ def comparison_html(comparison: Comparison) -> str:
     )
 
 
+@render.register
 def lint_html(result: LintResult) -> str:
     """A verdict for each rule, and the dearest findings."""
     linted = Linted(result, result.model, Source("", 0))

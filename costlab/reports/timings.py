@@ -17,6 +17,7 @@ from costlab.core.profile import cut
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.grids import GAP, blank
+from costlab.formatting.notebook import render
 from costlab.measurement.result import Measurement
 from costlab.reports.columns import ROOT
 from costlab.reports.header import Fact
@@ -156,6 +157,7 @@ def share(measurement: Measurement, row: Line) -> float | None:
     return row.seconds / measurement.whole.median if measurement.whole.median else None
 
 
+@render.register
 def measurement_html(measurement: Measurement) -> str:
     """The header and the dearest operators."""
     head = "".join(
