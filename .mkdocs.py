@@ -10,6 +10,12 @@ from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parent
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 
 
 def on_files(files: Files, *, config: Any) -> Files:
@@ -21,10 +27,11 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 def outside() -> Iterator[tuple[str, str | bytes]]:
     """Files of the site, by path."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = readme.replace("](docs/", "](").replace("](CHANGELOG.md", "](changes.md")
-    yield "index.md", readme.replace(".ipynb)", ".md)")
-    yield "changes.md", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name, page in PAGES.items():
+        text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](").replace(".ipynb)", ".md)")
+        for other, target in PAGES.items():
+            text = text.replace(f"]({other}", f"]({target}")
+        yield page, text
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         text, resources = MarkdownExporter().from_filename(str(notebook))
         for name, content in resources["outputs"].items():

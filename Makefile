@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: latency networks help report test lint soak verdicts bench experiments clean docs notebooks
+.PHONY: latency networks help report test quick lint soak verdicts bench experiments clean docs notebooks
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -15,6 +15,9 @@ report: $(READY)  ## set up and report on mobilenet_v2
 test: $(READY)  ## set up and run the tests
 	@echo "costlab: running the tests"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+quick: $(READY)  ## set up and run the tests that are not slow
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(READY)  ## style, types, direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

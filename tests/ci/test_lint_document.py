@@ -60,7 +60,7 @@ def test_the_story_can_be_followed(tmp_path, monkeypatch, capsys):
 
 def test_what_is_shown_for_other_tools_names_what_there_is():
     documents = {name: yaml.safe_load(text) for language, name, text in BLOCKS if language == "yaml"}
-    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    action = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())
     steps = documents[".github/workflows/costlab.yml"]["jobs"]["costlab"]["steps"]
     ours = next(step for step in steps if "costlab@" in step.get("uses", ""))
     assert set(ours["with"]) <= set(action["inputs"])

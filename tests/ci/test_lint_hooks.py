@@ -74,7 +74,7 @@ def test_the_hook_passes_and_fails_in_a_real_pre_commit(project, tmp_path):
 
 def action(project: Path, tmp_path: Path, **inputs: str) -> tuple[int, str, str, dict[str, str]]:
     """What the Action's own steps do: exit code, log, summary and outputs; actions of others are left out."""
-    described = yaml.safe_load((ROOT / "action.yml").read_text())
+    described = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())
     given = {name: declared["default"] for name, declared in described["inputs"].items()} | inputs
     known = {**{f"inputs.{name}": value for name, value in given.items()}, "runner.temp": str(tmp_path)}
 
@@ -144,7 +144,7 @@ def test_reports_of_an_earlier_run_are_not_taken_for_this_one(project, tmp_path)
 
 
 def test_the_upload_runs_also_after_findings_and_only_where_it_is_asked_for():
-    steps = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    steps = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())["runs"]["steps"]
     upload = next(step for step in steps if "uses" in step)
     assert upload["if"].startswith("${{ always() && inputs.upload-sarif == 'true'")
     assert upload["with"] == {"sarif_file": "${{ steps.lint.outputs.sarif }}"}
