@@ -62,7 +62,7 @@ def test_what_is_shown_for_other_tools_names_what_there_is():
     documents = {name: yaml.safe_load(text) for language, name, text in BLOCKS if language == "yaml"}
     action = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())
     steps = documents[".github/workflows/costlab.yml"]["jobs"]["costlab"]["steps"]
-    ours = next(step for step in steps if "costlab@" in step.get("uses", ""))
+    ours = next(step for step in steps if "costlab/.github/actions/lint@" in step.get("uses", ""))
     assert set(ours["with"]) <= set(action["inputs"])
     assert all(f"`{name}`" in PAGE for name in action["inputs"])
     hooks = {hook["id"] for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
