@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from costlab.errors import CostlabError
     from costlab.exporters import export
     from costlab.guidelines import GUIDELINES, lint
-    from costlab.latency.prediction import predict
+    from costlab.latency._predict import predict
     from costlab.measurement.measuring import measure
     from costlab.models import load
     from costlab.sweeps.running import sweep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "profile": "costlab.tracing.profiler",
-    "predict": "costlab.latency.prediction",
+    "predict": "costlab.latency._predict",
     "load": "costlab.models",
     "compare": "costlab.comparison",
     "lint": "costlab.guidelines",

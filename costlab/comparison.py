@@ -118,7 +118,7 @@ def compare(
     pairs += [Pair(row, None) for path, row in before.items() if path not in taken]
     if device is None:
         return Comparison(base, head, tuple(pairs))
-    from costlab.latency.prediction import predict  # numpy, which nothing else here needs
+    from costlab.latency._predict import predict  # numpy, which nothing else here needs
 
     old, new = (
         predict(profile, device, amp=amp, fusion=fusion, channels_last=channels_last) for profile in (base, head)

@@ -84,7 +84,7 @@ def value_of(metric: str, profile: Profile, device: Device | None, fusion: str) 
 
 
 def predicted(profile: Profile, device: Device, fusion: str) -> Prediction:
-    from costlab.latency.prediction import predict  # numpy, which nothing else here needs
+    from costlab.latency._predict import predict  # numpy, which nothing else here needs
 
     return predict(profile, device, fusion=fusion)
 

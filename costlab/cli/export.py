@@ -98,7 +98,7 @@ def export(
         )
     prediction = None
     if on:
-        from costlab.latency.prediction import predict
+        from costlab.latency._predict import predict
 
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     else:

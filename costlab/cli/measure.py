@@ -124,7 +124,7 @@ def measure(
 
 def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, compiled: bool) -> Prediction:
     """What is predicted for running the network in the same way."""
-    from costlab.latency.prediction import predict
+    from costlab.latency._predict import predict
     from costlab.tracing.profiler import profile
 
     traced = profile(loaded.model, list(loaded.args), loaded.kwargs, name=loaded.name)

@@ -107,7 +107,7 @@ def report(
         )
     prediction = None
     if on:
-        from costlab.latency.prediction import predict
+        from costlab.latency._predict import predict
 
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     shown = profile.fused(fusion.value)

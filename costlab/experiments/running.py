@@ -19,8 +19,8 @@ from costlab.errors import CostlabError
 from costlab.experiments.designs import WIDTHS, Subject, experiment_named
 from costlab.experiments.networks import build
 from costlab.experiments.results import Cell, Record
+from costlab.latency._predict import predict
 from costlab.latency.devices import Device, find_device
-from costlab.latency.prediction import predict
 from costlab.measurement.environment import environment
 from costlab.measurement.measuring import Job, Progress, device_named, prepared, threads_of
 from costlab.measurement.result import Timing

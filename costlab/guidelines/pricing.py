@@ -6,45 +6,18 @@ the host a faster operator saves little, and one operator less saves its start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
 
-from costlab.core.cost import Cost, cost_of
 from costlab.core.fusion import CONSTANT, capped, storage_sizes
-from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.guidelines.model import Change
 from costlab.latency.devices import Device
-from costlab.latency.layouts import contiguous
-from costlab.latency.lowering import WORK, Kernel, Kernels, Lowering, Running, lies_channels_last
-from costlab.latency.prediction import efficiency_of
-from costlab.latency.roofline import Model, whole_seconds
-
-
-class Walk(Lowering):
-    """The walk over a network that besides lowers other operators in the places of some, as they would find them."""
-
-    def __init__(self, profile: Profile, view: Profile, running: Running, changes: Sequence[Change]):
-        super().__init__(profile, view, running)
-        self.others: dict[int, list[tuple[int, Op]]] = {}  # by position, with the number of the change
-        for number, change in enumerate(changes):
-            for position, other in change.replaced.items():
-                self.others.setdefault(position, []).append((number, other))
-        self.lowered: dict[int, list[Kernel]] = {}  # by number of the change
-
-    def kernels_of_op(self, position: int, op: Op, cost: Cost, grows: bool) -> Iterator[Kernel]:
-        state = self.moved, self.touched, self.layouts[position]
-        for number, other in self.others.get(position, ()):
-            added = other.inputs[len(op.inputs) :]
-            self.touched = dict(self.touched)
-            self.layouts[position] = (*self.layouts[position], *(contiguous(t.shape) for t in added))
-            found = super().kernels_of_op(position, other, cost_of(other) or cost, grows)
-            self.lowered.setdefault(number, []).extend(found)
-            self.moved, self.touched, self.layouts[position] = state
-        return super().kernels_of_op(position, op, cost, grows)
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import WORK, Kernel, KernelTable, lower_with_replacements
+from costlab.latency.roofline import RooflineModel, whole_seconds
 
 
 def seconds_saved(
@@ -56,26 +29,23 @@ def seconds_saved(
         view: what `changes` count positions in: `profile` or a fusion of it.
         compiled: generated code runs it, as with fusion "pointwise" of `predict`.
     """
-    running = Running(compiled=compiled, gpu=device.type != "cpu")
-    if compiled and running.gpu:
-        running = replace(running, channels_last=lies_channels_last(view))
-    walk = Walk(profile, view, running, changes)
+    config = ExecutionConfig(device, fusion="pointwise" if compiled else "none")
+    kernels, replaced = lower_with_replacements(profile, view, config, [change.replaced for change in changes])
     before: dict[int, list[Kernel]] = {}  # by position
-    for kernel in walk.kernels():
+    for kernel in kernels:
         before.setdefault(kernel.op, []).append(kernel)
     sizes = storage_sizes(view.trace)
     after: list[Kernel] = []
     owner: list[int] = []  # the number of the change that each of them belongs to
-    for number, change in enumerate(changes):
-        found = walk.lowered.get(number, [])
+    for number, (change, found) in enumerate(zip(changes, replaced, strict=True)):
         for level in change.merged:
             found = found + side_by_side(view, level, before, sizes)
         after += found
         owner += [number] * len(found)
 
-    efficiency = efficiency_of(device, "compiled" if compiled else "eager")
-    model = Model(Kernels([kernel for found in before.values() for kernel in found], len(view.ops)), device)
-    other = Model(Kernels(after, len(view.ops)), device)
+    efficiency = config.efficiency
+    model = RooflineModel(KernelTable(kernels, len(view.ops)), device)
+    other = RooflineModel(KernelTable(after, len(view.ops)), device)
     seconds = np.bincount(model.kernels.op, model.terms(efficiency).seconds, len(view.ops))
     starts = np.bincount(model.kernels.op, minlength=len(view.ops))
     touched = [[*c.removed, *c.replaced, *chain.from_iterable(c.merged)] for c in changes]

@@ -46,6 +46,10 @@ class Device:
     efficiency: Mapping[str, Any] = field(default_factory=dict)  # what was fitted: nested tables of numbers and words
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_gpu(self) -> bool:
+        return self.type != "cpu"
+
     def peak_flops(self, dtype: str = "float32") -> float:
         """FLOP/s of the faster of matrix and vector units. A narrow type that has neither is computed in float32.
 

@@ -15,8 +15,9 @@ import torch
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import Cache, Device, find_device, list_devices
-from costlab.latency.lowering import Running, kernels_of
-from costlab.latency.roofline import PARAMETERS, START
+from costlab.latency.efficiency import PARAMETERS, START
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import lower
 from costlab.measurement.environment import environment
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
 from costlab.measurement.measuring import device_named, measure, threads_of
@@ -122,7 +123,7 @@ def calibrate(
                     channels_last=block.channels_last,
                     min_seconds=QUICK if quick else PER_BLOCK,
                 )
-                groups[number % 2] += samples_of(profile(model, block.shape), taken, block, where)
+                groups[number % 2] += samples_of(profile(model, block.shape), taken, block, peaks)
                 between.append((taken.overhead_seconds or 0.0) / max(len(taken.ops), 1))
                 done += 1
                 if taken.interrupted:
@@ -171,10 +172,9 @@ def with_efficiency(peaks: Device, table: dict[str, float], done: int, operators
     return replace(peaks, efficiency={"eager": table, "fitted": {"eager": note}})
 
 
-def samples_of(traced: Profile, taken: Measurement, block: Block, where: torch.device) -> list[Sample]:
+def samples_of(traced: Profile, taken: Measurement, block: Block, device: Device) -> list[Sample]:
     """Every operator of a block that was timed, with its kernels, and all of them together."""
-    running = Running(channels_last=block.channels_last, gpu=where.type != "cpu")
-    kernels = kernels_of(traced, traced, running)
+    kernels = lower(traced, traced, ExecutionConfig(device, channels_last=block.channels_last))
     found, whole, seconds = [], [], 0.0
     for position, op in enumerate(traced.ops):
         own = [k._replace(op=0) for k in kernels if k.op == position]

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from costlab.latency.devices import Device
-from costlab.latency.lowering import Kernel, Kernels
-from costlab.latency.roofline import PARAMETERS, Model
+from costlab.latency.efficiency import PARAMETERS
+from costlab.latency.lowering import Kernel, KernelTable
+from costlab.latency.roofline import RooflineModel
 
 Array = np.ndarray
 OUTLIER = 0.08  # logarithm of a ratio from which on an error counts linearly
@@ -48,10 +49,10 @@ class Samples:
         return np.repeat(np.arange(len(self.samples)), [len(s.kernels) for s in self.samples])
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> RooflineModel:
         rows = [kernel for sample in self.samples for kernel in sample.kernels]
         batch = np.array([s.batch for s in self.samples])[self.network]
-        return Model(Kernels(rows, len(rows)), self.device, batch)
+        return RooflineModel(KernelTable(rows, len(rows)), self.device, batch)
 
     @cached_property
     def weights(self) -> Array:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent, seconds
+from costlab.latency._predict import predict
 from costlab.latency.devices import Device
-from costlab.latency.prediction import Prediction, predict
+from costlab.latency.prediction import Prediction
 from costlab.plots.canvas import NORMAL, axes_of, fits, headline, key, plain, settled, words
 from costlab.plots.colours import GROUPS, OTHER, Group, group_of, ink_on
 from costlab.plots.runs import amounts_of, written

@@ -12,9 +12,9 @@ from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent, seconds, short
+from costlab.latency._predict import predict
 from costlab.latency.devices import Device, find_device
 from costlab.latency.precision import FLOATS
-from costlab.latency.prediction import predict
 from costlab.plots.canvas import (
     SMALL,
     axes_of,

@@ -12,8 +12,8 @@ from typing import Any
 from costlab.core.profile import Profile
 from costlab.core.serialization import finite, reason
 from costlab.errors import CostlabError
+from costlab.latency._predict import predict
 from costlab.latency.devices import Device
-from costlab.latency.prediction import predict
 from costlab.reports.tables import SECONDS, SORTABLE
 
 NAME, MEASURED = "name", "measured_seconds"

@@ -15,7 +15,8 @@ from costlab.formatting.escaping import visible
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.devices import Device
-from costlab.latency.prediction import AUTOCAST, Prediction
+from costlab.latency.execution import AUTOCAST
+from costlab.latency.prediction import Prediction
 from costlab.plots._roofline import CEILINGS, dtype_of
 from costlab.plots.colours import GROUPS, group_of, ink_on
 from costlab.reports import findings

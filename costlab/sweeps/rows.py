@@ -183,7 +183,7 @@ def words_of(error: BaseException) -> str:
 def results(recipe: Recipe, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What comes out of one network, by column."""
     from costlab.guidelines import lint
-    from costlab.latency.prediction import predict
+    from costlab.latency._predict import predict
     from costlab.models import profile_of, takes
 
     space, arguments = recipe.space, dict(values)

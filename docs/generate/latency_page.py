@@ -10,7 +10,7 @@ from costlab.core.serialization import write
 from costlab.errors import CostlabError
 from costlab.latency import devices
 from costlab.latency.devices import Device, read_device
-from costlab.latency.roofline import PARAMETERS
+from costlab.latency.efficiency import PARAMETERS
 from costlab.reports.markdown import row
 
 PAGE = Path(__file__).parents[1] / "latency.md"

@@ -27,9 +27,9 @@ import costlab
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.latency.devices import Device, write_device
-from costlab.latency.lowering import Running, kernels_of
-from costlab.latency.prediction import AUTOCAST
-from costlab.latency.roofline import PARAMETERS, START, generated
+from costlab.latency.efficiency import PARAMETERS, START, generated
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import lower
 from costlab.measurement.fit import Sample, Samples, errors, fit
 from costlab.reports.markdown import row as markdown_row
 
@@ -156,15 +156,8 @@ def lowered(name: str, network: Network, tables: Sequence[Table]) -> dict[str, n
         return {}  # said when it is judged
     found = {}
     for table in tables:
-        device, fusion, amp = shipped(table.device), table.way.get("fusion", "none"), table.way.get("amp", False)
-        running = Running(
-            lower=AUTOCAST[device.type] if amp else None,
-            half_norms=amp,
-            channels_last=table.way.get("channels_last", False),
-            compiled=fusion == "pointwise",
-            gpu=device.type != "cpu",
-        )
-        found[table.file] = np.array(kernels_of(profile, profile.fused(fusion), running), dtype=float)
+        config = ExecutionConfig(shipped(table.device), **table.way)
+        found[table.file] = np.array(lower(profile, profile.fused(config.fusion), config), dtype=float)
     return found
 
 

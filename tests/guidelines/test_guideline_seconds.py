@@ -22,7 +22,8 @@ from costlab.guidelines.analysis.layers import layer_of, resized
 from costlab.guidelines.model import Change
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.devices import find_device
-from costlab.latency.lowering import Running, kernels_of
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import lower
 from costlab.reports.findings import savings
 
 GPU, CPU = find_device("rtx3090"), find_device("i9-10940x")
@@ -141,11 +142,11 @@ def test_merged_branches_are_the_one_wide_layer():
 
     apart, one = (costlab.profile(Branches(*sizes), (2, 3, 32, 32)) for sizes in ((4, 32), (1, 128)))
     by_op: dict[int, list] = {}
-    for kernel in kernels_of(apart, apart, Running()):
+    for kernel in lower(apart, apart, ExecutionConfig(GPU)):
         by_op.setdefault(kernel.op, []).append(kernel)
     level = [i for i, op in enumerate(apart.ops) if op.module.startswith("each")]
     merged = pricing.side_by_side(apart, level, by_op, storage_sizes(apart.trace))
-    wanted = [k for k in kernels_of(one, one, Running()) if one.ops[k.op].module == "each.0"]
+    wanted = [k for k in lower(one, one, ExecutionConfig(GPU)) if one.ops[k.op].module == "each.0"]
     assert len(merged) == len(wanted) == 2  # the convolution and its bias
     for mine, theirs in zip(merged, wanted, strict=True):
         kept = ("work", "m", "n", "k", "products", "flops", "read", "written", "constant")

@@ -10,9 +10,9 @@ import torch
 import costlab.measurement.calibration as calibrating
 from costlab.cli import run
 from costlab.errors import CostlabError
+from costlab.latency._predict import predict
 from costlab.latency.devices import find_device, read_device, write_device
-from costlab.latency.prediction import efficiency_of, predict
-from costlab.latency.roofline import START
+from costlab.latency.efficiency import START, efficiency_of
 from costlab.measurement.microbenchmarks import blocks
 from costlab.measurement.result import Measurement, Timing
 from costlab.tracing.profiler import profile

@@ -23,8 +23,9 @@ import costlab
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device, read_device
-from costlab.latency.lowering import Kernel, Running, kernels_of
-from costlab.latency.roofline import PARAMETERS, START
+from costlab.latency.efficiency import PARAMETERS, START
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import Kernel, lower
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit, ranks, spearman
 from costlab.models import profile_of
 
@@ -36,7 +37,7 @@ NAMES = (
     "timm:vit_tiny_patch16_224",
     "timm:mixer_s32_224",
 )
-RUNNING = Running(lower="float16", half_norms=True)
+CONFIG = ExecutionConfig(find_device("rtx3090"), amp=True)
 BENCH = Path(__file__).parents[1] / "bench"
 
 
@@ -47,7 +48,7 @@ def real(name: str) -> Profile:
 
 @cache
 def kernels(name: str) -> list[Kernel]:
-    return kernels_of(real(name), real(name), RUNNING)
+    return lower(real(name), real(name), CONFIG)
 
 
 def samples(efficiency: dict[str, float], device: str = "rtx3090", batches: tuple[int, ...] = (1, 32, 256)) -> Samples:

@@ -162,7 +162,7 @@ def test_a_page_loads_nothing_from_elsewhere(hostile, capsys):
 
 def test_notebooks_have_no_tag_that_a_name_brought(hostile):
     from costlab.guidelines import lint
-    from costlab.latency.prediction import predict
+    from costlab.latency._predict import predict
 
     read = saving.read(Path(hostile))
     for shown in (read, lint(read), predict(read, "rtx3090")):

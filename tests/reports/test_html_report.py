@@ -22,8 +22,8 @@ from costlab.core.profile import Profile, peak_activation_bytes
 from costlab.formatting import units
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.engine import lint
+from costlab.latency._predict import predict
 from costlab.latency.devices import find_device
-from costlab.latency.prediction import predict
 from costlab.models import load
 from costlab.reports import html
 from costlab.reports.header import facts

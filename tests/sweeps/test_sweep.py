@@ -20,7 +20,7 @@ from helpers.processes import descendants, rows_in, until
 import costlab
 from costlab.cli import run
 from costlab.errors import CostlabError
-from costlab.latency.prediction import predict
+from costlab.latency._predict import predict
 from costlab.models import profile_of
 from costlab.sweeps import journal, running
 from costlab.sweeps.pools import Pool

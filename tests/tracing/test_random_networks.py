@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from costlab.core.cost import FAMILY_OF
 from costlab.core.profile import Profile
 from costlab.guidelines import lint
-from costlab.latency.prediction import predict
+from costlab.latency._predict import predict
 from costlab.tracing import inference as answers
 from costlab.tracing import shapes
 from costlab.tracing.profiler import profile

@@ -1,0 +1,99 @@
+"""`costlab.predict`: the latency of a network on a device that is not at hand."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+
+from costlab.core.gc import uncollected
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+from costlab.latency.devices import Device, find_device
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import KernelTable, lower
+from costlab.latency.prediction import Prediction
+from costlab.latency.roofline import BOUNDS, RooflineModel, whole_seconds
+
+Options = tuple[object, ...]
+_tables: dict[int, dict[Options, KernelTable]] = {}  # by the id of a live profile
+
+
+def predict(
+    profile: Profile,
+    device: str | Path | Device,
+    *,
+    batch: int | None = None,
+    dtype: str | None = None,
+    amp: bool = False,
+    fusion: str = "none",
+    channels_last: bool = False,
+) -> Prediction:
+    """Predict the latency of one forward pass on a device, operator by operator, without torch.
+
+    Args:
+        profile: the network, as traced by `costlab.profile`.
+        device: a name (`costlab devices` lists them), the path of a .toml file, or a `Device`.
+        batch: batch size; activations grow with it, weights do not. Default: the traced batch.
+        dtype: "float32", "float16" or "bfloat16" for weights and inputs. Default: the traced type.
+        amp: predict for `torch.autocast`: float16 on a GPU, bfloat16 on a CPU.
+        fusion: "none" for eager mode, "bn" for folded batch norms, "pointwise" for `torch.compile`.
+        channels_last: weights and images are in channels-last layout.
+
+    Returns:
+        The latency in seconds, in total and by operator, with what bounds each operator.
+
+    Raises:
+        CostlabError: unknown device, dtype or fusion, or `batch` is not a positive integer.
+    """
+    device = device if isinstance(device, Device) else find_device(device)
+    return predict_with(profile, ExecutionConfig(device, batch, dtype, amp, fusion, channels_last))
+
+
+@uncollected()
+def predict_with(profile: Profile, config: ExecutionConfig) -> Prediction:
+    """Predict the latency of one forward pass, as `predict` does. Raises CostlabError."""
+    traced = traced_batch(profile)
+    if config.batch is not None and traced is None:
+        raise CostlabError(f"{profile.name} has no input whose first dimension could be the batch")
+    scale = config.batch / (traced or 1) if config.batch else 1.0
+    view = profile.fused(config.fusion)
+    kernels = kernel_table(profile, view, config)
+    model = RooflineModel(kernels, config.device, scale)
+    terms = model.terms(config.efficiency)
+    by_op = np.bincount(kernels.op, terms.seconds, kernels.ops)
+    by_term = [np.bincount(kernels.op, term, kernels.ops) for term in (terms.compute, terms.memory, terms.launch)]
+    bound = np.argmax(by_term, axis=0)
+    names = [op.name for op in view.ops]
+    present = np.unique(kernels.op).tolist()
+    return Prediction(
+        device=config.device.name,
+        batch=config.batch or traced,
+        dtype=config.dtype,
+        amp=config.amp,
+        fusion=config.fusion,
+        channels_last=config.channels_last,
+        seconds=float(whole_seconds(by_op.sum(), len(kernels), config.efficiency, config.gpu)),
+        by_op={names[i]: float(by_op[i]) for i in present},
+        bound={names[i]: BOUNDS[bound[i]] for i in present},
+        unknown=tuple(op.name for op, cost in zip(view.ops, view.costs, strict=True) if cost is None),
+    )
+
+
+def kernel_table(profile: Profile, view: Profile, config: ExecutionConfig) -> KernelTable:
+    """The kernels of a profile, lowered once for all devices and batches that run them alike."""
+    if id(profile) not in _tables:
+        _tables[id(profile)] = {}
+        weakref.finalize(profile, _tables.pop, id(profile)).atexit = False
+    tables = _tables[id(profile)]
+    key = config.gpu, config.dtype, config.autocast_dtype, config.half_norms, config.fusion, config.channels_last
+    if key not in tables:
+        tables[key] = KernelTable(lower(profile, view, config), len(view.ops))
+    return tables[key]
+
+
+def traced_batch(profile: Profile) -> int | None:
+    """The first dimension of the first input."""
+    shapes = [i.shape for i in profile.trace.inputs if i.shape]
+    return shapes[0][0] if shapes else None

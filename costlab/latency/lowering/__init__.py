@@ -1,0 +1,10 @@
+"""Lowering: the kernels that a device runs for the operators of a profile.
+
+An operator is one kernel, and more where PyTorch does more than its graph shows: casts of autocast, copies of tensors
+in the wrong layout, a bias added separately, attention that no fused kernel supports.
+"""
+
+from costlab.latency.lowering.kernels import WORK, Kernel, KernelTable
+from costlab.latency.lowering.network import lower, lower_with_replacements
+
+__all__ = ["WORK", "Kernel", "KernelTable", "lower", "lower_with_replacements"]

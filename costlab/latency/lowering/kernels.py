@@ -1,0 +1,69 @@
+"""A kernel as numbers, and all kernels of a network as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+WORKS = (
+    "matmul",  # with a constant matrix
+    "batched_matmul",  # of two activations, one product for each member of the batch
+    "convolution",
+    "grouped_convolution",
+    "depthwise_convolution",
+    "attention",
+    "recurrent",
+    "element_wise",
+    "batch_norm",
+    "normalisation",
+    "softmax",
+    "pooling",
+    "reduction",
+    "copy",
+    "gather",
+    "interpolation",
+    "fourier",
+)
+WORK = {name: number for number, name in enumerate(WORKS)}
+
+
+class Kernel(NamedTuple):
+    """One kernel at the traced batch. Bytes, FLOP and elements are those of its operator in the fused profile."""
+
+    op: int  # position of its operator
+    work: int  # position in WORKS
+    dtype: int = 0  # of its arithmetic: position in precision.FLOATS
+    m: float = 0  # rows [of one product]; grows with the batch
+    n: float = 0  # columns
+    k: float = 0  # length of the sums
+    products: float = 1  # independent products: groups, heads
+    flops: float = 0
+    operations: float = 0  # arithmetic outside contractions, without transcendental functions
+    transcendental: float = 0  # elements passed to a transcendental function
+    read: float = 0  # bytes of activations
+    written: float = 0
+    window: float = 0  # bytes moved since its inputs were last touched
+    constant: float = 0  # bytes of weights, independent of the batch
+    taps: float = 0  # of a convolution's kernel; pixels of an interpolated image
+    batched: bool = True  # grows with the batch
+    slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; norm over a strided dimension
+    misaligned: bool = False  # channels are not a multiple of 8
+    in_place: bool = False  # overwrites its input
+
+
+class KernelTable:
+    """All kernels of a network as columns: `table.flops[i]` belongs to kernel i."""
+
+    def __init__(self, rows: Sequence[Kernel], ops: int):
+        """`ops` is the number of operators that the kernels come from."""
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(Kernel._fields))
+        self.ops = ops
+        self.op, self.work, self.dtype = table[:, :3].T.astype(int)
+        (self.m, self.n, self.k, self.products, self.flops, self.operations, self.transcendental) = table[:, 3:10].T
+        (self.read, self.written, self.window, self.constant, self.taps) = table[:, 10:15].T
+        self.batched, self.slow, self.misaligned, self.in_place = table[:, 15:].T.astype(bool)
+
+    def __len__(self) -> int:
+        return len(self.op)

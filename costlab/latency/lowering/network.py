@@ -1,0 +1,199 @@
+"""The walk over the operators of a network, each lowered to kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from costlab.core.cost import Cost, cost_of
+from costlab.core.graph import ITEM_BYTES, Op, Tensor
+from costlab.core.profile import Profile
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.layouts import Layout, contiguous, layouts
+from costlab.latency.lowering.contractions import attention, convolution, is_fused, matmul, recurrent, score_bytes
+from costlab.latency.lowering.kernels import WORK, Kernel
+from costlab.latency.lowering.site import Operand, Site
+from costlab.latency.lowering.traffic import (
+    bias_kernel,
+    cast,
+    contiguous_copy,
+    data_movement,
+    has_bias_kernel,
+    is_no_op,
+    must_copy,
+)
+from costlab.latency.precision import FLOATS, dtypes, family, type_read
+
+LOWERINGS = {"convolution": convolution, "matmul": matmul, "attention": attention, "recurrent": recurrent}
+
+
+def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kernel]:
+    """The kernels of `view`, which is `profile` or a fusion of it, in the order they run."""
+    return lower_with_replacements(profile, view, config, [])[0]
+
+
+def lower_with_replacements(
+    profile: Profile, view: Profile, config: ExecutionConfig, replacements: Sequence[Mapping[int, Op]]
+) -> tuple[list[Kernel], list[list[Kernel]]]:
+    """The kernels of a network and, for each replacement alone, those of the operators that it puts in.
+
+    Args:
+        profile: the network as traced.
+        view: `profile`, or a fusion of it.
+        config: how the network runs.
+        replacements: each maps positions in `view` to the operators that take their place. They find the caches and
+            layouts of the operators they replace; inputs beyond those are contiguous.
+    """
+    if config.compiled and config.gpu:
+        config = replace(config, channels_last=compiled_channels_last(view))
+    at: dict[int, list[tuple[int, Op]]] = {}
+    for number, replacement in enumerate(replacements):
+        for position, op in replacement.items():
+            at.setdefault(position, []).append((number, op))
+    walk = Walk(profile, view, config)
+    kernels: list[Kernel] = []
+    replaced: list[list[Kernel]] = [[] for _ in replacements]
+    layouts_of = layouts(view.ops, config.channels_last)
+    for position, (op, cost, inputs) in enumerate(zip(view.ops, view.costs, layouts_of, strict=True)):
+        batched = walk.spread_batch(op)
+        if op.free or cost is None or not op.outputs or not cost.bytes_accessed:
+            continue
+        if is_no_op(op, inputs):
+            walk.alias(op)
+            continue
+        for number, other in at.get(position, ()):
+            added = [contiguous(t.shape) for t in other.inputs[len(op.inputs) :]]
+            site = walk.site(position, other, cost_of(other) or cost, [*inputs, *added], batched)
+            replaced[number] += lower_op(site).kernels
+        lowered = lower_op(walk.site(position, op, cost, inputs, batched))
+        walk.advance(op, lowered)
+        kernels += lowered.kernels
+    return kernels, replaced
+
+
+def compiled_channels_last(view: Profile) -> bool:
+    """Whether TorchInductor converts images to channels-last: not with grouped convolutions, which would be slow."""
+    return not any(
+        family(op) == "convolution" and op.attrs.get("groups", 1) > 1 and op["weight"].shape[1] > 1
+        for op in view.ops
+        if not op.free
+    )
+
+
+class Lowered(NamedTuple):
+    """An operator as kernels."""
+
+    kernels: list[Kernel]
+    moved: float  # bytes of activations that it reads and writes
+    scratch: float  # bytes of intermediate values that it moves before it touches its inputs for the last time
+
+
+def lower_op(site: Site) -> Lowered:
+    """The kernels of one operator, with the casts, copies and bias additions that it brings."""
+    op, config = site.op, site.config
+    wanted = type_read(op, config.autocast_dtype, config.half_norms)
+    kernels: list[Kernel] = []
+    read = constant = weighted = 0.0
+    copied = False
+    for operand in site.inputs:
+        size = operand.item_bytes
+        if wanted and operand.tensor.dtype in FLOATS and size != ITEM_BYTES[wanted]:
+            kernels += cast(site, operand, wanted)
+            size = min(size, ITEM_BYTES[wanted]) if config.compiled else ITEM_BYTES[wanted]
+        elif must_copy(site, operand):
+            kernels.append(contiguous_copy(site, operand))
+            copied = True
+        amount = operand.tensor.elements * size
+        if operand.batched:
+            read += amount
+            weighted += amount * (operand.distance + amount)
+        else:
+            constant += amount
+    if family(op) == "indexing":
+        read = min(read, site.cost.read_bytes)
+    kernel = Kernel(
+        site.position,
+        WORK["element_wise"],
+        dtype=arithmetic_type(site, wanted),
+        flops=2.0 * site.cost.mult_adds,
+        read=read,
+        written=site.written,
+        window=weighted / read if read else 0.0,
+        constant=constant,
+        batched=site.batched,
+        in_place=op.output.storage in {t.storage for t in op.inputs},
+    )
+    computes = site.cost.mult_adds and op.output.numel  # a product over nothing only fills its output
+    lowering = LOWERINGS.get(family(op), data_movement) if computes else data_movement
+    kernels += lowering(kernel, site)
+    if has_bias_kernel(site, copied):
+        kernels.append(bias_kernel(kernel))
+    unfused = lowering is attention and not is_fused(site)
+    return Lowered(kernels, read + site.written, 6 * score_bytes(kernel, site) if unfused else 0.0)
+
+
+def arithmetic_type(site: Site, wanted: str | None) -> int:
+    """The type that an operator computes in, as its position in FLOATS."""
+    name = wanted or next((o.dtype for o in site.inputs if o.tensor.dtype in FLOATS), "float32")
+    return FLOATS.index(name) if name in FLOATS else 0
+
+
+class Walk:
+    """What has happened before the current operator: which values grow with the batch, and how much data has moved."""
+
+    def __init__(self, profile: Profile, view: Profile, config: ExecutionConfig):
+        self.config = config
+        self.types = dtypes(profile.ops, config.autocast_dtype, config.half_norms)
+        self.traced = {op.name: op for op in profile.ops} if view is not profile else {}
+        self.readers: dict[int, list[Op]] = {}  # by storage
+        if config.compiled and config.gpu:
+            for op in view.ops:
+                for tensor in op.inputs if not op.free else ():
+                    self.readers.setdefault(tensor.storage, []).append(op)
+        self.batched = {t.storage for op in profile.ops for t in op.inputs if t.role == "input"}
+        self.moved = 0.0  # bytes of activations so far
+        self.touched: dict[int, float] = {}  # by storage: `moved` when it was last read or written
+
+    def spread_batch(self, op: Op) -> bool:
+        """Whether an operator grows with the batch; if so, its outputs do."""
+        batched = any(t.storage in self.batched for t in op.inputs)
+        if batched:
+            self.batched.update(t.storage for t in op.outputs)
+        return batched
+
+    def site(self, position: int, op: Op, cost: Cost, layouts: Sequence[Layout], batched: bool) -> Site:
+        """An operator as it would find its inputs now."""
+        return Site(
+            position=position,
+            op=op,
+            cost=cost,
+            config=self.config,
+            inputs=tuple(self.operand(t, layout) for t, layout in zip(op.inputs, layouts, strict=True)),
+            written=float(sum(t.elements * ITEM_BYTES[self.type_of(t)] for t in op.outputs)),
+            batched=batched,
+            members=[self.traced[name] for name in op.attrs.get("fused", ()) if name in self.traced] or [op],
+            readers=self.readers.get(op.output.storage, ()),
+        )
+
+    def operand(self, tensor: Tensor, layout: Layout) -> Operand:
+        """An input as it lies in memory now."""
+        distance = self.moved - self.touched.get(tensor.storage, self.moved)
+        return Operand(tensor, layout, self.type_of(tensor), distance, tensor.storage in self.batched)
+
+    def type_of(self, tensor: Tensor) -> str:
+        """The type in which a value is stored."""
+        own = self.config.dtype if self.config.dtype and tensor.dtype in FLOATS else tensor.dtype
+        return self.types.get(tensor.storage, own)
+
+    def alias(self, op: Op) -> None:
+        """The outputs of an operator that copies nothing are its input."""
+        last = self.touched.get(op.inputs[0].storage, self.moved)
+        self.touched.update((t.storage, last) for t in op.outputs)
+
+    def advance(self, op: Op, lowered: Lowered) -> None:
+        """The operator has run."""
+        self.moved += lowered.scratch
+        self.touched.update((t.storage, self.moved) for t in op.inputs)
+        self.moved += lowered.moved
+        self.touched.update((t.storage, self.moved) for t in op.outputs)

@@ -1,0 +1,45 @@
+"""An operator where it stands in a network: all that decides which kernels it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from costlab.core.cost import Cost
+from costlab.core.graph import ITEM_BYTES, Op, Tensor
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.layouts import Layout
+
+
+class Operand(NamedTuple):
+    """An input as an operator finds it in memory."""
+
+    tensor: Tensor
+    layout: Layout
+    dtype: str  # as stored
+    distance: float  # bytes of activations moved since it was last touched
+    batched: bool  # grows with the batch
+
+    @property
+    def item_bytes(self) -> int:
+        return ITEM_BYTES[self.dtype]
+
+    @property
+    def bytes(self) -> int:
+        return self.tensor.elements * self.item_bytes
+
+
+@dataclass(frozen=True)
+class Site:
+    """An operator with its inputs and surroundings."""
+
+    position: int
+    op: Op
+    cost: Cost
+    config: ExecutionConfig
+    inputs: tuple[Operand, ...]
+    written: float  # bytes of its outputs
+    batched: bool  # grows with the batch
+    members: Sequence[Op]  # the traced operators that were fused into it, or itself
+    readers: Sequence[Op]  # operators that read its output; only for compiled code on a GPU
