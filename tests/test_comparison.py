@@ -16,7 +16,7 @@ from costlab.comparison import compare
 from costlab.core.profile import COST_KEYS, Profile, Total
 from costlab.errors import CostlabError
 from costlab.formatting import units
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 
 
 class Stem(nn.Module):
@@ -121,7 +121,7 @@ def saved(tmp_path):
     paths = []
     for width in (1.0, 0.5):
         path = tmp_path / f"{width}.json"
-        path.write_text(profile_of("mobilenet_v2", {"width": width}).to_json())
+        path.write_text(profile_of(ModelSpec("mobilenet_v2", {"width": width})).to_json())
         paths.append(str(path))
     return paths
 

@@ -51,22 +51,13 @@ def check(
     from costlab.crosscheck import report as rendering
     from costlab.crosscheck.conventions import printed
     from costlab.crosscheck.counting import compare_counters
-    from costlab.models import load_model
+    from costlab.models import ModelSpec, load_model
     from costlab.tracing.profiler import profile
 
     with working(f"checking {model}"):
-        loaded = load_model(
-            model, parsed(argument), inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype
-        )
-        traced = profile(
-            loaded.model,
-            list(loaded.args),
-            loaded.kwargs,
-            name=loaded.name,
-            provider=loaded.provider,
-            arguments=loaded.arguments,
-        )
-        result = compare_counters(loaded.model, loaded.args, loaded.kwargs, traced)
+        loaded = load_model(ModelSpec(model, parsed(argument), tuple(inputs or ()), batch, resolution, dtype))
+        traced = profile(loaded.model, loaded.inputs, **loaded.origin)
+        result = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
     column = printed(traced, convention.value) if convention else None
     if form is Format.JSON:
         put(rendering.to_json(result, column), output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -74,7 +74,7 @@ def compare(
     from costlab.ci.budgets import PREDICTED, condition
     from costlab.comparison import compare as side_by_side
     from costlab.latency.devices import find_device
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
     from costlab.reports import comparison as shown
 
     forbidden = [condition(text) for text in fail_on or ()]
@@ -89,20 +89,21 @@ def compare(
     if top < 0:
         raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
     common = parsed(argument)
-    asked: dict[str, Any] = {
-        "inputs": inputs or (),
-        "batch": batch,
-        "resolution": resolution,
-        "dtype": dtype,
-        "train": train,
-        "cached": not no_cache,
-    }
 
     def profiled(target: str, own: list[str] | None) -> Profile:
         if target.endswith(".json") and not target.startswith("hf:"):
-            return profile_of(target, parsed(own))
+            return profile_of(ModelSpec(target, parsed(own)))
         with working(f"tracing {target}"):
-            return profile_of(target, {**common, **parsed(own)}, **asked)
+            spec = ModelSpec(
+                target,
+                {**common, **parsed(own)},
+                tuple(inputs or ()),
+                batch,
+                resolution,
+                dtype,
+                "train" if train else "eval",
+            )
+            return profile_of(spec, cached=not no_cache)
 
     compared = side_by_side(
         profiled(base, base_argument),

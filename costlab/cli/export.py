@@ -73,7 +73,7 @@ def export(
     """Write what MODEL costs for a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
     from costlab import exporters as exporting
     from costlab.latency.devices import find_device
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
 
     if device is None and (amp or channels_last):
         raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
@@ -87,13 +87,15 @@ def export(
     measurement = measurement_in(measured) if measured is not None else None
     with working(f"tracing {model}"):
         profile = profile_of(
-            model,
-            parsed(argument),
-            inputs=inputs or (),
-            batch=batch,
-            resolution=resolution,
-            dtype=dtype,
-            train=train,
+            ModelSpec(
+                model,
+                parsed(argument),
+                tuple(inputs or ()),
+                batch,
+                resolution,
+                dtype,
+                "train" if train else "eval",
+            ),
             cached=not no_cache,
         )
     prediction = None

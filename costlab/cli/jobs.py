@@ -18,7 +18,7 @@ from costlab.core import serialization as saving
 from costlab.core.graph import Source
 from costlab.errors import CostlabError
 from costlab.guidelines import lint
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 from costlab.reports.header import title
 
 if TYPE_CHECKING:
@@ -82,15 +82,10 @@ def linted(
     try:
         with contextlib.chdir(job.folder), working(f"tracing {model.target}"):
             base = saving.read(Path(model.base)) if model.base is not None else None
-            profile = profile_of(
-                model.target,
-                model.arguments,
-                inputs=model.input,
-                batch=model.batch,
-                resolution=model.resolution,
-                dtype=model.dtype,
-                cached=cached,
+            spec = ModelSpec(
+                model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype
             )
+            profile = profile_of(spec, cached=cached)
             written = sources(profile, repository(Path()))
         profile = replace(profile, name=job.name or profile.name)
         result = lint(

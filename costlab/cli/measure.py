@@ -86,16 +86,14 @@ def measure(
     with progress_bar() as show:
         from costlab.measurement.measuring import device_named
         from costlab.measurement.measuring import measure as time_it
-        from costlab.models import load_model
+        from costlab.models import ModelSpec, load_model
 
         device_named(device)
-        loaded = load_model(
-            model, arguments, inputs=inputs or (), batch=batch, resolution=resolution, dtype=dtype, weights=True
-        )
+        spec = ModelSpec(model, arguments, tuple(inputs or ()), batch, resolution, dtype)
+        loaded = load_model(spec, weights=True)
         measurement = time_it(
             loaded.model,
-            list(loaded.args),
-            loaded.kwargs,
+            loaded.inputs,
             device=device,
             amp=amp,
             channels_last=channels_last,
@@ -104,9 +102,7 @@ def measure(
             ops=ops,
             min_seconds=min_seconds,
             progress=show,
-            name=loaded.name,
-            provider=loaded.provider,
-            arguments=loaded.arguments,
+            **loaded.origin,
         )
     if form is Format.JSON:
         put(measurement.to_json(), output)
@@ -127,7 +123,7 @@ def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, co
     from costlab.latency._predict import predict
     from costlab.tracing.profiler import profile
 
-    traced = profile(loaded.model, list(loaded.args), loaded.kwargs, name=loaded.name)
+    traced = profile(loaded.model, loaded.inputs, name=loaded.name)
     fusion = "pointwise" if compiled else "none"
     return predict(traced, device, amp=amp, channels_last=channels_last, fusion=fusion)
 

@@ -18,7 +18,7 @@ def models(
     ] = None,
 ) -> None:
     """List the models that can be named, one PROVIDER:NAME a line."""
-    from costlab.models import NAMED, installed, list_models
+    from costlab.models.resolve import LISTED, installed, list_models
 
     with working("asking the providers"):
         offered = list_models(provider, pattern)
@@ -26,6 +26,6 @@ def models(
     if not names:
         raise CostlabError(f"no model matches {pattern!r}; `costlab models` lists them all")
     put("\n".join(names) + "\n", None)
-    missing = [name for name in NAMED if not provider and not installed(name)]
+    missing = [name for name in LISTED if not provider and not installed(name)]
     if missing:
         typer.echo(f"not installed: {', '.join(missing)} (pip install 'costlab[{','.join(missing)}]')", err=True)

@@ -97,7 +97,7 @@ def plot(
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
     from costlab.latency.devices import find_device
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
     from costlab.plots.rows import read_rows
     from costlab.reports.tables import cost_named
 
@@ -142,9 +142,16 @@ def plot(
             drawn += read_rows(target)
             continue
         with working(f"tracing {target}"):
-            drawn.append(
-                profile_of(target, parsed(argument), **{**given, "inputs": inputs or (), "cached": not no_cache})
+            spec = ModelSpec(
+                target,
+                parsed(argument),
+                tuple(inputs or ()),
+                batch,
+                resolution,
+                dtype,
+                "train" if train else "eval",
             )
+            drawn.append(profile_of(spec, cached=not no_cache))
     with working("drawing"):
         save(lambda: draw(drawn if kind in OF_MANY else drawn[0], **options), output)
 

@@ -84,7 +84,7 @@ def report(
     """Report what MODEL costs in one forward pass."""
     from costlab.formatting.units import times
     from costlab.latency.devices import find_device
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
     from costlab.reports.tables import check_choice
 
     check_choice(by.value, depth, top, sort, device is not None)
@@ -96,13 +96,15 @@ def report(
     arguments = parsed(argument)
     with working(f"tracing {model}"):
         profile = profile_of(
-            model,
-            arguments,
-            inputs=inputs or (),
-            batch=batch,
-            resolution=resolution,
-            dtype=dtype,
-            train=train,
+            ModelSpec(
+                model,
+                arguments,
+                tuple(inputs or ()),
+                batch,
+                resolution,
+                dtype,
+                "train" if train else "eval",
+            ),
             cached=not no_cache,
         )
     prediction = None

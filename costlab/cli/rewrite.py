@@ -101,7 +101,7 @@ def rewrite(
     with working(f"rewriting {model}"):
         import torch
 
-        from costlab.models import load_model
+        from costlab.models import ModelSpec, load_model
         from costlab.rewrite import dac, depthwise_separable, output_error
         from costlab.rewrite._output_error import random_inputs
         from costlab.rewrite.files import check_destination, save, tensors
@@ -110,20 +110,13 @@ def rewrite(
             check_destination(output)
         given = tensors(data) if data else None
         torch.manual_seed(seed)
-        loaded = load_model(
-            model,
-            arguments,
-            inputs=inputs or (),
-            batch=batch,
-            resolution=resolution,
-            dtype=dtype,
-            weights=rule is Rule.DAC or output is not None,
-        )
-        args, kwargs = random_inputs((loaded.args, loaded.kwargs), seed)
+        spec = ModelSpec(model, arguments, tuple(inputs or ()), batch, resolution, dtype)
+        loaded = load_model(spec, weights=rule is Rule.DAC or output is not None)
+        args, kwargs = random_inputs((loaded.inputs.args, loaded.inputs.kwargs), seed)
         layers: dict[str, Any] = {"skip": skip or (), "only": only or (), "force": force}
         error, compared_on = None, ""
         if rule is Rule.DAC:
-            result = dac(loaded.model, ranks, inputs=list(loaded.args), kwargs=loaded.kwargs, **far, **layers)
+            result = dac(loaded.model, ranks, inputs=loaded.inputs, **far, **layers)
             if given is not None:
                 error, compared_on = output_error(loaded.model, result.model, given), f"inputs of {data}"
             else:
@@ -152,14 +145,7 @@ def profiled(loaded: Loaded, model: torch.nn.Module) -> Profile:
     """What a network costs on the inputs that were loaded."""
     from costlab.tracing.profiler import profile
 
-    return profile(
-        model,
-        list(loaded.args),
-        loaded.kwargs,
-        name=loaded.name,
-        provider=loaded.provider,
-        arguments=loaded.arguments,
-    )
+    return profile(model, loaded.inputs, **loaded.origin)
 
 
 def rendered(change: Change, form: Format) -> str:

@@ -24,7 +24,8 @@ from costlab.latency.devices import Device, find_device
 from costlab.measurement.environment import environment
 from costlab.measurement.measuring import Job, Progress, device_named, prepared, threads_of
 from costlab.measurement.result import Timing
-from costlab.tracing.profiler import positional, profile
+from costlab.tracing.inputs import as_inputs
+from costlab.tracing.profiler import profile
 
 ROUNDS = 30
 TURN = 0.02  # seconds that a network runs for at least in each round
@@ -129,7 +130,7 @@ def with_predictions(record: Record, device: str) -> Record:
 def job_of(subject: Subject, batch: int, where: torch.device) -> Job:
     """The network with random weights on the device, its inputs, and its profile."""
     model = build(subject).eval()
-    given: tuple[Any, Any] = positional((batch, *subject.shape)), {}
+    given: tuple[Any, Any] = list(as_inputs((batch, *subject.shape))), {}
     ready = prepared(model, where, None, channels_last=False)
     return Job(ready, given, where, nullcontext, traced(subject, model, batch))
 

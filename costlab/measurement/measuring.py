@@ -21,8 +21,9 @@ from costlab.measurement.environment import environment, free_memory
 from costlab.measurement.replay import Call, matched, play, recorded, stopwatch_for
 from costlab.measurement.result import Measurement, Timing
 from costlab.tracing.forward import random_state
+from costlab.tracing.inputs import as_inputs
 from costlab.tracing.modules import left_as_it_was, module_paths, tensors_in, unwrap
-from costlab.tracing.profiler import positional, profile, tensor_of
+from costlab.tracing.profiler import profile
 from costlab.tracing.tensors import moved
 
 TURNS = 3  # at least, of a second at most: whole and operators take turns, so that a slow spell slows both
@@ -85,7 +86,8 @@ def measure(
     around = environment(where)  # the load among it, before there is ours
     subject = prepared(model, where, number, channels_last)
     compiled = compile or unwrap(subject) is not subject
-    given = laid_out((positional(inputs), {k: tensor_of(v) for k, v in (kwargs or {}).items()}), number, channels_last)
+    asked = as_inputs(inputs, kwargs)
+    given = laid_out((list(asked.args), dict(asked.kwargs)), number, channels_last)
     half = (lambda: torch.autocast(where.type)) if amp else nullcontext
     with half():
         traced = profile(unwrap(subject), *given, name=name, provider=provider, arguments=arguments)

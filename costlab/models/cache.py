@@ -13,15 +13,17 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from costlab._version import __version__
 from costlab.core import serialization as saving
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.models.spec import ModelSpec
 
 KEPT = 1000  # entries; with one more the oldest go
 DIGEST = hashlib.sha256
@@ -44,16 +46,10 @@ def folder() -> Path | None:
     return path if path.is_absolute() else None
 
 
-def key_of(target: str, asked: Mapping[str, Any]) -> str:
-    """The name of the entry for a network.
-
-    Args:
-        target: its name, with or without its provider.
-        asked: arguments and inputs, plain data.
-    """
+def key_of(spec: ModelSpec) -> str:
+    """The name of the entry for a network: a hash of its specification, and of all else that decides its profile."""
     facts = {
-        "target": target,
-        "asked": asked,
+        "spec": asdict(spec),
         "packages": [installation(package) for package in PACKAGES],
         "costlab": [__version__, saving.SCHEMA_VERSION, own_files()],
         "python": sys.version_info[:3],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import torch
 
 from costlab.errors import CostlabError
+from costlab.tracing.inputs import Inputs
 from costlab.tracing.tensors import moved
 
 SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>-?\d{1,30}(?:[,x]-?\d{1,30})*)?(?::(?P<dtype>\w+))?")
@@ -17,20 +17,20 @@ LARGEST = 1 << 48  # elements
 LARGEST_IN_MEMORY = 1 << 30  # of tensors whose values are there: all but floating-point ones
 
 
-def parse(specs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`1,3,224,224`, `1,128:int64` or `name=1,128:int64` as positional and keyword inputs."""
+def parse(specs: Sequence[str]) -> Inputs:
+    """`1,3,224,224`, `1,128:int64` or `name=1,128:int64` as inputs."""
     args, kwargs = [], {}
     for spec in specs:
         match = SHAPE.fullmatch(spec.replace(" ", ""))
         if not match or not match["shape"]:
-            raise CostlabError(f"--input {spec!r} is no shape: write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
+            raise CostlabError(f"--input {spec!r} is not a shape: write 1,3,224,224 or 1,128:int64 or name=1,128:int64")
         sizes = tuple(int(s) for s in re.split("[,x]", match["shape"]))
         tensor = make(f"--input {spec!r}", sizes, dtype_of(match["dtype"] or "float32"))
         if match["name"]:
             kwargs[match["name"]] = tensor
         else:
             args.append(tensor)
-    return tuple(args), kwargs
+    return Inputs(tuple(args), kwargs)
 
 
 def make(spec: str, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
@@ -57,16 +57,16 @@ def dtype_of(name: str) -> torch.dtype:
         torch, {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "half": "float16"}.get(name, name), None
     )
     if not isinstance(dtype, torch.dtype):
-        raise CostlabError(f"{name!r} is no dtype: float32, float16, bfloat16, int64, bool, ...")
+        raise CostlabError(f"{name!r} is not a dtype: choose from float32, float16, bfloat16, int64, bool, ...")
     return dtype
 
 
-def adjusted(value: Any, batch: int | None, resolution: int | None, dtype: torch.dtype | None) -> Any:
-    """`value` with every tensor in it at that batch, resolution and floating-point dtype."""
+def adjusted(inputs: Inputs, batch: int | None, resolution: int | None, dtype: torch.dtype | None) -> Inputs:
+    """The inputs with every tensor at that batch, resolution and floating-point dtype."""
     options = {"--batch": batch, "--resolution": resolution}
     for option, number in options.items():
         if number is not None and number < 1:
-            raise CostlabError(f"{option} is 1 or more; {number} is not")
+            raise CostlabError(f"{option} must be 1 or more, got {number}")
     asked = [f"{option} {number}" for option, number in options.items() if number is not None]
 
     def change(tensor: torch.Tensor) -> torch.Tensor:
@@ -81,6 +81,7 @@ def adjusted(value: Any, batch: int | None, resolution: int | None, dtype: torch
             return tensor
         return make(" ".join(asked), shape, wanted)
 
-    unlisted: Callable[[Any], Any] = lambda v: [change(t) for t in v for _ in range(batch or 1)]  # noqa: E731
-    images = isinstance(value, tuple) and len(value) == 1 and isinstance(value[0], list)
-    return (unlisted(value[0]),) if images else moved(value, change)
+    if len(inputs.args) == 1 and isinstance(inputs.args[0], list):  # of images, as detection networks take them
+        images = [change(image) for image in inputs.args[0] for _ in range(batch or 1)]
+        return Inputs((images,), moved(inputs.kwargs, change))
+    return Inputs(moved(inputs.args, change), moved(inputs.kwargs, change))

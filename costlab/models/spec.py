@@ -13,9 +13,18 @@ class ModelSpec:
 
     target: str  # a MODEL of the command line: "mobilenet_v2", "hf:config.json", "net.py:Net", "profile.json"
     arguments: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the factory
-    inputs: tuple[str, ...] = ()  # as --input takes them; () for the default inputs
-    batch: int | None = None
-    resolution: int | None = None
-    dtype: str | None = None
+    inputs: tuple[str, ...] = ()  # as --input takes them: "1,3,224,224", "ids=1,128:int64"; () for the default inputs
+    batch: int | None = None  # None: that of the inputs
+    resolution: int | None = None  # height and width of images
+    dtype: str | None = None  # floating-point type of network and inputs
     mode: str = "eval"  # or "train"
-    cached: bool = False  # look in the cache before tracing
+
+    @property
+    def is_saved_profile(self) -> bool:
+        """Whether the target is a profile that costlab saved."""
+        return self.target.endswith(".json") and not self.target.startswith("hf:")
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything is asked for besides the target."""
+        return self != ModelSpec(self.target)

@@ -184,14 +184,15 @@ def results(recipe: Recipe, values: Mapping[str, Any]) -> Iterator[tuple[str, An
     """What comes out of one network, by column."""
     from costlab.guidelines import lint
     from costlab.latency._predict import predict
-    from costlab.models import profile_of, takes
+    from costlab.models import ModelSpec, profile_of
+    from costlab.models.resolve import accepts_argument
 
     space, arguments = recipe.space, dict(values)
     changes = {name: arguments.pop(name) for name in space.changes}
     for name in INPUT_AXES:
-        if name in arguments and not takes(space.factory, name):
+        if name in arguments and not accepts_argument(space.factory, name):
             changes[name] = arguments.pop(name)
-    profile = profile_of(space.factory, arguments, inputs=space.inputs, **changes)
+    profile = profile_of(ModelSpec(space.factory, arguments, space.inputs, **changes))
     total = profile.total
     yield from ((key, getattr(total, key)) for key in COSTS)
     running: dict[str, Any] = {"amp": space.amp, "fusion": space.fusion, "channels_last": space.channels_last}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from costlab.core.gc import uncollected
 from costlab.core.graph import Op
 from costlab.core.profile import COST_KEYS, Profile
 from costlab.errors import CostlabError
+from costlab.tracing.inputs import as_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,8 @@ def profile(
     """The cost of one forward pass of `model`, which is left exactly as it was.
 
     Args:
-        inputs: a shape `(1, 3, 224, 224)`, a list of shapes, an example tensor, or the positional arguments of forward.
+        inputs: a shape `(1, 3, 224, 224)`, a list of shapes, an example tensor, the positional arguments of
+            forward, or the `Inputs` that `costlab.load` returns.
         kwargs: keyword arguments of forward; tensors or shapes.
         train: trace the forward pass of train mode.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
@@ -45,10 +47,9 @@ def profile(
 
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"a model is a torch.nn.Module; got {type(model).__name__}")
-    args = positional(inputs)
-    named = {key: tensor_of(value) for key, value in (kwargs or {}).items()}
+    call = as_inputs(inputs, kwargs)
     with uncollected():
-        traced = trace(model, args, named, kinds=rules, train=train)
+        traced = trace(model, call.args, call.kwargs, kinds=rules, train=train)
         costs = tuple(cost_with_params(op, rules) for op in traced.ops)
     return Profile(
         name=name or type(model).__name__,
@@ -73,29 +74,3 @@ def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
     if cost is None or (cost.params, cost.param_bytes) == (op.params, op.param_bytes):
         return cost
     return replace(cost, params=op.params, param_bytes=op.param_bytes)
-
-
-def positional(inputs: Any) -> list[Any]:
-    """The positional arguments that `inputs` stands for."""
-    import torch
-
-    if isinstance(inputs, (torch.Tensor, Mapping)) or is_shape(inputs):
-        return [tensor_of(inputs)]
-    if isinstance(inputs, (list, tuple)):
-        return [tensor_of(i) for i in inputs]
-    raise CostlabError(f"inputs are shapes or tensors; got {type(inputs).__name__}")
-
-
-def is_shape(value: Any) -> bool:
-    return isinstance(value, Sequence) and bool(value) and all(type(v) is int for v in value)
-
-
-def tensor_of(value: Any) -> Any:
-    """A shape becomes a tensor without data; everything else stays."""
-    import torch
-
-    if not is_shape(value):
-        return value
-    if min(value) < 1:
-        raise CostlabError(f"a shape has sizes of 1 and more; got {tuple(value)}")
-    return torch.empty(value, device="meta")

@@ -18,7 +18,7 @@ from apart import apart
 from tools import FVCORE, MODE_ON_META, Tool, quiet
 
 import costlab
-from costlab.models import load_model
+from costlab.models import ModelSpec, load_model
 from costlab.models.providers.torchvision import import_torchvision
 
 NETWORKS = ("mobilenet_v2", "resnet50", "vit_b_16", "efficientnet_b0", "swin_t", "densenet121")
@@ -33,7 +33,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def profile_time(name: str) -> float:
     """The network built without weights, as `costlab.load` builds it."""
-    model = load_model(f"torchvision:{name}").model
+    model = load_model(ModelSpec(f"torchvision:{name}")).model
     return timed(lambda: costlab.profile(model, SHAPE))
 
 

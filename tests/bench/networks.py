@@ -45,7 +45,7 @@ def main() -> int:
     from costlab.formatting import units
     from costlab.measurement.environment import environment
     from costlab.measurement.fit import errors
-    from costlab.models import load_model
+    from costlab.models import ModelSpec, load_model
     from costlab.plots import predicted_vs_measured
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,19 +65,19 @@ def main() -> int:
     for name in asked.only:
         try:
             torch.manual_seed(SEED)
-            loaded = load_model(name, {}, batch=asked.batch, weights=True)
+            loaded = load_model(ModelSpec(name, {}, batch=asked.batch), weights=True)
             way = {"amp": asked.amp, "channels_last": asked.channels_last}
             taken = costlab.measure(
                 loaded.model,
-                list(loaded.args),
-                loaded.kwargs,
+                loaded.inputs,
+                loaded.inputs.kwargs,
                 device=asked.device,
                 compile=asked.compile,
                 threads=asked.threads,
                 min_seconds=asked.min_seconds,
                 **way,
             )
-            traced = costlab.profile(loaded.model, list(loaded.args), loaded.kwargs)
+            traced = costlab.profile(loaded.model, loaded.inputs)
             fusion = "pointwise" if asked.compile else "none"
             predicted = costlab.predict(traced, asked.predict_for, fusion=fusion, **way)
         except CostlabError as error:

@@ -269,7 +269,7 @@ def test_models_are_listed_as_they_can_be_named(capsys):
 
 
 def test_providers_that_are_missing_are_told_with_the_way_to_get_them(capsys, monkeypatch):
-    monkeypatch.setattr("costlab.models.installed", lambda provider: provider == "zoo")
+    monkeypatch.setattr("costlab.models.resolve.installed", lambda provider: provider == "zoo")
     assert run(["models"]) == 0
     out, err = capsys.readouterr()
     assert "zoo:mobilenet_v2\n" in out

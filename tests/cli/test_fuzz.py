@@ -85,7 +85,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         (["--input", "1,3,8,8", "--batch", str(10**18)], "more than any device holds"),
         (["--input", "1,3,8,8", "--resolution", str(2**31)], "more than any device holds"),
         (["--input", "x=64:int64", "--batch", str(2**31)], "more than are kept"),
-        (["--input", "9" * 5000], "is no shape"),
+        (["--input", "9" * 5000], "is not a shape"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from costlab.models import load_model
+from costlab.models import ModelSpec, load_model
 from costlab.models import profile_of as load_and_profile
 from costlab.tracing.profiler import profile
 
@@ -70,11 +70,11 @@ NETWORKS = (
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_cost_what_torch_counts(name: str) -> None:
-    loaded = load_model(f"torchvision:{name}")
-    result = profile_of(loaded.model, *loaded.args)
+    loaded = load_model(ModelSpec(f"torchvision:{name}"))
+    result = profile_of(loaded.model, *loaded.inputs.args)
     assert not result.uncounted
     assert not result.estimated
-    assert result.mult_adds == torchs_count(loaded.model, *loaded.args)
+    assert result.mult_adds == torchs_count(loaded.model, *loaded.inputs.args)
     assert result.params == sum(p.numel() for p in loaded.model.parameters())
 
 
@@ -107,12 +107,12 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("width", "mult_adds"), PUBLISHED_WIDTHS.items())
 def test_mobilenet_v2_costs_what_its_architecture_says(width: float, mult_adds: int) -> None:
-    assert load_and_profile("zoo:mobilenet_v2", {"width": width}).mult_adds == mult_adds
+    assert load_and_profile(ModelSpec("zoo:mobilenet_v2", {"width": width})).mult_adds == mult_adds
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_figures(name: str) -> None:
-    result = load_and_profile(f"torchvision:{name}")
+    result = load_and_profile(ModelSpec(f"torchvision:{name}"))
     assert (result.mult_adds, result.params) == PUBLISHED[name]
 
 

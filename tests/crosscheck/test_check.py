@@ -21,7 +21,7 @@ from costlab.crosscheck.copies import copied, meta, real
 from costlab.crosscheck.counters import run_fvcore, run_torch
 from costlab.crosscheck.counting import Check, Difference, compare_counters
 from costlab.crosscheck.explanations import BLIND_SPOT, CONVENTION, ESTIMATE, FAILED, UNEXPLAINED
-from costlab.models import load_model
+from costlab.models import ModelSpec, load_model
 from costlab.tracing.profiler import profile
 
 
@@ -208,8 +208,10 @@ def test_every_difference_has_the_cause_that_it_has(name):
 )
 def test_every_difference_is_explained_in_networks(target):
     small = 128 if target.endswith("raft_small") else None
-    loaded = load_model(target, resolution=small)
-    check = compare_counters(loaded.model, loaded.args, loaded.kwargs, profile(loaded.model, list(loaded.args)))
+    loaded = load_model(ModelSpec(target, resolution=small))
+    check = compare_counters(
+        loaded.model, loaded.inputs.args, loaded.inputs.kwargs, profile(loaded.model, loaded.inputs)
+    )
     assert check.unexplained == ()
     assert [r.failure for r in check.readings] == [None, None]
     assert adds_up(check)
@@ -236,9 +238,9 @@ def test_every_difference_is_explained_in_transformers(model_type, tmp_path):
     pytest.importorskip("transformers")
     config = {"model_type": model_type, "vocab_size": 100, **CONFIGS[model_type]}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    loaded = load_model(f"hf:{tmp_path}")
-    traced = profile(loaded.model, list(loaded.args), loaded.kwargs)
-    check = compare_counters(loaded.model, loaded.args, loaded.kwargs, traced)
+    loaded = load_model(ModelSpec(f"hf:{tmp_path}"))
+    traced = profile(loaded.model, loaded.inputs)
+    check = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
     assert check.unexplained == ()
     assert [r.failure for r in check.readings] == [None, None]
     assert because(check, "fvcore")["scaled_dot_product_attention"] == BLIND_SPOT
@@ -338,11 +340,11 @@ def test_fewer_rows_than_guessed_are_an_estimate_and_no_more_than_that():
 
 
 def test_flops_by_kind_sum_to_what_flop_counter_mode_says_by_itself():
-    loaded = load_model("zoo:mobilenet_v2", resolution=64)
-    model, inputs, _ = copied(loaded.model, loaded.args, {}, meta)
+    loaded = load_model(ModelSpec("zoo:mobilenet_v2", resolution=64))
+    model, inputs, _ = copied(loaded.model, loaded.inputs.args, {}, meta)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(*inputs)
-    assert 2 * run_torch(loaded.model, loaded.args, {}).total == counter.get_total_flops() > 0
+    assert 2 * run_torch(loaded.model, loaded.inputs.args, {}).total == counter.get_total_flops() > 0
 
 
 # The network that is checked stays as it was.

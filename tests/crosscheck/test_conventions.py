@@ -19,7 +19,7 @@ from torch import nn
 from costlab.core.profile import Profile
 from costlab.crosscheck.conventions import CONVENTIONS, printed
 from costlab.errors import CostlabError
-from costlab.models import load_model
+from costlab.models import ModelSpec, load_model
 from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing.profiler import profile
 
@@ -182,10 +182,10 @@ def test_the_tool_prints_the_number_that_its_rules_give(name, tool):
 def test_the_tool_prints_the_number_that_its_rules_give_for_a_network(name, tool):
     from costlab.crosscheck.copies import copied, real
 
-    loaded = load_model(name, resolution=None if "vit" in name else 64)
-    model, inputs, _ = copied(loaded.model, loaded.args, {}, real)
+    loaded = load_model(ModelSpec(name, resolution=None if "vit" in name else 64))
+    model, inputs, _ = copied(loaded.model, loaded.inputs.args, {}, real)
     model.requires_grad_(True)  # or torch takes a fused path that no tool sees into
-    assert printed(profile(loaded.model, list(loaded.args)), tool).total == measured(tool, model, inputs)
+    assert printed(profile(loaded.model, loaded.inputs), tool).total == measured(tool, model, inputs)
 
 
 def measured(tool: str, model: nn.Module, inputs: list[torch.Tensor]) -> int:
@@ -222,8 +222,8 @@ PTFLOPS_TABLE = {
 
 @pytest.mark.parametrize("name", PTFLOPS_TABLE)
 def test_the_table_that_ptflops_publishes_comes_out(name, torchvision):
-    loaded = load_model(f"torchvision:{name}", resolution=299 if name == "inception_v3" else 224)
-    total = printed(profile(loaded.model, list(loaded.args)), "ptflops").total
+    loaded = load_model(ModelSpec(f"torchvision:{name}", resolution=299 if name == "inception_v3" else 224))
+    total = printed(profile(loaded.model, loaded.inputs), "ptflops").total
     assert total is not None
     assert round(total / 1e9, 2) == PTFLOPS_TABLE[name]
 
@@ -280,8 +280,8 @@ def test_packed_sequences_count_in_thop_as_if_padded_and_stop_ptflops():
 
 @pytest.mark.parametrize("tool", CONVENTIONS)
 def test_a_saved_profile_gives_the_same_numbers(tool):
-    loaded = load_model("zoo:mobilenet_v2", resolution=64)
-    traced = profile(loaded.model, list(loaded.args))
+    loaded = load_model(ModelSpec("zoo:mobilenet_v2", resolution=64))
+    traced = profile(loaded.model, loaded.inputs)
     assert printed(Profile.from_json(traced.to_json()), tool) == printed(traced, tool)
 
 

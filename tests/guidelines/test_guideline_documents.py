@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from generate.guideline_pages import cells, judged
 
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,4 +34,4 @@ def test_the_verdicts_are_up_to_date(position):
     page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8").splitlines()
     for chosen in soak().targets().values():
         for text, arguments in chosen[position : position + 1]:
-            assert cells(judged(text, profile_of(text.split()[0], arguments))) in page
+            assert cells(judged(text, profile_of(ModelSpec(text.split()[0], arguments)))) in page

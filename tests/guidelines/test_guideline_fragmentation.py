@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import costlab
 from costlab.guidelines.analysis.antichains import levels, widest_antichain
 from costlab.guidelines.analysis.blocks import Block, blocks
+from costlab.models import ModelSpec
 from costlab.models import profile_of as profile_named
 
 # Antichains and chains, beside all subsets.
@@ -203,13 +204,13 @@ def test_poolings_and_products_are_fragments_and_activations_are_not():
     ],
 )
 def test_blocks_of_published_networks(name, broken, of, widest):
-    found = blocks(profile_named(name).fused("bn"))
+    found = blocks(profile_named(ModelSpec(name)).fused("bn"))
     wide = [block for block in found if block.width >= 3]
     assert (len(wide), len(found), max((b.width for b in found), default=0)) == (broken, of, widest)
 
 
 def test_a_cell_of_nasnet_has_the_13_fragments_of_the_paper_counted_apart():
-    profile = profile_named("timm:nasnetalarge")
+    profile = profile_named(ModelSpec("timm:nasnetalarge"))
     cell = next(b for b in blocks(profile.fused("bn")) if b.path == "cell_1")
     kinds = [op.kind for op in profile.ops if op.module.startswith("cell_1.")]
     depthwise = sum(
@@ -222,7 +223,7 @@ def test_a_cell_of_nasnet_has_the_13_fragments_of_the_paper_counted_apart():
 
 
 def test_a_bottleneck_of_resnet_has_the_3_fragments_of_the_paper():
-    found = {b.path: b.degree for b in blocks(profile_named("torchvision:resnet50").fused("bn"))}
+    found = {b.path: b.degree for b in blocks(profile_named(ModelSpec("torchvision:resnet50")).fused("bn"))}
     assert found["layer1.1"] == 3
     assert found["layer1.0"] == 3 + 1  # the convolution of the shortcut
 

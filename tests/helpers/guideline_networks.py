@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from costlab.core.profile import Profile
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 
 NETWORKS: dict[str, tuple[str, dict[str, float]]] = {
     "ShuffleNet V1, 1 group": ("zoo:shufflenet_v1", {"groups": 1}),
@@ -37,4 +37,4 @@ NETWORKS: dict[str, tuple[str, dict[str, float]]] = {
 def network(name: str) -> Profile:
     """The profile of one of NETWORKS."""
     target, arguments = NETWORKS[name]
-    return profile_of(target, arguments)
+    return profile_of(ModelSpec(target, arguments))

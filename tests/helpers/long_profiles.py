@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from costlab.core.profile import Profile
+from costlab.models import ModelSpec
 from costlab.models import profile_of as profile_named
 
 
 def long_profile(copies: int) -> Profile:
     """ShuffleNet V1, many times over, one after the other."""
-    unit = profile_named("zoo:shufflenet_v1")
+    unit = profile_named(ModelSpec("zoo:shufflenet_v1"))
     ops, costs, last = [], [], 0
     span = 1 + max(t.storage for op in unit.ops for t in (*op.inputs, *op.outputs))
     for copy in range(copies):

@@ -31,6 +31,7 @@ from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import KernelTable, lower
 from costlab.latency.prediction import Prediction
 from costlab.latency.roofline import BOUNDS, RooflineModel
+from costlab.models import ModelSpec
 from costlab.models import profile_of as profile_named
 
 DEVICES = ("rtx3090", "rtx4090", "i9-10940x", "m1-gpu", "gtx1080ti")
@@ -47,7 +48,7 @@ LATENCIES = ("kernel_seconds", "launch_seconds", "start_seconds", "serial_second
 
 @cache
 def real(name: str) -> Profile:
-    return profile_named(name)
+    return profile_named(ModelSpec(name))
 
 
 REAL = ("zoo:mobilenet_v2", "torchvision:resnet18", "timm:vit_tiny_patch16_224", "timm:efficientformerv2_s0")
@@ -143,7 +144,7 @@ def test_an_operator_without_a_rule_is_named_and_costs_nothing():
 @pytest.mark.parametrize("name", REAL[:3])
 @pytest.mark.parametrize("device", ["rtx4090", "i9-10940x"])
 def test_predicting_for_a_batch_is_tracing_at_that_batch(name, device, way):
-    traced_at_six = profile_named(name, batch=6)
+    traced_at_six = profile_named(ModelSpec(name, batch=6))
     one, six = predicted(real(name), device, way, batch=6), predicted(traced_at_six, device, way)
     assert one.batch == six.batch == 6
     assert one.seconds == pytest.approx(six.seconds, rel=1e-9)
@@ -154,13 +155,13 @@ def test_predicting_for_a_batch_is_tracing_at_that_batch(name, device, way):
 @pytest.mark.parametrize("device", ["rtx4090", "i9-10940x"])
 def test_tables_that_the_batch_leaves_alone_hardly_change_what_caches_keep(device):
     """EfficientFormer V2 gathers tables of positions; what lies between two uses of a tensor is scaled as a whole."""
-    traced_at_six = profile_named("timm:efficientformerv2_s0", batch=6)
+    traced_at_six = profile_named(ModelSpec("timm:efficientformerv2_s0", batch=6))
     one = predicted(real("timm:efficientformerv2_s0"), device, batch=6)
     assert one.seconds == pytest.approx(predicted(traced_at_six, device).seconds, rel=1e-3)
 
 
 def test_the_traced_batch_is_the_default():
-    profile = profile_named("zoo:mobilenet_v2", batch=3)
+    profile = profile_named(ModelSpec("zoo:mobilenet_v2", batch=3))
     assert predicted(profile, "rtx3090") == predicted(profile, "rtx3090", batch=3)
 
 
@@ -226,7 +227,7 @@ def test_every_device_has_a_prediction(device, way):
 def test_more_is_slower_on_the_same_device():
     seconds = [predicted(real(f"torchvision:resnet{depth}"), "rtx3090", batch=32).seconds for depth in (18, 34, 101)]
     assert seconds == sorted(seconds)
-    sides = [profile_named("torchvision:resnet18", resolution=side) for side in (128, 224, 448)]
+    sides = [profile_named(ModelSpec("torchvision:resnet18", resolution=side)) for side in (128, 224, 448)]
     seconds = [predicted(profile, "i9-10940x").seconds for profile in sides]
     assert seconds == sorted(seconds)
 
@@ -337,7 +338,7 @@ def test_a_second_prediction_lowers_nothing(monkeypatch):
 
 
 def test_predicting_leaves_the_profile_as_it_was():
-    profile = profile_named("zoo:mobilenet_v2")
+    profile = profile_named(ModelSpec("zoo:mobilenet_v2"))
     before = profile.to_json()
     for way in WAYS:
         predicted(profile, "rtx3090", way, batch=7)

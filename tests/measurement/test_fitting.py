@@ -27,7 +27,7 @@ from costlab.latency.efficiency import PARAMETERS, START
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import Kernel, lower
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit, ranks, spearman
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 
 NAMES = (
     "zoo:mobilenet_v2",
@@ -43,7 +43,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 
 @cache
 def real(name: str) -> Profile:
-    return profile_of(name)
+    return profile_of(ModelSpec(name))
 
 
 @cache
@@ -245,7 +245,7 @@ def test_the_benchmark_predicts_every_row_and_says_which_it_could_not(tables):
     assert set(found["changed"]) == {row["network"] for row in found["rows"]}  # none has 99 M parameters
     row = next(r for r in found["rows"] if r["network"] == "test_vit@160" and r["way"].startswith("i9"))
     assert row["measured_seconds"] == pytest.approx(8 / 1000)
-    profile = profile_of("timm:test_vit", resolution=160)
+    profile = profile_of(ModelSpec("timm:test_vit", resolution=160))
     expected = costlab.predict(profile, "i9-10940x", batch=8, fusion="pointwise")
     assert row["predicted_seconds"] == pytest.approx(expected.seconds)
     assert row["mult_adds"] == 8 * profile.mult_adds

@@ -505,9 +505,9 @@ def test_json_of_the_command_is_a_measurement_that_joins_its_profile(console, tm
     code, out, _ = console(*ASKED, "--format", "json", "-o", "m.json")
     assert (code, out) == (0, "")
     read = Measurement.from_json((tmp_path / "m.json").read_text())
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
 
-    graph = read.join(profile_of("mine.py:net", inputs=["2,3,8,8"]))
+    graph = read.join(profile_of(ModelSpec("mine.py:net", inputs=("2,3,8,8",))))
     assert graph.nodes["0/conv2d"]["measured_seconds"] == read.ops["0/conv2d"].median
     assert read.provider == "python"
 

@@ -17,8 +17,10 @@ import pytest
 from costlab import models as loading
 from costlab.cli import run
 from costlab.core import serialization as saving
+from costlab.core.cost import RULES
+from costlab.models import ModelSpec, profile_of
 from costlab.models import cache as caching
-from costlab.models import profile_of
+from costlab.models.resolve import is_listed
 
 NAME = "zoo:mobilenet_v1"
 SMALL = {"width": 0.25}
@@ -36,46 +38,45 @@ def builds(monkeypatch) -> list[str]:
     """The networks that were built, in order."""
     built = []
     original = loading.load_model
-    monkeypatch.setattr(
-        loading, "load_model", lambda target, *a, **k: built.append(target) or original(target, *a, **k)
-    )
+    monkeypatch.setattr(loading, "load_model", lambda spec, **k: built.append(spec.target) or original(spec, **k))
     return built
 
 
 def look(**asked):
-    return profile_of(NAME, SMALL, cached=True, **asked)
+    return profile_of(ModelSpec(NAME, SMALL, **asked), cached=True)
 
 
 def test_the_second_look_is_the_first_without_a_trace(builds):
     first = look()
-    assert look() == first == profile_of(NAME, SMALL)
+    assert look() == first == profile_of(ModelSpec(NAME, SMALL))
     assert builds == [NAME, NAME]
 
 
 @pytest.mark.parametrize(
-    "asked", [{"batch": 2}, {"resolution": 128}, {"dtype": "float16"}, {"train": True}, {"inputs": ("1,3,96,96",)}]
+    "asked", [{"batch": 2}, {"resolution": 128}, {"dtype": "float16"}, {"mode": "train"}, {"inputs": ("1,3,96,96",)}]
 )
 def test_what_changes_the_profile_changes_the_entry(asked, builds):
     look()
-    assert look(**asked) == profile_of(NAME, SMALL, **asked)
+    assert look(**asked) == profile_of(ModelSpec(NAME, SMALL, **asked))
     assert len(builds) == 3
 
 
 def test_arguments_and_names_have_their_own_entries(cache):
     for target, arguments in ((NAME, {}), (NAME, SMALL), ("mobilenet_v1", SMALL), ("zoo:mobilenet_v2", SMALL)):
-        assert profile_of(target, arguments, cached=True).total == profile_of(target, arguments).total
+        spec = ModelSpec(target, arguments)
+        assert profile_of(spec, cached=True).total == profile_of(spec).total
     assert len(list(cache.iterdir())) == 4
 
 
 @pytest.mark.parametrize("what", ["__version__", "own_files", "installation", "SCHEMA_VERSION"])
 def test_versions_are_part_of_the_key(what, monkeypatch):
-    before = caching.key_of(NAME, SMALL)
-    assert caching.key_of(NAME, SMALL) == before
+    before = caching.key_of(ModelSpec(NAME, SMALL))
+    assert caching.key_of(ModelSpec(NAME, SMALL)) == before
     if what == "SCHEMA_VERSION":
         monkeypatch.setattr(saving, what, 2)
     else:
         monkeypatch.setattr(caching, what, "2" if what == "__version__" else lambda *_: "other")
-    assert caching.key_of(NAME, SMALL) != before
+    assert caching.key_of(ModelSpec(NAME, SMALL)) != before
 
 
 def test_an_edit_of_costlab_is_noticed(tmp_path, monkeypatch):
@@ -93,14 +94,14 @@ def test_code_and_configuration_of_the_user_are_never_kept(tmp_path, cache, buil
     file = tmp_path / "mine.py"
     file.write_text("import torch\ndef net():\n    return torch.nn.Conv2d(3, 4, 3)\n")
     for _ in range(2):
-        profile_of(f"{file}:net", cached=True)
+        profile_of(ModelSpec(f"{file}:net"), cached=True)
     assert len(builds) == 2
     assert not cache.exists()
-    assert not any(map(loading.listed, (f"{file}:net", "torch.nn:Identity", "hf:bert", "a.pt2", "a.pth")))
+    assert not any(map(is_listed, (f"{file}:net", "torch.nn:Identity", "hf:bert", "a.pt2", "a.pth")))
 
 
 def test_own_cost_rules_are_not_answered_from_the_cache(cache):
-    profile_of(NAME, SMALL, rules=dict(loading.RULES), cached=True)
+    profile_of(ModelSpec(NAME, SMALL), rules=dict(RULES), cached=True)
     assert not cache.exists()
 
 
@@ -135,7 +136,7 @@ def test_an_entry_of_something_else_is_no_profile(cache):
         assert caching.read(entry.name) is None
     entry.unlink()
     entry.mkdir()
-    assert look() == profile_of(NAME, SMALL)
+    assert look() == profile_of(ModelSpec(NAME, SMALL))
 
 
 def test_without_a_place_for_it_everything_is_traced(monkeypatch, builds, tmp_path):
@@ -151,7 +152,7 @@ def test_without_a_place_for_it_everything_is_traced(monkeypatch, builds, tmp_pa
 
 def test_the_oldest_entries_go(monkeypatch, cache):
     monkeypatch.setattr(caching, "KEPT", 2)
-    profile = profile_of(NAME, SMALL)
+    profile = profile_of(ModelSpec(NAME, SMALL))
     for position, key in enumerate(("a", "b", "c")):
         caching.keep(key, profile)
         os.utime(cache / key, (position, position))
@@ -216,7 +217,7 @@ def reader(seed: int, lookups: int, known: dict[float, object], report: str) -> 
     with open(report, "a", buffering=1) as file:
         for _ in range(lookups):
             width = rng.choice(WIDTHS)
-            same = profile_of(NAME, {"width": width}, cached=True).total == known[width]
+            same = profile_of(ModelSpec(NAME, {"width": width}), cached=True).total == known[width]
             file.write("right\n" if same else "WRONG\n")
             if rng.random() < 0.1:
                 with suppress(OSError, IndexError):  # gone in the meantime, or there is none
@@ -229,7 +230,7 @@ def reader(seed: int, lookups: int, known: dict[float, object], report: str) -> 
 
 
 def test_many_processes_and_random_kills_never_give_a_wrong_result(tmp_path):
-    known = {width: profile_of(NAME, {"width": width}).total for width in WIDTHS}
+    known = {width: profile_of(ModelSpec(NAME, {"width": width})).total for width in WIDTHS}
     context = multiprocessing.get_context("fork")  # torch is there already
     rng = random.Random(7)
     report = tmp_path / "report"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from costlab.errors import CostlabError
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 
 
 class Net(nn.Module):
@@ -50,7 +50,7 @@ class CreatesFile:
 
 
 def test_a_program_costs_what_its_module_costs(program):
-    profile = profile_of(str(program))
+    profile = profile_of(ModelSpec(str(program)))
     assert profile.mult_adds == 2 * 14 * 14 * 8 * 3 * 3 * 3 + 2 * 8 * 4
     assert profile.params == 8 * 3 * 3 * 3 + 8 + 2 * 8 + 8 * 4 + 4
     rows = profile.by_module()
@@ -72,7 +72,7 @@ def test_a_hidden_pickle_never_runs(program, tmp_path, member):
         with zipfile.ZipFile(hostile, "a") as archive:
             archive.writestr(f"{names[0].partition('/')[0]}/{member}", buffer.getvalue())
     with pytest.raises(CostlabError, match="pickle"):
-        profile_of(str(hostile))
+        profile_of(ModelSpec(str(hostile)))
     assert not sign.exists()
 
 
@@ -90,7 +90,7 @@ def test_members_that_torch_would_run_are_refused(program, tmp_path, name):
     with zipfile.ZipFile(hostile, "a") as archive:
         archive.writestr(f"h/{name}", b"anything")
     with pytest.raises(CostlabError, match="refused"):
-        profile_of(str(hostile))
+        profile_of(ModelSpec(str(hostile)))
 
 
 def test_a_symbolic_size_is_arithmetic_only(program, tmp_path):
@@ -105,7 +105,7 @@ def test_a_symbolic_size_is_arithmetic_only(program, tmp_path):
         return text.encode()
 
     with pytest.raises(CostlabError, match="no arithmetic"):
-        profile_of(str(rewritten(program, tmp_path / "h.pt2", change)))
+        profile_of(ModelSpec(str(rewritten(program, tmp_path / "h.pt2", change))))
     assert not sign.exists()
 
 
@@ -115,7 +115,7 @@ def test_only_tensor_operators_are_called(program, tmp_path, target):
         return content.replace(b"torch.ops.aten.relu.default", target.encode())
 
     with pytest.raises(CostlabError, match="no tensor operator"):
-        profile_of(str(rewritten(program, tmp_path / "h.pt2", change)))
+        profile_of(ModelSpec(str(rewritten(program, tmp_path / "h.pt2", change))))
 
 
 def test_pickled_tensors_are_refused(program, tmp_path):
@@ -123,7 +123,7 @@ def test_pickled_tensors_are_refused(program, tmp_path):
         program, tmp_path / "h.pt2", lambda _, c: c.replace(b'"use_pickle": false', b'"use_pickle": true')
     )
     with pytest.raises(CostlabError, match="pickled tensor"):
-        profile_of(str(hostile))
+        profile_of(ModelSpec(str(hostile)))
 
 
 def test_a_member_named_twice_is_refused(program, tmp_path):
@@ -133,7 +133,7 @@ def test_a_member_named_twice_is_refused(program, tmp_path):
     with zipfile.ZipFile(hostile, "a") as archive:
         archive.writestr(name.upper(), b"other")
     with pytest.raises(CostlabError, match="twice"):
-        profile_of(str(hostile))
+        profile_of(ModelSpec(str(hostile)))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, 0.5, 0.9])
@@ -142,7 +142,7 @@ def test_a_truncated_archive_is_one_clear_line(program, tmp_path, keep):
     broken = tmp_path / "broken.pt2"
     broken.write_bytes(content[: keep if isinstance(keep, int) else int(len(content) * keep)])
     with pytest.raises(CostlabError) as failure:
-        profile_of(str(broken))
+        profile_of(ModelSpec(str(broken)))
     assert "\n" not in str(failure.value)
 
 
@@ -150,7 +150,7 @@ def test_a_pickled_model_under_the_name_of_a_program_is_refused(tmp_path):
     path = tmp_path / "model.pt2"
     torch.save(Net(), path)
     with pytest.raises(CostlabError, match="refused"):
-        profile_of(str(path))
+        profile_of(ModelSpec(str(path)))
 
 
 @pytest.mark.parametrize("suffix", ["pt", "pth", "pkl", "bin", "ckpt"])
@@ -158,4 +158,4 @@ def test_pickles_are_refused_with_the_reason(tmp_path, suffix):
     path = tmp_path / f"model.{suffix}"
     torch.save(Net(), path)
     with pytest.raises(CostlabError, match="pickle, which can run any code"):
-        profile_of(str(path))
+        profile_of(ModelSpec(str(path)))

@@ -11,7 +11,7 @@ import torch
 
 import costlab.models
 from costlab.errors import CostlabError
-from costlab.models import list_models, load, load_model, profile_of
+from costlab.models import ModelSpec, list_models, load, load_model, profile_of
 from costlab.models.meta_init import weightless
 from costlab.tracing.profiler import profile
 
@@ -26,15 +26,15 @@ def line_of(call, *args, **kwargs) -> str:
 
 
 def test_the_first_provider_that_has_a_name_provides_it():
-    assert load_model("mobilenet_v2").provider == "zoo"
-    assert load_model("resnet18").provider == "torchvision"
-    assert load_model("resnet10t").provider == "timm"
-    assert load_model("torchvision:mobilenet_v2").provider == "torchvision"
+    assert load_model(ModelSpec("mobilenet_v2")).provider == "zoo"
+    assert load_model(ModelSpec("resnet18")).provider == "torchvision"
+    assert load_model(ModelSpec("resnet10t")).provider == "timm"
+    assert load_model(ModelSpec("torchvision:mobilenet_v2")).provider == "torchvision"
 
 
 def test_a_model_is_built_without_memory_for_its_weights():
     for target in ("mobilenet_v2", "torchvision:vit_b_16", "timm:convnext_tiny"):
-        model = load_model(target).model
+        model = load_model(ModelSpec(target)).model
         assert all(p.is_meta for p in model.parameters() if p.numel() > 1 << 16)
 
 
@@ -65,19 +65,19 @@ def test_load_gives_a_model_and_inputs_that_fit():
     ],
 )
 def test_default_inputs_are_those_of_the_published_weights(target, shape):
-    assert [tuple(i.shape) for i in load_model(target).args] == [shape]
+    assert [tuple(i.shape) for i in load_model(ModelSpec(target)).inputs] == [shape]
 
 
 def test_factory_arguments_reach_the_factory():
-    assert profile_of("mobilenet_v2", {"width": 0.5}).params == 1_968_680
-    assert profile_of("timm:resnet18", {"num_classes": 10}).params == 11_181_642
+    assert profile_of(ModelSpec("mobilenet_v2", {"width": 0.5})).params == 1_968_680
+    assert profile_of(ModelSpec("timm:resnet18", {"num_classes": 10})).params == 11_181_642
 
 
 def test_batch_resolution_and_dtype_change_the_inputs():
-    base = profile_of("mobilenet_v2")
-    assert profile_of("mobilenet_v2", batch=4).mult_adds == 4 * base.mult_adds
-    assert profile_of("mobilenet_v2", resolution=128).trace.inputs[0].shape == (1, 3, 128, 128)
-    half = profile_of("mobilenet_v2", dtype="float16")
+    base = profile_of(ModelSpec("mobilenet_v2"))
+    assert profile_of(ModelSpec("mobilenet_v2", batch=4)).mult_adds == 4 * base.mult_adds
+    assert profile_of(ModelSpec("mobilenet_v2", resolution=128)).trace.inputs[0].shape == (1, 3, 128, 128)
+    half = profile_of(ModelSpec("mobilenet_v2", dtype="float16"))
     assert half.total.param_bytes == base.params * 2
     assert half.mult_adds == base.mult_adds
 
@@ -96,14 +96,14 @@ def test_inputs_are_positional_or_named(tmp_path):
     """
     path = tmp_path / "mine.py"
     path.write_text(textwrap.dedent(code))
-    found = profile_of(f"{path}:Net", {"width": 8}, inputs=["2,5:int64", "scale=1"])
+    found = profile_of(ModelSpec(f"{path}:Net", {"width": 8}, inputs=("2,5:int64", "scale=1")))
     assert found.mult_adds == 2 * 5 * 8 * 3
     assert [(i.name, i.shape, i.dtype) for i in found.trace.inputs] == [
         ("tokens", (2, 5), "int64"),
         ("scale", (1,), "float32"),
     ]
-    assert profile_of(f"{path}:net", inputs=["2,5:int64", "scale=1"]).mult_adds == 2 * 5 * 4 * 3
-    assert "-a width has nowhere to go" in line_of(profile_of, f"{path}:net", {"width": 3})
+    assert profile_of(ModelSpec(f"{path}:net", inputs=("2,5:int64", "scale=1"))).mult_adds == 2 * 5 * 4 * 3
+    assert "-a width has nowhere to go" in line_of(profile_of, ModelSpec(f"{path}:net", {"width": 3}))
 
 
 def test_list_models_filters_by_provider_and_pattern():
@@ -143,16 +143,16 @@ def factories(tmp_path):
     ],
 )
 def test_a_factory_that_does_not_do_is_told(factories, attribute, says):
-    assert says in line_of(profile_of, f"{factories}:{attribute}")
+    assert says in line_of(profile_of, ModelSpec(f"{factories}:{attribute}"))
 
 
 def test_wrong_shapes_are_one_line_with_module_and_input(factories):
-    message = line_of(profile_of, f"{factories}:conv", inputs=["1,5,8,8"])
+    message = line_of(profile_of, ModelSpec(f"{factories}:conv", inputs=("1,5,8,8",)))
     assert "1x5x8x8" in message
     assert "Conv2d" in message
     assert "expected input[1, 5, 8, 8] to have 3 channels" in message
-    assert "on x 5 float32" in line_of(profile_of, "mobilenet_v2", inputs=["5"])
-    assert "features.0.0" in line_of(profile_of, "mobilenet_v2", inputs=["1,1,224,224"])
+    assert "on x 5 float32" in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=("5",)))
+    assert "features.0.0" in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=("1,1,224,224",)))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_wrong_shapes_are_one_line_with_module_and_input(factories):
     ],
 )
 def test_what_is_not_there_is_told(target, says):
-    assert says in line_of(profile_of, target)
+    assert says in line_of(profile_of, ModelSpec(target))
 
 
 @pytest.mark.parametrize(
@@ -178,29 +178,29 @@ def test_what_is_not_there_is_told(target, says):
     [
         ("1,3,0,224", "1 or more"),
         ("1,-3,224,224", "1 or more"),
-        ("abc", "is no shape"),
-        ("", "is no shape"),
-        ("1,3,224,224:float99", "is no dtype"),
+        ("abc", "is not a shape"),
+        ("", "is not a shape"),
+        ("1,3,224,224:float99", "is not a dtype"),
         ("999999999,999999999,9", "more than any device holds"),
     ],
 )
 def test_inputs_that_are_none_are_told(spec, says):
-    assert says in line_of(profile_of, "mobilenet_v2", inputs=[spec])
+    assert says in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=(spec,)))
 
 
 def test_options_out_of_range_are_told():
-    assert "--batch" in line_of(profile_of, "mobilenet_v2", batch=0)
-    assert "--resolution" in line_of(profile_of, "mobilenet_v2", resolution=-1)
-    assert "--dtype" in line_of(profile_of, "mobilenet_v2", dtype="int8")
-    assert "unexpected keyword argument 'widht'" in line_of(profile_of, "mobilenet_v2", {"widht": 1})
-    assert "unexpected keyword argument 'widht'" in line_of(profile_of, "torchvision:resnet18", {"widht": 1})
+    assert "--batch" in line_of(profile_of, ModelSpec("mobilenet_v2", batch=0))
+    assert "--resolution" in line_of(profile_of, ModelSpec("mobilenet_v2", resolution=-1))
+    assert "--dtype" in line_of(profile_of, ModelSpec("mobilenet_v2", dtype="int8"))
+    assert "unexpected keyword argument 'widht'" in line_of(profile_of, ModelSpec("mobilenet_v2", {"widht": 1}))
+    assert "unexpected keyword argument 'widht'" in line_of(profile_of, ModelSpec("torchvision:resnet18", {"widht": 1}))
 
 
 def test_a_missing_extra_comes_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert "pip install 'costlab[timm]'" in line_of(profile_of, "timm:resnet18")
-    monkeypatch.setattr(costlab.models, "installed", lambda provider: provider == "zoo")
-    assert "pip install 'costlab[torchvision,timm]'" in line_of(profile_of, "resnet18")
+    assert "pip install 'costlab[timm]'" in line_of(profile_of, ModelSpec("timm:resnet18"))
+    monkeypatch.setattr(costlab.models.resolve, "installed", lambda provider: provider == "zoo")
+    assert "pip install 'costlab[torchvision,timm]'" in line_of(profile_of, ModelSpec("resnet18"))
 
 
 def config(tmp_path, **entries) -> str:
@@ -220,14 +220,14 @@ TINY = {
 
 
 def test_a_configuration_alone_makes_a_network(tmp_path):
-    found = profile_of(config(tmp_path, **TINY))
+    found = profile_of(ModelSpec(config(tmp_path, **TINY)))
     assert found.mult_adds == 128 * (8 * 24 + 8 * 8 + 8 * 32 * 2 + 8 * 50) + 2 * 128 * 128 * 8
-    assert profile_of(config(tmp_path, **TINY), {"n_layer": 2}).params > found.params
+    assert profile_of(ModelSpec(config(tmp_path, **TINY), {"n_layer": 2})).params > found.params
 
 
 @pytest.mark.parametrize("where", [{"auto_map": {"AutoModel": "x.Y"}}, {"text_config": {"auto_map": {}}}])
 def test_a_configuration_with_code_of_its_own_is_refused(tmp_path, where):
-    assert "auto_map" in line_of(profile_of, config(tmp_path, **TINY, **where))
+    assert "auto_map" in line_of(profile_of, ModelSpec(config(tmp_path, **TINY, **where)))
 
 
 @pytest.mark.parametrize(
@@ -240,22 +240,22 @@ def test_a_configuration_with_code_of_its_own_is_refused(tmp_path, where):
     ],
 )
 def test_configurations_that_make_no_network_are_told(tmp_path, entries, says):
-    assert says in line_of(profile_of, config(tmp_path, **entries))
-    assert "no configuration entry 'n_haed'" in line_of(profile_of, config(tmp_path, **TINY), {"n_haed": 3})
+    assert says in line_of(profile_of, ModelSpec(config(tmp_path, **entries)))
+    assert "no configuration entry 'n_haed'" in line_of(profile_of, ModelSpec(config(tmp_path, **TINY), {"n_haed": 3}))
 
 
 def test_a_hub_id_without_the_network_is_told_at_once(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "give a folder or file with its config.json" in line_of(profile_of, "hf:nobody/nothing")
+    assert "give a folder or file with its config.json" in line_of(profile_of, ModelSpec("hf:nobody/nothing"))
 
 
 def test_a_broken_configuration_is_told(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": ')
-    assert "no readable JSON" in line_of(profile_of, f"hf:{tmp_path}")
+    assert "no readable JSON" in line_of(profile_of, ModelSpec(f"hf:{tmp_path}"))
 
 
 def test_a_factory_that_exits_is_told(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text("import sys\ndef build(): sys.exit(7)\n")
-    assert "raises SystemExit: 7" in line_of(profile_of, f"{path}:build")
+    assert "raises SystemExit: 7" in line_of(profile_of, ModelSpec(f"{path}:build"))

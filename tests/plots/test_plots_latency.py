@@ -18,7 +18,7 @@ from costlab.cli import run
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 from costlab.plots._breakdown import HOST, time_of
 from costlab.plots._pareto import front_of
 from costlab.plots._roofline import SMALLEST, points_of
@@ -33,7 +33,10 @@ numbers = st.integers(0, 12)
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Profile]:
-    return {name: profile_of(f"zoo:{name}", batch=8) for name in ("mobilenet_v2", "shufflenet_v1", "shufflenet_v2")}
+    return {
+        name: profile_of(ModelSpec(f"zoo:{name}", batch=8))
+        for name in ("mobilenet_v2", "shufflenet_v1", "shufflenet_v2")
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +149,7 @@ def test_ceilings_are_those_of_the_device(name, networks):
 
 
 def test_half_precision_has_its_own_ridge_point():
-    ax = plots.roofline(profile_of("zoo:shufflenet_v2", dtype="float16"), DEVICE)
+    ax = plots.roofline(profile_of(ModelSpec("zoo:shufflenet_v2", dtype="float16")), DEVICE)
     (foot,) = [t.get_text() for t in ax.texts if "ridge point" in t.get_text()]
     assert f"{find_device(DEVICE).ridge_point('float16'):.1f}" in foot
 

@@ -14,7 +14,7 @@ import costlab
 from costlab.cli import run
 from costlab.core.profile import COST_KEYS
 from costlab.errors import CostlabError
-from costlab.models import load_model, profile_of
+from costlab.models import ModelSpec, load_model, profile_of
 from costlab.rewrite import dac
 from costlab.rewrite.files import save
 
@@ -112,7 +112,7 @@ def test_vgg16_at_53_percent_saving_shows_the_ranks_chosen(capsys):
 @pytest.mark.parametrize("rule", [["dac", "--rank", "2"], ["depthwise-separable"]])
 def test_a_saved_program_reports_the_same_costs(net, capsys, tmp_path, rule):
     document = rewritten(capsys, net, "--with", *rule, "-o", str(tmp_path / "small.pt2"))
-    total = profile_of(str(tmp_path / "small.pt2")).total
+    total = profile_of(ModelSpec(str(tmp_path / "small.pt2"))).total
     for key in ("mult_adds", "params", "memory_access", "element_wise_ops"):
         assert getattr(total, key) == document["total"][key]["head"]
     assert total.mult_adds < document["total"]["mult_adds"]["base"]
@@ -123,7 +123,7 @@ def test_a_saved_program_reports_the_same_costs(net, capsys, tmp_path, rule):
 
 def test_saved_weights_load_into_the_same_rewrite(net, capsys, tmp_path):
     rewritten(capsys, net, "--with", "dac", "--rank", "2", "-o", str(tmp_path / "small.pt"))
-    model = load_model(net, weights=True).model
+    model = load_model(ModelSpec(net), weights=True).model
     expected = dac(model, rank=2).model
     state = torch.load(tmp_path / "small.pt", weights_only=True)
     assert state.keys() == expected.state_dict().keys()
@@ -134,7 +134,7 @@ def test_outputs_are_compared_on_given_inputs(net, capsys, tmp_path):
     given = torch.randn(4, 3, 9, 9)
     torch.save([given], tmp_path / "given.pt")
     document = rewritten(capsys, net, "--with", "dac", "--rank", "2", "--data", str(tmp_path / "given.pt"))
-    model = load_model(net, weights=True).model
+    model = load_model(ModelSpec(net), weights=True).model
     error = costlab.rewrite.output_error(model, dac(model, rank=2).model, [given])
     assert document["output_error"] == pytest.approx(error)
 
@@ -254,6 +254,6 @@ def test_what_cannot_be_exported_leaves_the_old_file(tmp_path):
 
 
 def test_weights_are_built_only_where_they_are_wanted():
-    assert all(p.is_meta for p in load_model("zoo:mobilenet_v2").model.parameters())
-    assert not any(p.is_meta for p in load_model("zoo:mobilenet_v2", weights=True).model.parameters())
-    assert all(p.is_meta for p in load_model("zoo:mobilenet_v2").model.parameters())
+    assert all(p.is_meta for p in load_model(ModelSpec("zoo:mobilenet_v2")).model.parameters())
+    assert not any(p.is_meta for p in load_model(ModelSpec("zoo:mobilenet_v2"), weights=True).model.parameters())
+    assert all(p.is_meta for p in load_model(ModelSpec("zoo:mobilenet_v2")).model.parameters())

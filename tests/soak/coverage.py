@@ -29,11 +29,11 @@ class Outcome:
 
 
 def attempt(target: str) -> Outcome:
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
 
     start = time.perf_counter()
     try:
-        profile = profile_of(target)
+        profile = profile_of(ModelSpec(target))
     except Exception as error:
         return Outcome(target, time.perf_counter() - start, error=f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - start

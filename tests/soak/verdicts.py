@@ -31,14 +31,14 @@ def main() -> int:
     from generate.guideline_pages import Judged, guidelines_page, judged, verdicts_page
 
     from costlab._version import __version__
-    from costlab.models import profile_of
+    from costlab.models import ModelSpec, profile_of
     from costlab.models.providers.torchvision import import_torchvision
 
     groups: dict[str, list[Judged]] = {}
     for provider, chosen in targets().items():
         groups[provider] = []
         for text, arguments in chosen:
-            groups[provider].append(judged(text, profile_of(text.split()[0], arguments)))
+            groups[provider].append(judged(text, profile_of(ModelSpec(text.split()[0], arguments))))
         print(f"{provider}: {len(chosen)} networks", file=sys.stderr)
     versions = f"costlab {__version__}, torch {torch.__version__}, torchvision {import_torchvision().__version__}"
     (ROOT / "docs" / "verdicts.md").write_text(verdicts_page(groups, versions), encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 from costlab.sweeps.space import space_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
@@ -54,8 +54,8 @@ def test_the_factory_builds_the_published_network(name, torchvision):
 
     given = model_cfgs[name]
     arguments = dict(zip(NAMES, (given.depth, given.w0, given.wa, given.wm, given.group_size), strict=True))
-    ours = profile_of(f"{EXAMPLES / 'regnet_space.py'}:regnet", arguments)
-    theirs = profile_of(f"timm:{name}")
+    ours = profile_of(ModelSpec(f"{EXAMPLES / 'regnet_space.py'}:regnet", arguments))
+    theirs = profile_of(ModelSpec(f"timm:{name}"))
     for key in ("mult_adds", "params", "activations", "memory_access"):
         assert getattr(ours.total, key) == getattr(theirs.total, key)
 

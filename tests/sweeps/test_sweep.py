@@ -21,7 +21,7 @@ import costlab
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 from costlab.sweeps import journal, running
 from costlab.sweeps.pools import Pool
 from costlab.sweeps.rows import Finished, finished, recipe_of
@@ -57,7 +57,7 @@ def threads():
 def test_a_row_holds_what_profile_lint_and_predict_say():
     space = {"factory": "zoo:mobilenet_v1", "arguments": {"width": 0.5, "resolution": 64}, "device": "rtx3090"}
     (row,) = here(space)
-    profile = profile_of("zoo:mobilenet_v1", {"width": 0.5, "resolution": 64})
+    profile = profile_of(ModelSpec("zoo:mobilenet_v1", {"width": 0.5, "resolution": 64}))
     for key in ("mult_adds", "params", "memory_access", "flops", "peak_activation_bytes", "arithmetic_intensity"):
         assert row[key] == getattr(profile.total, key)
     assert row["predicted_seconds"] == predict(profile, "rtx3090").seconds

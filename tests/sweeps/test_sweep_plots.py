@@ -14,7 +14,7 @@ from matplotlib import pyplot
 from costlab import plots
 from costlab.cli import run
 from costlab.errors import CostlabError
-from costlab.models import profile_of
+from costlab.models import ModelSpec, profile_of
 from costlab.plots._distribution import quantile
 from costlab.plots.rows import read_rows
 
@@ -68,7 +68,7 @@ def test_every_format_is_drawn_alike_and_without_torch(tmp_path, suffix):
 
 
 def test_profiles_have_a_distribution_too():
-    profiles = [profile_of("zoo:mobilenet_v1", {"width": width}, resolution=32) for width in (0.25, 0.5)]
+    profiles = [profile_of(ModelSpec("zoo:mobilenet_v1", {"width": width}, resolution=32)) for width in (0.25, 0.5)]
     axes = plots.distribution(profiles, x="predicted_seconds", device="rtx3090")
     assert axes.get_xlabel() == "predicted time"
     assert axes.get_title("left") == "2 networks"

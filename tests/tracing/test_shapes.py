@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab.models import load_model
+from costlab.models import ModelSpec, load_model
 from costlab.tracing import inference as answers
 from costlab.tracing import shapes
 from costlab.tracing.profiler import profile
@@ -240,9 +240,9 @@ def test_a_rule_says_what_the_meta_kernel_says(name):
 @pytest.mark.parametrize("name", ["shufflenet_v2", "timm:levit_128", "timm:convnext_atto", "torchvision:googlenet"])
 def test_a_trace_is_the_same_without_own_rules(name, monkeypatch):
     def traced():
-        loaded = load_model(name)
+        loaded = load_model(ModelSpec(name))
         monkeypatch.setattr(answers, "ANSWERS", {})
-        return profile(loaded.model, list(loaded.args), loaded.kwargs).trace
+        return profile(loaded.model, loaded.inputs).trace
 
     with_rules = traced()
     monkeypatch.setattr(answers, "SHAPES", {})

@@ -592,7 +592,7 @@ ERRORS = {
     "own error": (Call(lambda x: 1 / 0), [(2,)], r"forward fails in Call on .*: ZeroDivisionError: division by zero"),
     "no values": (Call(lambda x: x.numpy()), [(2,)], r"forward fails in Call on .*numpy"),
     "no network": (len, [(2,)], r"a model is a torch\.nn\.Module; got builtin_function_or_method"),
-    "no shape": (nn.ReLU(), [(2, 0)], r"a shape has sizes of 1 and more; got \(2, 0\)"),
+    "no shape": (nn.ReLU(), [(2, 0)], r"sizes must be 1 or more, got the shape \(2, 0\)"),
 }
 
 

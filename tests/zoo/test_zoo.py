@@ -20,7 +20,7 @@ from costlab.cli import run
 from costlab.comparison import compare
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.models import load_model, profile_of
+from costlab.models import ModelSpec, load_model, profile_of
 from costlab.tracing.profiler import profile
 from costlab.zoo.layers import channel_shuffle
 
@@ -36,7 +36,7 @@ def one_thread():
 
 @functools.cache
 def counted(target: str, resolution: int | None = None, **arguments: Any) -> Profile:
-    return profile_of(target, arguments, resolution=resolution)
+    return profile_of(ModelSpec(target, arguments, resolution=resolution))
 
 
 def of_zoo(name: str, **arguments: Any) -> Profile:
@@ -406,10 +406,9 @@ def test_the_last_layers_never_shrink_with_the_width():
 
 
 def test_the_resolution_of_mobilenet_v1_is_that_of_its_default_input():
-    assert [tuple(i.shape) for i in load_model("zoo:mobilenet_v1", {"resolution": 160}).args] == [(1, 3, 160, 160)]
-    assert [tuple(i.shape) for i in load_model("zoo:mobilenet_v1", {"resolution": 160}, resolution=96).args] == [
-        (1, 3, 96, 96)
-    ]
+    for resolution, size in ((None, 160), (96, 96)):
+        spec = ModelSpec("zoo:mobilenet_v1", {"resolution": 160}, resolution=resolution)
+        assert [tuple(i.shape) for i in load_model(spec).inputs] == [(1, 3, size, size)]
 
 
 def test_every_network_has_the_classes_asked_for():
@@ -448,7 +447,7 @@ def test_wrong_arguments_are_told_in_one_line_with_what_would_do(name, arguments
         getattr(zoo, name)(**arguments)
     assert str(failure.value) == says
     with pytest.raises(CostlabError, match=re.escape(says)):
-        profile_of(f"zoo:{name}", arguments)
+        profile_of(ModelSpec(f"zoo:{name}", arguments))
 
 
 # docs/zoo.md: every table and every sentence with a figure, made from what is counted here.
@@ -574,7 +573,7 @@ class WrittenOut(nn.Module):
 
 
 def written_out(name: str) -> Profile:
-    model = load_model(f"zoo:{name}").model
+    model = load_model(ModelSpec(f"zoo:{name}")).model
     for module in list(model.modules()):
         for child, layer in module.named_children():
             if isinstance(layer, nn.Hardswish):

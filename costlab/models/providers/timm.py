@@ -10,6 +10,7 @@ import torch
 from costlab.errors import CostlabError
 from costlab.models.meta_init import weightless
 from costlab.models.providers.torchvision import import_torchvision
+from costlab.tracing.inputs import Inputs
 
 
 def import_timm() -> Any:
@@ -26,14 +27,14 @@ def names() -> list[str]:
     return list(import_timm().list_models())
 
 
-def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and an image of its configured size."""
     timm = import_timm()
     model = weightless(lambda: timm.create_model(name, pretrained=False, **arguments))
     config = getattr(model, "pretrained_cfg", None) or {}
     size = (3, *two(arguments["img_size"])) if "img_size" in arguments else config.get("input_size", (3, 224, 224))
     channels = arguments.get("in_chans", size[0])
-    return model, (torch.empty(1, channels, *size[1:], device="meta"),)
+    return model, Inputs((torch.empty(1, channels, *size[1:], device="meta"),))
 
 
 def two(size: Any) -> tuple[int, int]:

@@ -17,13 +17,14 @@ import torch
 from costlab.errors import CostlabError
 from costlab.models.meta_init import weightless
 from costlab.models.providers.torchvision import import_torchvision
+from costlab.tracing.inputs import Inputs
 
 TOKENS = 128
 AUDIO_SAMPLES = 16_000  # one second
 
 
-def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any], str]:
-    """The network without weights, its positional and keyword inputs, and its name.
+def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+    """The network without weights, and keyword inputs for it.
 
     Args:
         reference: a folder with a config.json, a configuration file, or an id on the hub.
@@ -31,8 +32,7 @@ def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module
     """
     config = read_config(reference, arguments)
     model = from_config(config)
-    kwargs = default_inputs(model, config)
-    return model, (), kwargs, f"{type(model).__name__} ({config.model_type})"
+    return model, Inputs(kwargs=default_inputs(model, config))
 
 
 def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:

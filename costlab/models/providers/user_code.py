@@ -14,11 +14,12 @@ import torch
 
 from costlab.errors import CostlabError
 from costlab.models.meta_init import weightless
+from costlab.tracing.inputs import Inputs
 
 
-def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
     """The network that `package.module:factory` or `path/to/file.py:factory` returns or is, and an image for it."""
-    factory = found(reference)
+    factory = find_factory(reference)
     if isinstance(factory, torch.nn.Module):
         if arguments:
             raise CostlabError(f"{reference} is a module already: -a {next(iter(arguments))} has nowhere to go")
@@ -29,10 +30,10 @@ def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module
         raise CostlabError(
             f"{reference} is a {type(factory).__name__}; it must be a callable that returns an nn.Module"
         )
-    return model, (torch.empty(1, 3, 224, 224, device="meta"),)
+    return model, Inputs((torch.empty(1, 3, 224, 224, device="meta"),))
 
 
-def found(reference: str) -> Any:
+def find_factory(reference: str) -> Any:
     """What `package.module:factory` or `path/to/file.py:factory` names."""
     where, _, attribute = reference.rpartition(":")
     module = import_file(Path(where)) if where.endswith(".py") else import_module(where)

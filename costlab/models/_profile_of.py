@@ -1,0 +1,52 @@
+"""The profile of whatever a MODEL names: read, taken from the cache, or traced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from costlab.core import serialization as saving
+from costlab.core.cost import RULES, Rule
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError, ForwardError
+from costlab.models import cache
+from costlab.models.resolve import is_listed
+from costlab.models.spec import ModelSpec
+
+
+def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bool = False) -> Profile:
+    """The profile of a specification; a saved one is read without torch.
+
+    Args:
+        rules: cost rules by operator kind.
+        cached: look in the user's cache first, and keep the profile there, if a provider lists the network by name.
+
+    Raises:
+        CostlabError: there is no such network, it cannot be built, or its forward fails on the inputs.
+    """
+    if spec.is_saved_profile:
+        if spec.is_changed:
+            raise CostlabError(
+                f"{spec.target} is a saved profile: it cannot be traced again with other inputs or arguments"
+            )
+        return saving.read(Path(spec.target))
+    if not (cached and rules is RULES and is_listed(spec.target)):
+        return traced(spec, rules)
+    key = cache.key_of(spec)
+    profile = cache.read(key)
+    if profile is None:
+        profile = traced(spec, rules)
+        cache.keep(key, profile)
+    return profile
+
+
+def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
+    """Load a network and trace it."""
+    from costlab.models import load_model
+    from costlab.tracing.profiler import profile
+
+    loaded = load_model(spec)
+    try:
+        return profile(loaded.model, loaded.inputs, train=spec.mode == "train", rules=rules, **loaded.origin)
+    except ForwardError as error:
+        raise CostlabError(f"{error}; set the inputs with --input (repeatable)") from error

@@ -1,0 +1,112 @@
+"""Which provider a MODEL belongs to, and the networks that providers list by name."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from costlab.errors import CostlabError
+
+LISTED = ("zoo", "torchvision", "timm")  # providers that list their networks, in the order of the search
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
+MODULES = {"hf": "transformers", "pt2": "exported", "python": "user_code"}  # those not called after their provider
+
+
+class Resolved(NamedTuple):
+    """A provider, and what the network is called there."""
+
+    provider: str  # "zoo", "torchvision", "timm", "hf", "pt2" or "python"
+    name: str
+
+
+def resolve(target: str) -> Resolved:
+    """The provider of a MODEL.
+
+    Raises:
+        CostlabError: no provider has the name, or the file is a pickle.
+    """
+    prefix, colon, name = target.partition(":")
+    if target.endswith(PICKLES):
+        raise CostlabError(
+            f"{target} is a pickle, which can run any code when opened: give the Python factory (file.py:factory)"
+            " or save the network with torch.export.save"
+        )
+    if target.endswith(".pt2"):
+        return Resolved("pt2", target)
+    if colon and prefix in LISTED:
+        if name not in provider_module(prefix).names():
+            raise CostlabError(f"{prefix} has no model {name!r}{nearest(name, list_models(prefix))}")
+        return Resolved(prefix, name)
+    if colon:
+        return Resolved("hf", name) if prefix == "hf" else Resolved("python", target)
+    for provider in LISTED:
+        if installed(provider) and target in provider_module(provider).names():
+            return Resolved(provider, target)
+    missing = [p for p in LISTED if not installed(p)]
+    hint = f" (not installed: {', '.join(missing)}; pip install 'costlab[{','.join(missing)}]')" if missing else ""
+    raise CostlabError(f"no model {target!r}{nearest(target, list_models())}{hint}; `costlab models` lists them all")
+
+
+def is_listed(target: str) -> bool:
+    """Whether a MODEL is a name that a provider lists, not a file, and not the user's own code or configuration."""
+    provider, colon, _ = target.partition(":")
+    return provider in LISTED if colon else not target.endswith((".pt2", *PICKLES))
+
+
+def list_models(provider: str | None = None, pattern: str | None = None) -> dict[str, list[str]]:
+    """The names that each installed provider offers.
+
+    Args:
+        provider: only this one.
+        pattern: only names that contain it, or match it as a glob.
+
+    Raises:
+        CostlabError: there is no such provider, or it is not installed.
+    """
+    if provider is not None and provider not in LISTED:
+        raise CostlabError(f"no provider {provider!r}; choose from {', '.join(LISTED)}")
+    chosen = [provider] if provider else [p for p in LISTED if installed(p)]
+    glob = pattern if pattern and any(c in pattern for c in "*?[") else f"*{pattern or ''}*"
+    return {p: [n for n in provider_module(p).names() if fnmatch.fnmatchcase(n, glob)] for p in chosen}
+
+
+@functools.lru_cache
+def accepts_argument(target: str, argument: str) -> bool:
+    """Whether the factory of a MODEL has a parameter of that name.
+
+    Looks only at costlab's own networks and the user's: networks of libraries take their sizes from the inputs.
+
+    Raises:
+        CostlabError: there is no such factory.
+    """
+    provider, colon, name = target.rpartition(":")
+    if provider in ("", "zoo") and name in provider_module("zoo").names():
+        factory = provider_module("zoo").factory(name)
+    elif colon and provider not in (*LISTED, "hf"):
+        factory = provider_module("python").find_factory(target)
+    else:
+        return False
+    return callable(factory) and argument in inspect.signature(factory).parameters
+
+
+def provider_module(provider: str) -> Any:
+    """The module that builds the networks of a provider."""
+    return importlib.import_module(f"costlab.models.providers.{MODULES.get(provider, provider)}")
+
+
+def installed(provider: str) -> bool:
+    """Whether the package behind a provider can be imported."""
+    return provider == "zoo" or importlib.util.find_spec(provider) is not None
+
+
+def nearest(name: str, models: Mapping[str, list[str]]) -> str:
+    """The names closest to a misspelt one, as the end of a sentence."""
+    names = dict.fromkeys(n for group in models.values() for n in group)
+    close = difflib.get_close_matches(name, names, n=4, cutoff=0.6)
+    return f"; nearest: {', '.join(close)}" if close else ""

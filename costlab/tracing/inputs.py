@@ -1,0 +1,76 @@
+"""The arguments of one forward pass, and what users may write instead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from costlab.errors import CostlabError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs(Sequence[Any]):
+    """The arguments of one forward pass, as `profile` and `measure` take them; `inputs.call(model)` runs it.
+
+    Without keyword arguments it unpacks as its positional ones: `model(*inputs)`.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def call(self, model: torch.nn.Module) -> Any:
+        """What the model returns for these inputs."""
+        return model(*self.args, **self.kwargs)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.kwargs:
+            raise CostlabError(f"inputs include keyword arguments ({', '.join(self.kwargs)}): use inputs.call(model)")
+        return iter(self.args)
+
+    def __len__(self) -> int:
+        return len(self.args)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.args[index]
+
+
+def as_inputs(inputs: Any = (), kwargs: Mapping[str, Any] | None = None) -> Inputs:
+    """The arguments that a user means.
+
+    Args:
+        inputs: a shape, a list of shapes, a tensor, positional arguments, or `Inputs`.
+        kwargs: keyword arguments; tensors or shapes.
+
+    Raises:
+        CostlabError: `inputs` is something else, or a shape has a size below 1.
+    """
+    import torch
+
+    named = {key: tensor_of(value) for key, value in (kwargs or {}).items()}
+    if isinstance(inputs, Inputs):
+        return Inputs(inputs.args, {**inputs.kwargs, **named})
+    if isinstance(inputs, (torch.Tensor, Mapping)) or is_shape(inputs):
+        return Inputs((tensor_of(inputs),), named)
+    if isinstance(inputs, (list, tuple)):
+        return Inputs(tuple(map(tensor_of, inputs)), named)
+    raise CostlabError(f"inputs must be shapes or tensors, got {type(inputs).__name__}")
+
+
+def is_shape(value: Any) -> bool:
+    """Whether a value is a sequence of whole numbers."""
+    return isinstance(value, Sequence) and bool(value) and all(type(v) is int for v in value)
+
+
+def tensor_of(value: Any) -> Any:
+    """A tensor without data for a shape; everything else as it is."""
+    import torch
+
+    if not is_shape(value):
+        return value
+    if min(value) < 1:
+        raise CostlabError(f"sizes must be 1 or more, got the shape {tuple(value)}")
+    return torch.empty(value, device="meta")
