@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costlab.ci.budgets import PREDICTED
-from costlab.core.profile import COST_KEYS, Profile, Row
+from costlab.core.cost import COST_KEYS
+from costlab.core.profile import CostRow, Profile
 
 if TYPE_CHECKING:
     from costlab.latency.devices import Device
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class Pair:
     """A module of the base beside one of the head; one of them is None where it was removed or added."""
 
-    base: Row | None
-    head: Row | None
+    base: CostRow | None
+    head: CostRow | None
     base_seconds: float | None = None  # of its operators on a device; None where none is asked for
     head_seconds: float | None = None
 
@@ -39,7 +40,7 @@ class Pair:
     @property
     def name(self) -> str:
         """The path, in the head where it is there."""
-        return (self.head or self.base or Row()).name
+        return (self.head or self.base or CostRow()).name
 
     def change(self, key: str) -> float:
         """By how much a cost, or `predicted_seconds`, grew from base to head."""
@@ -67,7 +68,7 @@ class Comparison:
 
     def grown(self, key: str, most: int = 3) -> list[Pair]:
         """The modules that grew most in a cost, by how much."""
-        if key != PREDICTED and not hasattr(Row, key):  # a total that modules have no part in
+        if key != PREDICTED and not hasattr(CostRow, key):  # a total that modules have no part in
             return []
         pairs = [pair for pair in self.pairs if pair.change(key) > 0]
         return sorted(pairs, key=lambda pair: -pair.change(key))[:most]
@@ -154,5 +155,5 @@ def signatures(profile: Profile) -> dict[str, Hashable]:
     return {path: tuple(operations) for path, operations in found.items()}
 
 
-def costs(row: Row) -> tuple[int, ...]:
+def costs(row: CostRow) -> tuple[int, ...]:
     return tuple(getattr(row, key) for key in COST_KEYS)

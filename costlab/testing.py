@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costlab.ci.limits import judged, limits
-from costlab.core import serialization as saving
+from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.tracing.profiler import profile
 
@@ -38,7 +38,7 @@ def assert_budget(
     """
     __tracebackhide__ = True
     wanted = limits(budgets)
-    before = base if base is None or isinstance(base, Profile) else saving.read(Path(base))
+    before = base if base is None or isinstance(base, Profile) else read_profile(Path(base))
     traced = model if isinstance(model, Profile) else profile(model, inputs, kwargs)
     findings, _ = judged(traced, wanted, before)
     if findings:

@@ -13,7 +13,8 @@ import costlab
 from costlab.ci.budgets import PREDICTED, amount, condition
 from costlab.cli import run
 from costlab.comparison import compare
-from costlab.core.profile import COST_KEYS, Profile, Total
+from costlab.core.cost import COST_KEYS
+from costlab.core.profile import Profile, Total
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.models import ModelSpec, profile_of

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from costlab.ci.configuration import first_error
 from costlab.ci.lint_run import Key, Outcome, acceptable, key, without
-from costlab.core import serialization as saving
+from costlab.core.files import os_error_reason, write_text
 from costlab.errors import CostlabError
 
 SCHEMA_VERSION = 1
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[Key, ...]:
     try:
         document = Document.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise CostlabError(f"{path} cannot be read: {saving.reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ValidationError as error:
         raise CostlabError(f"{path} is no baseline: {first_error(error)}") from None
     return tuple(Key(e.model, e.rule, e.module) for e in document.accepted)
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[Key, ...]:
 def write(path: Path, keys: Iterable[Key]) -> None:
     """Write keys, one a line, so that changes are easily reviewed. Raises CostlabError."""
     lines = ",\n".join(json.dumps(k._asdict()) for k in sorted(set(keys)))
-    saving.write(path, f'{{\n"schema_version": {SCHEMA_VERSION},\n"accepted": [\n{lines}\n]\n}}\n')
+    write_text(path, f'{{\n"schema_version": {SCHEMA_VERSION},\n"accepted": [\n{lines}\n]\n}}\n')
 
 
 def apply(outcome: Outcome, accepted: Collection[Key], every_model: bool) -> Outcome:

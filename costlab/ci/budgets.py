@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from costlab.core.profile import COST_KEYS
+from costlab.core.cost import COST_KEYS
 from costlab.errors import CostlabError
 
 PREDICTED = "predicted_seconds"  # of a forward pass on a device: not in the totals of a profile

@@ -24,7 +24,7 @@ from pydantic import (
 
 from costlab.ci.budgets import Amount
 from costlab.ci.limits import limits
-from costlab.core.serialization import reason
+from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.engine import guideline_named
@@ -210,7 +210,7 @@ def parsed(path: Path) -> tuple[dict[str, Any], str]:
             raise CostlabError(f"{path} holds a null character, which no name and no path has")
         return tomllib.loads(text), text
     except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         what = str(error) or "tables nest too deep"
         raise CostlabError(f"{path} is no TOML: {what[:1].lower()}{what[1:]}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from costlab.ci.budgets import METRICS, PREDICTED, Amount, amount, metric_named
 from costlab.ci.lint_run import BUDGET
 from costlab.comparison import compare, seconds_by_module
-from costlab.core.profile import Profile, Row
+from costlab.core.profile import CostRow, Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.guidelines.model import Finding, Verdict
@@ -113,7 +113,7 @@ def largest(profile: Profile, metric: str, device: Device | None, fusion: str) -
     """The modules that cost most; "" where the total has no part in modules."""
     if metric == PREDICTED and device:
         costs = seconds_by_module(profile, predicted(profile, device, fusion))
-    elif hasattr(Row, metric):
+    elif hasattr(CostRow, metric):
         costs = {path: getattr(row, metric) for path, row in profile.by_module().items()}
     else:
         return ""

@@ -14,7 +14,7 @@ from costlab.ci.limits import judged
 from costlab.ci.lint_run import Linted, failure, in_repository, price, repository, sources
 from costlab.cli import one_line
 from costlab.cli.screen import working
-from costlab.core import serialization as saving
+from costlab.core.files import read_profile
 from costlab.core.graph import Source
 from costlab.errors import CostlabError
 from costlab.guidelines import lint
@@ -81,7 +81,7 @@ def linted(
     model = job.model
     try:
         with contextlib.chdir(job.folder), working(f"tracing {model.target}"):
-            base = saving.read(Path(model.base)) if model.base is not None else None
+            base = read_profile(Path(model.base)) if model.base is not None else None
             spec = ModelSpec(
                 model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype
             )

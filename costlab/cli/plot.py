@@ -173,7 +173,7 @@ def save(draw: Any, path: Path) -> None:
     import matplotlib
     from matplotlib import pyplot
 
-    from costlab.core.serialization import whole
+    from costlab.core.files import atomic_write
 
     suffix = path.suffix.lower()
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
@@ -181,7 +181,7 @@ def save(draw: Any, path: Path) -> None:
         pyplot.switch_backend("agg")
         figure = draw().figure
         try:
-            with whole(path) as file:
+            with atomic_write(path) as file:
                 figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=UNDATED.get(suffix))
         finally:
             pyplot.close(figure)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from costlab.core import serialization as saving
+from costlab.core.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,7 +27,7 @@ PATIENCE = 1.0  # seconds before a progress bar appears
 def put(text: str, path: Path | None) -> None:
     """Write a report to a file, or to stdout."""
     if path is not None:
-        saving.write(path, text)
+        write_text(path, text)
         return
     try:
         sys.stdout.write(text)

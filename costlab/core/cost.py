@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import zip_longest
 from math import log2, prod
 
@@ -54,6 +54,8 @@ class Cost:
         """FLOP per byte of traffic; None where nothing moves."""
         return self.flops / self.bytes_accessed if self.bytes_accessed else None
 
+
+COST_KEYS = tuple(field.name for field in fields(Cost))
 
 Rule = Callable[[Op], Cost]
 Touched = tuple[int, Tensor]  # so many elements of that tensor

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from costlab.core.cost import FAMILY_OF, Cost
-from costlab.core.gc import uncollected
+from costlab.core.gc import gc_paused
 from costlab.core.graph import Op, Tensor, Trace
-from costlab.errors import CostlabError
+from costlab.core.memory import live_activation_bytes
 
 if TYPE_CHECKING:
     from costlab.core.profile import Profile
@@ -32,7 +32,7 @@ NOT_BY_ELEMENT = ("cdist", "addr", "cross")  # of that family, but an output ele
 
 
 @dataclass(frozen=True)
-class Joined:
+class FusedGroup:
     """Several operators as one, which runs at the position `host`."""
 
     members: tuple[int, ...]  # positions, in the order of execution
@@ -41,22 +41,16 @@ class Joined:
     cost: Cost
 
 
-@uncollected()
-def fused(profile: Profile, fusion: str) -> Profile:
-    """The profile with operators joined: "none", "bn" or "pointwise". Raises CostlabError for anything else."""
-    if fusion not in FUSIONS:
-        raise CostlabError(f"no fusion {fusion!r}; there are {', '.join(FUSIONS)}")
-    if fusion == "none":
-        return profile
-    profile = rebuilt(profile, folds(profile))
-    already = any(op.kind == GROUP for op in profile.ops)  # what was left apart then had its reasons
-    return profile if fusion == "bn" or already else grouped(profile)
-
-
 # Batch norm.
 
 
-def folds(profile: Profile) -> list[Joined]:
+@gc_paused()
+def fold_batch_norms(profile: Profile) -> Profile:
+    """The profile with every batch norm that has fixed statistics folded into the convolution before it."""
+    return rebuilt(profile, folds(profile))
+
+
+def folds(profile: Profile) -> list[FusedGroup]:
     """Convolutions with the batch norms that can be folded into them.
 
     Nobody else reads what the convolution writes, its weight is a constant, and wherever this weight is used the same
@@ -118,7 +112,7 @@ def foldable(norm: Op, before: Op, position: int) -> bool:
     )
 
 
-def folded(profile: Profile, position: int, chain: Sequence[int]) -> Joined:
+def folded(profile: Profile, position: int, chain: Sequence[int]) -> FusedGroup:
     """A convolution with the batch norms of `chain`: it writes what the last of them wrote, and has a bias."""
     members = (position, *chain)
     conv, last = profile.ops[position], profile.ops[chain[-1]]
@@ -141,7 +135,7 @@ def joined(
     inputs: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
     cost: Cost,
-) -> Joined:
+) -> FusedGroup:
     """The operators at `members` as one that goes by the name of `named` and has the parameters of all of them."""
     ops = [profile.ops[m] for m in members]
     params, param_bytes = sum(op.params for op in ops), sum(op.param_bytes for op in ops)
@@ -155,16 +149,20 @@ def joined(
         params=params,
         param_bytes=param_bytes,
     )
-    return Joined(members, host, op, replace(cost, params=params, param_bytes=param_bytes))
+    return FusedGroup(members, host, op, replace(cost, params=params, param_bytes=param_bytes))
 
 
 # Element-wise operators.
 
 
-def grouped(profile: Profile) -> Profile:
-    """Connected element-wise operators as one; a group that would raise the peak of live activations stays apart."""
-    from costlab.core.profile import live_activation_bytes
+@gc_paused()
+def merge_pointwise(profile: Profile) -> Profile:
+    """The profile with connected element-wise operators as one.
 
+    A group that would raise the peak of live activations stays apart. So does what an earlier merge left apart.
+    """
+    if any(op.kind == GROUP for op in profile.ops):
+        return profile
     sizes = storage_sizes(profile.trace)
     readers: dict[int, int] = {}  # by storage, the last operator that reads it
     for position, op in enumerate(profile.ops):
@@ -245,7 +243,7 @@ def maps_elements(op: Op) -> bool:
 
 def group(
     profile: Profile, members: tuple[int, ...], sizes: dict[int, tuple[int, int]], readers: dict[int, int]
-) -> Joined:
+) -> FusedGroup:
     """Element-wise operators as one: reads every outside value once, writes every value that is used outside once."""
     ops = [profile.ops[m] for m in members]
     host = members[-1]
@@ -301,7 +299,7 @@ def capped(reads: Iterable[Tensor], sizes: dict[int, tuple[int, int]]) -> tuple[
 # The trace with operators joined.
 
 
-def rebuilt(profile: Profile, joins: Sequence[Joined]) -> Profile:
+def rebuilt(profile: Profile, joins: Sequence[FusedGroup]) -> Profile:
     """The profile with each of `joins` in the place of its members, and everything else in the order it was."""
     if not joins:
         return profile

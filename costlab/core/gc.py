@@ -1,4 +1,4 @@
-"""Garbage collection, put off where everything that is made lives on."""
+"""Pausing the garbage collector while a large structure is built that stays alive."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage collection in the body: what it makes lives to its end or longer, so looking is in vain.
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection in the body, which frees nothing; also usable as a decorator.
 
-    Each look would visit all that lives, torch's own objects included. Decorates functions as well.
+    Every collection would visit all live objects, torch's own included.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from costlab.core.cost import Cost, total
-from costlab.core.graph import ITEM_BYTES, Op, Source, Tensor, Trace
+from costlab.core.cost import COST_KEYS, Cost, total
+from costlab.core.fusion import FUSIONS, fold_batch_norms, merge_pointwise
+from costlab.core.graph import Op, Source, Trace
+from costlab.core.memory import peak_activation_bytes
+from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
-
-COST_KEYS = tuple(f.name for f in fields(Cost))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Total(Cost):
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Cost):
+class CostRow(Cost):
     """The cost of some operators together: of a module, or of a kind."""
 
     name: str = ""  # module path or kind
@@ -63,13 +63,9 @@ class Profile:
     @cached_property
     def total(self) -> Total:
         """The sum of all operators, with the parameters that none of them reads."""
-        cost = total(c for c in self.costs if c is not None)
         unused = sum(m.unused_params for m in self.trace.modules)
-        uncounted = [op for op, cost in zip(self.ops, self.costs, strict=True) if cost is None]
-        sums = {key: getattr(cost, key) for key in COST_KEYS}
-        sums["params"] += unused + sum(op.params for op in uncounted)
-        sums["param_bytes"] += sum(m.unused_param_bytes for m in self.trace.modules)
-        sums["param_bytes"] += sum(op.param_bytes for op in uncounted)
+        unused_bytes = sum(m.unused_param_bytes for m in self.trace.modules)
+        sums = summed(zip(self.ops, self.costs, strict=True), unused, unused_bytes)
         return Total(**sums, unused_params=unused, peak_activation_bytes=peak_activation_bytes(self.trace))
 
     @property
@@ -105,21 +101,16 @@ class Profile:
 
         graph = nx.DiGraph(name=self.name)
         for op, cost in zip(self.ops, self.costs, strict=True):
-            graph.add_node(op.name, **node(op, cost))
+            graph.add_node(op.name, **op_data(op, cost))
         graph.add_edges_from(self.edges())
         return graph
-
-    @cached_property
-    def derived(self) -> dict[Any, Any]:
-        """What others work out of this profile and keep with it, by keys of their own."""
-        return {}
 
     def edges(self) -> list[tuple[str, str]]:
         """Pairs of operator names: the second reads what the first wrote."""
         ops = self.ops
         return [(ops[i].name, op.name) for op in ops for i in op.after]
 
-    def by_module(self, depth: int | None = None) -> dict[str, Row]:
+    def by_module(self, depth: int | None = None) -> dict[str, CostRow]:
         """Rows by module path, cut to `depth` names; without depth every module for itself. Rows sum to the total."""
         if depth is not None and depth < 0:
             raise CostlabError(f"depth is a number of path components, 0 or more; {depth} is not")
@@ -139,7 +130,7 @@ class Profile:
             result[path] = self._row(path, positions, unused[path], unused_bytes[path], **about)
         return result
 
-    def by_kind(self) -> dict[str, Row]:
+    def by_kind(self) -> dict[str, CostRow]:
         """Rows by operator kind, dearest in mult-adds first; unread parameters have no kind and are left out."""
         groups: dict[str, list[int]] = {}
         for position, op in enumerate(self.ops):
@@ -149,19 +140,32 @@ class Profile:
         rows.sort(key=lambda row: (-row.mult_adds, -row.memory_access))
         return {row.name: row for row in rows}
 
-    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0, **about: Any) -> Row:
-        known = [(self.ops[p], self.costs[p]) for p in positions]
-        cost = total(c for _, c in known if c is not None)
-        sums = {key: getattr(cost, key) for key in COST_KEYS}
-        sums["params"] += unused + sum(op.params for op, c in known if c is None)
-        sums["param_bytes"] += unused_bytes + sum(op.param_bytes for op, c in known if c is None)
-        return Row(**sums, name=name, ops=sum(not op.free for op, _ in known), unused_params=unused, **about)
+    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0, **about: Any) -> CostRow:
+        costs = [(self.ops[p], self.costs[p]) for p in positions]
+        sums = summed(costs, unused, unused_bytes)
+        return CostRow(**sums, name=name, ops=sum(not op.free for op, _ in costs), unused_params=unused, **about)
 
     def fused(self, fusion: str) -> Profile:
-        """The profile with operators joined that would run as one: "none", "bn" or "pointwise"."""
-        from costlab.core.fusion import fused
+        """The profile with the operators merged that would run as one; worked out once.
 
-        return fused(self, fusion)
+        Args:
+            fusion: "none" (as traced), "bn" (batch norms folded into convolutions) or "pointwise" (element-wise
+                operators merged as well).
+
+        Raises:
+            CostlabError: there is no such fusion.
+        """
+        if fusion not in FUSIONS:
+            raise CostlabError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
+        return self if fusion == "none" else self._with_folded_norms if fusion == "bn" else self._with_merged_pointwise
+
+    @cached_property
+    def _with_folded_norms(self) -> Profile:
+        return fold_batch_norms(self)
+
+    @cached_property
+    def _with_merged_pointwise(self) -> Profile:
+        return merge_pointwise(self._with_folded_norms)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an operator, the columns those of the graph's nodes."""
@@ -170,21 +174,24 @@ class Profile:
         except ImportError:
             raise CostlabError("to_pandas needs pandas: pip install pandas") from None
         return pd.DataFrame(
-            [{"name": op.name, **node(op, cost)} for op, cost in zip(self.ops, self.costs, strict=True)]
+            [{"name": op.name, **op_data(op, cost)} for op, cost in zip(self.ops, self.costs, strict=True)]
         )
 
     def to_json(self) -> str:
         """The profile as a JSON document (schema version 1); `Profile.from_json` reads it back without loss."""
-        from costlab.core.serialization import to_json
-
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Profile:
-        """Read what `to_json` wrote. Raises CostlabError where it is anything else."""
-        from costlab.core.serialization import from_json
+        """Read what `to_json` wrote.
 
-        return from_json(text)
+        Raises:
+            CostlabError: the text is anything else, or its totals are not the sums of its operators.
+        """
+        document = parse_document(text)
+        profile = cls(**profile_fields(document))
+        check_totals(document, profile.total)
+        return profile
 
     def _repr_html_(self) -> str:
         from costlab.formatting.notebook import html_repr
@@ -192,76 +199,19 @@ class Profile:
         return html_repr(self)
 
 
-def node(op: Op, cost: Cost | None) -> dict[str, Any]:
-    """One operator as flat plain data; costs that are not known are None, parameters always are."""
-    costs = {key: getattr(cost, key) if cost else None for key in COST_KEYS}
-    return {
-        "kind": op.kind,
-        "module": op.module,
-        **costs,
-        "params": op.params,
-        "param_bytes": op.param_bytes,
-        "bytes_accessed": cost.bytes_accessed if cost else None,
-        "arithmetic_intensity": cost.arithmetic_intensity if cost else None,
-        "free": op.free,
-        "estimated": op.estimated,
-        "inputs": [tensor_data(t) for t in op.inputs],
-        "outputs": [tensor_data(t) for t in op.outputs],
-        "attrs": dict(op.attrs),
-        "source": op.source._asdict() if op.source else None,
-    }
-
-
-def tensor_data(tensor: Tensor) -> dict[str, Any]:
-    return {**tensor._asdict(), "shape": list(tensor.shape)}
-
-
 def cut(path: str, depth: int | None) -> str:
     """The first `depth` names of a module path."""
     return path if depth is None else ".".join(path.split(".")[:depth])
 
 
-def peak_activation_bytes(trace: Trace) -> int:
-    """The largest sum of live storages in execution order."""
-    return max(live_activation_bytes(trace), default=0)
+def summed(costs: Iterable[tuple[Op, Cost | None]], unused_params: int, unused_param_bytes: int) -> dict[str, Any]:
+    """The sum of some operators' costs and of parameters that no operator reads.
 
-
-class Life(NamedTuple):
-    """A storage from the operator that makes it to the last one that needs it."""
-
-    first: int  # position of an operator; -1 where the model was handed it
-    last: int
-    bytes: int
-    shape: tuple[int, ...]
-    maker: Op | None
-
-
-def lives_of(trace: Trace) -> list[Life]:
-    """Every storage of activations, in the order in which they appear.
-
-    A storage lives from the operator that makes it (an input: from the start) to the last operator that touches it or
-    a view of it; what the model returns lives to the end. Parameters, buffers and workspace are left out.
+    An operator without a cost rule adds the parameters that it is the first to read.
     """
-    born: dict[int, Life] = {}
-    last: dict[int, int] = {}
-    left_out = set()
-    for position, op in enumerate(trace.ops):
-        for tensor, maker in (*((t, None) for t in op.inputs), *((t, op) for t in op.outputs)):
-            storage = tensor.storage
-            if tensor.role in ("parameter", "buffer", "constant"):
-                left_out.add(storage)
-            if storage not in born:
-                held = tensor.elements * ITEM_BYTES[tensor.dtype]
-                born[storage] = Life(position if maker else -1, position, held, tensor.shape, maker)
-            last[storage] = position
-    last.update((storage, len(trace.ops) - 1) for storage in trace.outputs)
-    return [life._replace(last=last[storage]) for storage, life in born.items() if storage not in left_out]
-
-
-def live_activation_bytes(trace: Trace) -> list[int]:
-    """The sum of live storages at every operator."""
-    change = [0] * (len(trace.ops) + 1)
-    for life in lives_of(trace):
-        change[max(life.first, 0)] += life.bytes
-        change[life.last + 1] -= life.bytes
-    return list(accumulate(change[:-1]))
+    pairs = list(costs)
+    cost = total(c for _, c in pairs if c is not None)
+    sums = {key: getattr(cost, key) for key in COST_KEYS}
+    sums["params"] += unused_params + sum(op.params for op, c in pairs if c is None)
+    sums["param_bytes"] += unused_param_bytes + sum(op.param_bytes for op, c in pairs if c is None)
+    return sums

@@ -1,27 +1,35 @@
-"""Profiles as JSON documents, schema version 1 (docs/json.md), and files that are written whole or not at all."""
+"""Profiles as JSON documents, schema version 1 (docs/json.md)."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from costlab.core.cost import Cost
-from costlab.core.gc import uncollected
+from costlab.core.cost import COST_KEYS, Cost
+from costlab.core.gc import gc_paused
 from costlab.core.graph import ITEM_BYTES, ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
-from costlab.core.profile import COST_KEYS, Profile, node
-from costlab.core.validation import flaw
+from costlab.core.validation import (
+    abbreviated,
+    count,
+    counts,
+    field,
+    finite_float,
+    flag,
+    items,
+    mapping,
+    objects,
+    reject,
+    string,
+    validate_op,
+)
 from costlab.errors import CostlabError
 
+if TYPE_CHECKING:
+    from costlab.core.profile import Profile, Total
+
 SCHEMA_VERSION = 1
-LARGEST = 10**30  # any count of anything; beyond it, a document is made up
-DEEPEST = 20  # levels of lists and objects inside attributes and arguments
-SHOWN = 60  # characters of a bad value in a message
+MODES = ("eval", "train")
 
 
 def to_json(
@@ -38,11 +46,11 @@ def to_json(
         "costlab": profile.costlab,
         "torch": profile.torch,
         "mode": profile.mode,
-        "model": {"name": profile.name, "provider": profile.provider, "arguments": plain(profile.arguments)},
+        "model": {"name": profile.name, "provider": profile.provider, "arguments": jsonable(profile.arguments)},
         "inputs": [i._asdict() for i in profile.trace.inputs],
         "outputs": profile.trace.outputs,
         "total": {
-            **costs(profile.total),
+            **cost_fields(profile.total),
             "unused_params": profile.total.unused_params,
             "peak_activation_bytes": profile.total.peak_activation_bytes,
         },
@@ -58,7 +66,7 @@ def to_json(
         "ops": [
             {
                 "name": op.name,
-                **node(op, cost),
+                **op_data(op, cost),
                 **({} if seconds is None else {"predicted_seconds": seconds.get(op.name)}),
             }
             for op, cost in zip(profile.ops, profile.costs, strict=True)
@@ -66,10 +74,10 @@ def to_json(
         "edges": profile.edges(),
         **({} if latency is None else {"latency": latency}),
     }
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in document.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"
 
 
-def section(value: Any) -> str:
+def json_lines(value: Any) -> str:
     if not isinstance(value, list) or not value:
         return json.dumps(value, allow_nan=False)
     return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
@@ -86,84 +94,118 @@ def module_rows(profile: Profile) -> Iterable[dict[str, Any]]:
             "source": row.source._asdict() if row.source else None,
             "output_shape": row.output_shape,
             "ops": row.ops,
-            **costs(row),
+            **cost_fields(row),
             "unused_params": row.unused_params,
             "unused_param_bytes": info.unused_param_bytes if info else 0,
         }
 
 
-def costs(cost: Cost) -> dict[str, Any]:
+def cost_fields(cost: Cost) -> dict[str, Any]:
     sums = {key: getattr(cost, key) for key in COST_KEYS}
     return {**sums, "bytes_accessed": cost.bytes_accessed, "arithmetic_intensity": cost.arithmetic_intensity}
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Arguments as JSON can hold them: tuples become lists, what it lacks becomes words."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and value - value == 0.0:
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(member) for key, member in value.items()}
+        return {str(key): jsonable(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(member) for member in value]
+        return [jsonable(member) for member in value]
     return str(value)
 
 
-@uncollected()
-def from_json(text: str) -> Profile:
-    """Read what `to_json` wrote. What follows from the operators is added up again, and has to agree.
+def op_data(op: Op, cost: Cost | None) -> dict[str, Any]:
+    """One operator as flat plain data; unknown costs are None, parameters are always known."""
+    costs = {key: getattr(cost, key) if cost else None for key in COST_KEYS}
+    return {
+        "kind": op.kind,
+        "module": op.module,
+        **costs,
+        "params": op.params,
+        "param_bytes": op.param_bytes,
+        "bytes_accessed": cost.bytes_accessed if cost else None,
+        "arithmetic_intensity": cost.arithmetic_intensity if cost else None,
+        "free": op.free,
+        "estimated": op.estimated,
+        "inputs": [tensor_data(t) for t in op.inputs],
+        "outputs": [tensor_data(t) for t in op.outputs],
+        "attrs": dict(op.attrs),
+        "source": op.source._asdict() if op.source else None,
+    }
 
-    Raises:
-        CostlabError: the text is anything else; says which part of it and why.
-    """
+
+def tensor_data(tensor: Tensor) -> dict[str, Any]:
+    """A tensor as flat plain data."""
+    return {**tensor._asdict(), "shape": list(tensor.shape)}
+
+
+# Reading.
+
+
+def parse_document(text: str) -> Any:
+    """The JSON of a profile. Raises CostlabError if it is anything else, or of another schema version."""
     try:
-        document = json.loads(text, parse_float=finite, parse_constant=finite)
+        with gc_paused():
+            document = json.loads(text, parse_float=finite_float, parse_constant=finite_float)
     except json.JSONDecodeError as error:
-        raise CostlabError(f"not a costlab profile: no valid JSON in line {error.lineno}: {error.msg}") from None
+        raise CostlabError(f"not a costlab profile: invalid JSON in line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError):
         raise CostlabError("not a costlab profile: a number is too large or lists nest too deep") from None
-    version = member(document, "schema_version", "the document")
+    version = field(document, "schema_version", "the document")
     if type(version) is not int or version != SCHEMA_VERSION:
         raise CostlabError(
-            f"not a costlab profile of schema version {SCHEMA_VERSION}, but of {shown(version)}: write it again"
+            f"not a costlab profile of schema version {SCHEMA_VERSION}, but of {abbreviated(version)}: write it again"
             " with `costlab report MODEL --format json`"
         )
-    model = member(document, "model", "the document")
+    return document
+
+
+@gc_paused()
+def profile_fields(document: Any) -> dict[str, Any]:
+    """The fields of the `Profile` in a document.
+
+    Raises:
+        CostlabError: a field is missing or has the wrong type; the message names it.
+    """
+    model = field(document, "model", "the document")
     mode = string(document, "mode", "the document")
-    if mode not in ("eval", "train"):
-        bad("mode", '"eval" or "train"', mode)
+    if mode not in MODES:
+        reject("mode", " or ".join(map(json.dumps, MODES)), mode)
     entries = objects(document, "ops")
-    names: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for where, entry in entries:
         name = string(entry, "name", where)
-        if name in names:
-            bad(f"{where}.name", "a name of its own", name)
-        names[name] = len(names)
-    after = read_edges(document, names)
+        if name in positions:
+            reject(f"{where}.name", "unique", name)
+        positions[name] = len(positions)
+    after = read_edges(document, positions)
     read = [read_op(entry, where, tuple(a)) for (where, entry), a in zip(entries, after, strict=True)]
-    profile = Profile(
-        name=string(model, "name", "model"),
-        provider=string(model, "provider", "model"),
-        arguments=mapping(model, "arguments", "model"),
-        trace=Trace(
-            ops=tuple(op for op, _ in read),
-            modules=read_modules(document),
-            inputs=tuple(
-                InputInfo(string(entry, "name", where), sizes(entry, "shape", where), string(entry, "dtype", where))
-                for where, entry in objects(document, "inputs")
-            ),
-            outputs=sizes(document, "outputs", "the document", most=None),
-            mode=mode,
-        ),
-        costs=tuple(cost for _, cost in read),
-        torch=string(document, "torch", "the document"),
-        costlab=string(document, "costlab", "the document"),
+    inputs = tuple(
+        InputInfo(string(entry, "name", where), counts(entry, "shape", where), string(entry, "dtype", where))
+        for where, entry in objects(document, "inputs")
     )
+    outputs = counts(document, "outputs", "the document", most=None)
+    return {
+        "name": string(model, "name", "model"),
+        "provider": string(model, "provider", "model"),
+        "arguments": mapping(model, "arguments", "model"),
+        "trace": Trace(tuple(op for op, _ in read), read_modules(document), inputs, outputs, mode),
+        "costs": tuple(cost for _, cost in read),
+        "torch": string(document, "torch", "the document"),
+        "costlab": string(document, "costlab", "the document"),
+    }
+
+
+def check_totals(document: Any, total: Total) -> None:
+    """Raise CostlabError if the totals of a document are not the sums of its operators."""
     for key in (*COST_KEYS, "unused_params"):
-        if count(member(document, "total", "the document"), key, "total") != getattr(profile.total, key):
-            bad(f"total.{key}", f"the sum of the operators, {getattr(profile.total, key)}", document["total"][key])
-    return profile
+        written = count(field(document, "total", "the document"), key, "total")
+        if written != getattr(total, key):
+            reject(f"total.{key}", f"the sum of the operators, {getattr(total, key)}", written)
 
 
 def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | None]:
@@ -182,10 +224,10 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
         params=params,
         param_bytes=param_bytes,
     )
-    wrong = flaw(op)
+    wrong = validate_op(op)
     if wrong:
-        raise CostlabError(f"not a costlab profile: {where} is called {shown(op.kind)}, but {wrong}")
-    if all(member(entry, key, where) is None for key in COST_KEYS if key not in ("params", "param_bytes")):
+        raise CostlabError(f"not a costlab profile: {where} is called {abbreviated(op.kind)}, but {wrong}")
+    if all(field(entry, key, where) is None for key in COST_KEYS if key not in ("params", "param_bytes")):
         return op, None
     return op, Cost(**{key: count(entry, key, where) for key in COST_KEYS})
 
@@ -193,21 +235,21 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
 def read_tensor(entry: Any, where: str) -> Tensor:
     tensor = Tensor(
         name=string(entry, "name", where),
-        shape=sizes(entry, "shape", where),
+        shape=counts(entry, "shape", where),
         dtype=string(entry, "dtype", where),
         role=string(entry, "role", where),
         elements=count(entry, "elements", where),
         storage=count(entry, "storage", where),
     )
     if tensor.dtype not in ITEM_BYTES:
-        bad(f"{where}.dtype", "a dtype such as float32", tensor.dtype)
+        reject(f"{where}.dtype", "a dtype such as float32", tensor.dtype)
     if tensor.role not in ROLES:
-        bad(f"{where}.role", f"one of {', '.join(ROLES)}", tensor.role)
+        reject(f"{where}.role", f"one of {', '.join(ROLES)}", tensor.role)
     return tensor
 
 
 def read_source(entry: Any, where: str) -> Source | None:
-    source = member(entry, "source", where)
+    source = field(entry, "source", where)
     at = f"{where}.source"
     return None if source is None else Source(string(source, "file", at), count(source, "line", at))
 
@@ -217,15 +259,15 @@ def read_modules(document: Any) -> tuple[ModuleInfo, ...]:
     for where, entry in objects(document, "modules"):
         path = string(entry, "path", where)
         if path in modules:
-            bad(f"{where}.path", "a path of its own", path)
-        if member(entry, "type", where) is None:
+            reject(f"{where}.path", "unique", path)
+        if field(entry, "type", where) is None:
             continue
-        shapeless = member(entry, "output_shape", where) is None
+        shapeless = field(entry, "output_shape", where) is None
         modules[path] = ModuleInfo(
             path=path,
             type=string(entry, "type", where),
             source=read_source(entry, where),
-            output_shape=None if shapeless else sizes(entry, "output_shape", where),
+            output_shape=None if shapeless else counts(entry, "output_shape", where),
             unused_params=count(entry, "unused_params", where),
             unused_param_bytes=count(entry, "unused_param_bytes", where),
         )
@@ -235,147 +277,13 @@ def read_modules(document: Any) -> tuple[ModuleInfo, ...]:
 def read_edges(document: Any, names: Mapping[str, int]) -> list[list[int]]:
     """For every operator, the positions of those whose results it reads. Edges lead forward: no cycle can be."""
     after: list[list[int]] = [[] for _ in names]
-    for position, edge in enumerate(listed(document, "edges", "the document")):
+    for position, edge in enumerate(items(document, "edges", "the document")):
         if type(edge) is not list or [type(end) for end in edge] != [str, str]:
-            bad(f"edges[{position}]", "the names of two operators", edge)
+            reject(f"edges[{position}]", "the names of two operators", edge)
         start, end = (names.get(name) for name in edge)
         if start is None or end is None:
-            bad(f"edges[{position}]", "the names of two operators", edge[0] if start is None else edge[1])
+            reject(f"edges[{position}]", "the names of two operators", edge[0] if start is None else edge[1])
         if start >= end:
-            bad(f"edges[{position}]", "from an operator to a later one", " -> ".join(edge))
+            reject(f"edges[{position}]", "from an operator to a later one", " -> ".join(edge))
         after[end].append(start)
     return after
-
-
-# Parts of a document, each of the type that it has to be.
-
-
-def member(entry: Any, key: str, where: str) -> Any:
-    if type(entry) is not dict:
-        bad(where, "an object", entry)
-    if key not in entry:
-        raise CostlabError(f"not a costlab profile: {where} has no {key!r}")
-    return entry[key]
-
-
-def string(entry: Any, key: str, where: str) -> str:
-    value = member(entry, key, where)
-    return value if type(value) is str else bad(f"{where}.{key}", "a string", value)
-
-
-def flag(entry: Any, key: str, where: str) -> bool:
-    value = member(entry, key, where)
-    return value if type(value) is bool else bad(f"{where}.{key}", "true or false", value)
-
-
-def count(entry: Any, key: str, where: str) -> int:
-    value = member(entry, key, where)
-    return value if is_count(value) else bad(f"{where}.{key}", "a whole number, 0 or more", value)
-
-
-def is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= LARGEST
-
-
-def listed(entry: Any, key: str, where: str) -> list[Any]:
-    value = member(entry, key, where)
-    return value if type(value) is list else bad(f"{where}.{key}", "a list", value)
-
-
-def objects(entry: Any, key: str, where: str = "") -> list[tuple[str, Any]]:
-    """The members of a list, each with its place."""
-    place = f"{where}.{key}" if where else key
-    return [(f"{place}[{i}]", item) for i, item in enumerate(listed(entry, key, where or "the document"))]
-
-
-def sizes(entry: Any, key: str, where: str, most: int | None = 64) -> tuple[int, ...]:
-    value = listed(entry, key, where)
-    if not all(map(is_count, value)) or (most is not None and len(value) > most):
-        bad(f"{where}.{key}", "a list of whole numbers, 0 or more", value)
-    return tuple(value)
-
-
-def mapping(entry: Any, key: str, where: str) -> dict[str, Any]:
-    value = member(entry, key, where)
-    if type(value) is not dict or deeper(value, DEEPEST):
-        bad(f"{where}.{key}", f"an object of at most {DEEPEST} levels", value)
-    return value
-
-
-def deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects nest more than so many levels."""
-    if type(value) not in (list, dict):
-        return False
-    members = value.values() if type(value) is dict else value
-    return levels == 0 or any(deeper(m, levels - 1) for m in members)
-
-
-def finite(text: str) -> float:
-    """A number of the document; ValueError where it is none or too large for a float."""
-    number = float(text)
-    if number - number != 0.0:
-        raise ValueError(text)
-    return number
-
-
-def bad(where: str, wanted: str, value: Any) -> NoReturn:
-    raise CostlabError(f"not a costlab profile: {where} should be {wanted}; got {shown(value)}")
-
-
-def shown(value: Any) -> str:
-    """A value in a message: what it is, cut short."""
-    if isinstance(value, (list, dict)):
-        return f"a list of {len(value)}" if isinstance(value, list) else f"an object of {len(value)}"
-    words = repr(value) if isinstance(value, str) else json.dumps(value)
-    return words if len(words) <= SHOWN else words[:SHOWN] + "..."
-
-
-# Files.
-
-
-def read(path: Path) -> Profile:
-    """The profile in a file. Raises CostlabError, with the name of the file, where there is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
-    try:
-        return from_json(text)
-    except CostlabError as error:
-        raise CostlabError(f"{path}: {error}") from None
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; what was there before stays until then. Raises CostlabError."""
-    with whole(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` once the body is through, and never where it fails. Raises CostlabError."""
-    path = Path(os.path.realpath(path))  # a link stays a link
-    beside = path.with_name(f".costlab-{secrets.token_hex(8)}")
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device, which must not be replaced; a folder fails
-            with path.open("wb") as file:
-                yield file
-            return
-        try:
-            with beside.open("xb") as file:
-                yield file
-            if path.exists():
-                shutil.copymode(path, beside)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise CostlabError(f"{path} cannot be written: {reason(error)}") from None
-
-
-def reason(error: OSError | ValueError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8 text"
-    if isinstance(error, ValueError):
-        return "its name holds a null character"
-    return (error.strerror or str(error)).lower()

@@ -1,58 +1,68 @@
-"""What an operator that was read from a file has to have, so that it can be one of its kind."""
+"""Checks on a saved profile: the type of every field, and what an operator of each kind needs."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NoReturn
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
+from costlab.errors import CostlabError
 
-# Inputs that predictions and guidelines look at, with the dimensions that each has at least; by kind or family.
-NEEDED: dict[str, dict[str, int]] = {
+LARGEST = 10**30  # no count of anything is larger
+DEEPEST = 20  # levels of lists and objects inside attributes and arguments
+MOST_DIMENSIONS = 64
+QUOTED = 60  # characters of a bad value in a message
+
+# Inputs that predictions and guidelines read, with the fewest dimensions each may have; by kind or family.
+REQUIRED_INPUTS: dict[str, dict[str, int]] = {
     "convolution": {"input": 2, "weight": 3},
     "linear": {"input": 1, "weight": 1},
     "attention": {"query": 2, "key": 2, "value": 2},
 }
-TAKES_NOTHING = {"creation"}
-GIVES_NO_TENSOR = {"equal", "item"}
+NO_INPUTS = {"creation"}
+NO_OUTPUTS = {"equal", "item"}
 KEEPS_RANK = {"permute", "transpose", "swapaxes", "t", "numpy_T", "mT"}
-GAINS_RANK = {"expand", "expand_as", "broadcast_to"}
-DIMENSIONS = ("dim", "dim0", "dim1", "dims")  # attributes that say which
+RAISES_RANK = {"expand", "expand_as", "broadcast_to"}
+DIMENSION_ATTRIBUTES = ("dim", "dim0", "dim1", "dims")
 
 
-def flaw(op: Op) -> str:
-    """What keeps an operator from being of its kind, as the end of a sentence; "" where nothing does."""
+# Operators.
+
+
+def validate_op(op: Op) -> str:
+    """What keeps an operator from being of its kind, as the end of a sentence; "" if nothing does."""
     family = FAMILY_OF.get(op.kind)
     if family is None:
         return ""
-    if not op.outputs and op.kind not in GIVES_NO_TENSOR:
+    if not op.outputs and op.kind not in NO_OUTPUTS:
         return "has no output"
-    if not op.inputs and family not in TAKES_NOTHING:
+    if not op.inputs and family not in NO_INPUTS:
         return "has no input"
-    for name, rank in NEEDED.get(op.kind, NEEDED.get(family, {})).items():
+    for name, rank in REQUIRED_INPUTS.get(op.kind, REQUIRED_INPUTS.get(family, {})).items():
         tensor = op.find(name)
         if tensor is None or len(tensor.shape) < rank:
-            return f"has no input {name!r} of {rank} dimensions or more"
-    for name in DIMENSIONS:
+            return f"has no input {name!r} with {rank} or more dimensions"
+    for name in DIMENSION_ATTRIBUTES:
         if not are_dimensions(op.attrs.get(name)):
-            return f"has an attribute {name!r} that is no dimension"
+            return f"has an attribute {name!r} that is not a dimension"
     if family == "convolution":
-        return convolution_flaw(op)
-    return view_flaw(op) if op.kind in KEEPS_RANK | GAINS_RANK else ""
+        return validate_convolution(op)
+    return validate_view(op) if op.kind in KEEPS_RANK | RAISES_RANK else ""
 
 
-def convolution_flaw(op: Op) -> str:
-    """Groups that divide something, and channels to divide."""
+def validate_convolution(op: Op) -> str:
+    """`validate_op` for groups and channels."""
     groups, rank = op.attrs.get("groups", 1), len(op["weight"].shape)
     if type(groups) is not int or groups < 1:
-        return "has groups that are no whole number of 1 and more"
+        return "has groups that are not a whole number, 1 or more"
     if min(len(op["input"].shape), len(op.output.shape)) < rank - 1:
         return f"has fewer than {rank - 1} dimensions in its input or output"
     return ""
 
 
-def view_flaw(op: Op) -> str:
-    """As many dimensions as it takes, or more; where they change places, all of them."""
+def validate_view(op: Op) -> str:
+    """`validate_op` for views: the rank of the output, and the dimensions that change places."""
     old, new = len(op.inputs[0].shape), len(op.output.shape)
     if new < old or (new > old and op.kind in KEEPS_RANK):
         return f"makes {new} dimensions of {old}"
@@ -65,6 +75,99 @@ def view_flaw(op: Op) -> str:
 
 
 def are_dimensions(value: Any) -> bool:
-    """Whether an attribute is a whole number, some of them, or not given."""
+    """Whether an attribute is a whole number, a list of them, or missing."""
     members = value if isinstance(value, list) else [value]
     return all(member is None or type(member) is int for member in members)
+
+
+# Fields of a document. Each function returns the field `key` of `entry`, whose path in the document is `where`, and
+# raises CostlabError if the field has another type.
+
+
+def field(entry: Any, key: str, where: str) -> Any:
+    """A field of any type."""
+    if type(entry) is not dict:
+        reject(where, "an object", entry)
+    if key not in entry:
+        raise CostlabError(f"not a costlab profile: {where} has no {key!r}")
+    return entry[key]
+
+
+def string(entry: Any, key: str, where: str) -> str:
+    """A string."""
+    value = field(entry, key, where)
+    return value if type(value) is str else reject(f"{where}.{key}", "a string", value)
+
+
+def flag(entry: Any, key: str, where: str) -> bool:
+    """True or false."""
+    value = field(entry, key, where)
+    return value if type(value) is bool else reject(f"{where}.{key}", "true or false", value)
+
+
+def count(entry: Any, key: str, where: str) -> int:
+    """A whole number, 0 or more."""
+    value = field(entry, key, where)
+    return value if is_count(value) else reject(f"{where}.{key}", "a whole number, 0 or more", value)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number, 0 or more."""
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def items(entry: Any, key: str, where: str) -> list[Any]:
+    """A list."""
+    value = field(entry, key, where)
+    return value if type(value) is list else reject(f"{where}.{key}", "a list", value)
+
+
+def objects(entry: Any, key: str, where: str = "") -> list[tuple[str, Any]]:
+    """The members of a list, each with its path."""
+    path = f"{where}.{key}" if where else key
+    return [(f"{path}[{i}]", item) for i, item in enumerate(items(entry, key, where or "the document"))]
+
+
+def counts(entry: Any, key: str, where: str, most: int | None = MOST_DIMENSIONS) -> tuple[int, ...]:
+    """A list of whole numbers, 0 or more, of at most `most` members."""
+    value = items(entry, key, where)
+    if not all(map(is_count, value)) or (most is not None and len(value) > most):
+        reject(f"{where}.{key}", "a list of whole numbers, 0 or more", value)
+    return tuple(value)
+
+
+def mapping(entry: Any, key: str, where: str) -> dict[str, Any]:
+    """An object of plain data."""
+    value = field(entry, key, where)
+    if type(value) is not dict or nests_deeper(value, DEEPEST):
+        reject(f"{where}.{key}", f"an object of at most {DEEPEST} levels", value)
+    return value
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects nest more than so many levels."""
+    if type(value) not in (list, dict):
+        return False
+    members = value.values() if type(value) is dict else value
+    return levels == 0 or any(nests_deeper(m, levels - 1) for m in members)
+
+
+def finite_float(text: str) -> float:
+    """A number in a document; ValueError if it is not a number or too large for a float."""
+    number = float(text)
+    if number - number != 0.0:
+        raise ValueError(text)
+    return number
+
+
+def reject(where: str, expected: str, value: Any) -> NoReturn:
+    """Raise the error for a field with a wrong value."""
+    raise CostlabError(f"not a costlab profile: {where} should be {expected}; got {abbreviated(value)}")
+
+
+def abbreviated(value: Any) -> str:
+    """A value in a message: its beginning, or its size."""
+    if isinstance(value, (list, dict)):
+        return f"a list of {len(value)}" if isinstance(value, list) else f"an object of {len(value)}"
+    words = repr(value) if isinstance(value, str) else json.dumps(value)
+    return words if len(words) <= QUOTED else words[:QUOTED] + "..."

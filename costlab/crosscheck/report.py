@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from costlab.core.serialization import SCHEMA_VERSION, plain, section
+from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
 from costlab.crosscheck.conventions import Printed
 from costlab.crosscheck.counting import Check, Difference
 from costlab.crosscheck.explanations import FAILED, UNEXPLAINED
@@ -160,7 +160,7 @@ def to_json(check: Check, printed: Printed | None) -> str:
         "schema_version": SCHEMA_VERSION,
         "costlab": profile.costlab,
         "torch": profile.torch,
-        "model": {"name": profile.name, "provider": profile.provider, "arguments": plain(profile.arguments)},
+        "model": {"name": profile.name, "provider": profile.provider, "arguments": jsonable(profile.arguments)},
         "inputs": [i._asdict() for i in profile.trace.inputs],
         "mult_adds": profile.mult_adds,
         "tools": [
@@ -196,4 +196,4 @@ def to_json(check: Check, printed: Printed | None) -> str:
         "unconfirmed": check.unconfirmed,
         "explained": not check.unexplained,
     }
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in document.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
-from costlab.core.serialization import whole
+from costlab.core.files import atomic_write
 from costlab.experiments.report import GUIDELINES, heading
 from costlab.experiments.results import Cell, Record, rank_correlation
 from costlab.formatting import units
@@ -57,7 +57,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     form = path.suffix[1:].lower()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-    with matplotlib.rc_context({"svg.hashsalt": "costlab"}), whole(path) as file:
+    with matplotlib.rc_context({"svg.hashsalt": "costlab"}), atomic_write(path) as file:
         figure.savefig(file, format=form, dpi=150, metadata=undated)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import StatisticsError, correlation, median
 from typing import Any, ClassVar
 
-from costlab.core.serialization import reason
+from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, Experiment
 from costlab.measurement.result import Fact, Timing
@@ -259,7 +259,7 @@ def read_record(path: Path) -> Record:
             content = file.read(LARGEST + 1)
         text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     if len(content) > LARGEST:
         raise CostlabError(f"{path} is larger than any result of an experiment, {LARGEST // 1_000_000} MB")
     try:

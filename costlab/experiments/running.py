@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.benchmark import timer
 
-from costlab.core.gc import uncollected
+from costlab.core.gc import gc_paused
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.experiments.designs import WIDTHS, Subject, experiment_named
@@ -184,7 +184,7 @@ def in_rounds(
 
 def seconds_of(run: Callable[[], Any], number: int, clock: Callable[[], float]) -> float:
     """The mean of so many runs, one after the other."""
-    with uncollected():
+    with gc_paused():
         start = clock()
         for _ in range(number):
             run()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from costlab.core.profile import Profile, node
+from costlab.core.profile import Profile
+from costlab.core.serialization import op_data
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
@@ -45,7 +46,8 @@ class Known:
         """The operators as flat plain data, with seconds; what is not known is None."""
         pairs = zip(self.profile.ops, self.profile.costs, strict=True)
         return tuple(
-            {**node(op, cost), **{key: by_op.get(op.name) for key, by_op in self.seconds.items()}} for op, cost in pairs
+            {**op_data(op, cost), **{key: seconds.get(op.name) for key, seconds in self.seconds.items()}}
+            for op, cost in pairs
         )
 
     @property

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from costlab.core.graph import Op
-from costlab.core.profile import live_activation_bytes
+from costlab.core.memory import live_activation_bytes
 from costlab.errors import CostlabError
 from costlab.exporters.context import Known
 from costlab.formatting import units

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costlab.core.gc import uncollected
+from costlab.core.gc import gc_paused
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.guidelines.model import Checked, Finding, Guideline, LintResult, Place, Verdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from costlab.latency.devices import Device
 
 
-@uncollected()
+@gc_paused()
 def lint(
     profile: Profile,
     *,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from costlab.core.gc import uncollected
+from costlab.core.gc import gc_paused
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device, find_device
@@ -51,7 +51,7 @@ def predict(
     return predict_with(profile, ExecutionConfig(device, batch, dtype, amp, fusion, channels_last))
 
 
-@uncollected()
+@gc_paused()
 def predict_with(profile: Profile, config: ExecutionConfig) -> Prediction:
     """Predict the latency of one forward pass, as `predict` does. Raises CostlabError."""
     traced = traced_batch(profile)

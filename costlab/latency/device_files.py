@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from costlab.core.serialization import deeper
+from costlab.core.validation import nests_deeper
 from costlab.errors import CostlabError
 from costlab.latency.devices import DTYPES, Cache, Device, nearest
 
@@ -92,7 +92,7 @@ def parsed(content: bytes, name: str) -> Device:
         raise CostlabError("it is no UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise CostlabError(f"it is no TOML: {error}") from None
-    if deeper(document, DEEPEST):
+    if nests_deeper(document, DEEPEST):
         raise CostlabError(f"tables stand in tables, more than {DEEPEST} levels deep")
     texts = document.pop("sources", {})
     if not isinstance(texts, dict) or not all(isinstance(words, str) and words for words in texts.values()):

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from costlab.core.serialization import reason, write
+from costlab.core.files import os_error_reason, write_text
 from costlab.errors import CostlabError
 
 DTYPES = ("float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "int8")
@@ -135,7 +135,7 @@ def read_device(path: str | Path) -> Device:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:  # a null character in a path is a ValueError
-        raise CostlabError(f"{path} cannot be read: {reason(error) if isinstance(error, OSError) else error}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     if len(content) > LARGEST:
         raise CostlabError(f"{path} is larger than any device file, {LARGEST // 1000} kB")
     try:
@@ -154,4 +154,4 @@ def write_device(device: Device, path: str | Path) -> None:
 
     content = text(device)
     parsed(content.encode("utf-8"), device.name)
-    write(Path(path), content)
+    write_text(Path(path), content)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from costlab.core.gc import uncollected
+from costlab.core.gc import gc_paused
 from costlab.core.graph import Op
 from costlab.errors import CostlabError
 from costlab.tracing.forward import eager, random_state
@@ -212,7 +212,7 @@ def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> 
         CostlabError: a call does not work a second time, as where sizes depend on values that came from outside.
     """
     held: dict[int, torch.Tensor] = {}
-    with forward_pass(), uncollected():
+    with forward_pass(), gc_paused():
         for call, wanted in zip(calls, timed, strict=True):
             args, kwargs = filled(call.args, held), filled(call.kwargs, held)
             try:

@@ -8,7 +8,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from costlab.core.graph import InputInfo
-from costlab.core.serialization import plain
+from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Measurement:
         whole = {"median": self.whole.median, "iqr": self.whole.iqr, **asdict(self.whole)}
         document = {
             "schema_version": SCHEMA_VERSION,
-            **{key: plain(value) for key, value in vars(self).items() if key not in ("inputs", "whole", "ops")},
+            **{key: jsonable(value) for key, value in vars(self).items() if key not in ("inputs", "whole", "ops")},
             "inputs": [entry._asdict() for entry in self.inputs],
             "parts_seconds": self.parts_seconds,
             "overhead_seconds": self.overhead_seconds,

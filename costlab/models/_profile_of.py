@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from costlab.core import serialization as saving
 from costlab.core.cost import RULES, Rule
+from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError, ForwardError
 from costlab.models import cache
@@ -29,7 +29,7 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
             raise CostlabError(
                 f"{spec.target} is a saved profile: it cannot be traced again with other inputs or arguments"
             )
-        return saving.read(Path(spec.target))
+        return read_profile(Path(spec.target))
     if not (cached and rules is RULES and is_listed(spec.target)):
         return traced(spec, rules)
     key = cache.key_of(spec)

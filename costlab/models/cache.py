@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from costlab._version import __version__
-from costlab.core import serialization as saving
+from costlab.core import serialization
+from costlab.core.files import atomic_write, os_error_reason
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.models.spec import ModelSpec
@@ -51,7 +52,7 @@ def key_of(spec: ModelSpec) -> str:
     facts = {
         "spec": asdict(spec),
         "packages": [installation(package) for package in PACKAGES],
-        "costlab": [__version__, saving.SCHEMA_VERSION, own_files()],
+        "costlab": [__version__, serialization.SCHEMA_VERSION, own_files()],
         "python": sys.version_info[:3],
     }
     return DIGEST(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
@@ -91,7 +92,7 @@ def read(key: str) -> Profile | None:
         size = DIGEST().digest_size
         if DIGEST(content[size:]).digest() != content[:size]:
             return None
-        profile = saving.from_json(zlib.decompress(content[size:]).decode())
+        profile = Profile.from_json(zlib.decompress(content[size:]).decode())
     except (OSError, ValueError, zlib.error, CostlabError):
         return None
     with suppress(OSError):
@@ -104,10 +105,10 @@ def keep(key: str, profile: Profile) -> None:
     where = folder()
     if where is None:
         return
-    content = zlib.compress(saving.to_json(profile).encode(), 1)
+    content = zlib.compress(serialization.to_json(profile).encode(), 1)
     with suppress(OSError, CostlabError):
         where.mkdir(parents=True, exist_ok=True)
-        with saving.whole(where / key) as file:
+        with atomic_write(where / key) as file:
             file.write(DIGEST(content).digest() + content)
         oldest = sorted((age, path) for path, age, _ in entries(where))
         for _, path in oldest[:-KEPT]:
@@ -144,5 +145,5 @@ def clear() -> int:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise CostlabError(f"{path} cannot be removed: {saving.reason(error)}") from None
+            raise CostlabError(f"{path} cannot be removed: {os_error_reason(error)}") from None
     return len(found)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costlab.core.profile import Life, Profile, live_activation_bytes, lives_of
+from costlab.core.memory import StorageLifetime, live_activation_bytes, storage_lifetimes
+from costlab.core.profile import Profile
 from costlab.formatting.units import shape, size
 from costlab.plots.canvas import axes_of, headline, keep_apart, key, plain, shortened, words
 from costlab.plots.colours import FAINT, GROUPS, INK, OTHER, QUIET, Group, group_of
@@ -28,7 +29,7 @@ def memory(profile: Profile, ax: Axes | None = None) -> Axes:
     alive = live_activation_bytes(profile.trace)
     top = max(alive, default=0)
     peak = alive.index(top) if alive else 0
-    at_peak = [life for life in lives_of(profile.trace) if life.first <= peak <= life.last]
+    at_peak = [life for life in storage_lifetimes(profile.trace) if life.first <= peak <= life.last]
     at_peak.sort(key=lambda life: (life.bytes, life.last - life.first), reverse=True)
     ax.set_xlim(0, max(len(alive), 1))
     ax.set_ylim(0, (top or 1) * HEADROOM)
@@ -42,7 +43,7 @@ def memory(profile: Profile, ax: Axes | None = None) -> Axes:
         ax.stairs(above, baseline=level, fill=True, color=colour, linewidth=0)
         column: dict[str, Any] = {"transform": beside, "clip_on": False, "edgecolor": "white", "linewidth": 0.4}
         ax.bar(COLUMN, life.bytes, WIDTH, start, align="edge", color=colour, **column)
-        maker = life.maker.name if life.maker else "input of the model"
+        maker = life.creator.name if life.creator else "input of the model"
         text = f"{size(life.bytes)}  {shape(life.shape)}\n{shortened(maker, LONGEST)}"
         labels.append(words(ax, COLUMN + WIDTH + 0.01, start + life.bytes / 2, text, transform=beside, va="center"))
         level = above
@@ -60,6 +61,6 @@ def memory(profile: Profile, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def colour_of(life: Life) -> Group:
+def colour_of(life: StorageLifetime) -> Group:
     """The colour of the operator that made a tensor; what the model was handed no operator made."""
-    return group_of(life.maker) if life.maker else OTHER
+    return group_of(life.creator) if life.creator else OTHER

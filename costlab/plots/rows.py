@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from costlab.core.files import os_error_reason
 from costlab.core.profile import Profile
-from costlab.core.serialization import finite, reason
+from costlab.core.validation import finite_float
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device
@@ -43,7 +44,7 @@ def read_rows(path: str | Path) -> list[Row]:
             raise CostlabError(f"{path} is larger than any table that can be drawn, {LARGEST // 1_000_000} MB")
         rows = read(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except (ValueError, RecursionError, csv.Error) as error:
         raise CostlabError(f"{path} is no table of the kind its name says: {error}") from None
     if type(rows) is not list or not all(type(row) is dict for row in rows):
@@ -65,7 +66,7 @@ def from_parquet(path: Path) -> list[Row]:
                 raise CostlabError(f"{path} is larger than any table that can be drawn, {MOST:,} cells")
             rows: list[Row] = file.read().to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        what = reason(error) if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        what = os_error_reason(error) if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise CostlabError(f"{path} cannot be read: {what}") from None
     if not rows:
         raise CostlabError(f"{path} has no rows")
@@ -84,7 +85,7 @@ def from_lines(text: str) -> list[Row]:
 
 
 def json_of(text: str) -> Any:
-    return json.loads(text, parse_constant=finite)
+    return json.loads(text, parse_constant=finite_float)
 
 
 def row_of(profile: Profile, device: str | Path | Device | None = None, **running: Any) -> Row:
@@ -121,6 +122,6 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return finite(str(value))
+        return finite_float(str(value))
     except ValueError:
         return None

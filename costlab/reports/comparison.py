@@ -12,7 +12,8 @@ from rich.text import Text
 
 from costlab.ci.budgets import PREDICTED, Condition
 from costlab.comparison import Comparison, Pair
-from costlab.core.profile import COST_KEYS, Profile
+from costlab.core.cost import COST_KEYS
+from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, visible
 from costlab.formatting.grids import blank

@@ -9,7 +9,8 @@ from typing import Any
 
 from costlab.ci.lint_run import Linted
 from costlab.core.graph import Op, Source, Tensor
-from costlab.core.profile import Profile, lives_of
+from costlab.core.memory import storage_lifetimes
+from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.guidelines.model import Guideline, LintResult
@@ -168,7 +169,7 @@ def note(op: Op, counted: bool) -> str:
 
 def tensors(profile: Profile, words: Words) -> dict[str, Any]:
     """Every storage of activations: from which operator on it lives (-1: it is an input), to which, and its bytes."""
-    lives = lives_of(profile.trace)
+    lives = storage_lifetimes(profile.trace)
     return {
         "first": [life.first for life in lives],
         "last": [life.last for life in lives],

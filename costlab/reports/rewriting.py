@@ -12,9 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from costlab.comparison import compare
-from costlab.core.cost import Cost, total
-from costlab.core.profile import COST_KEYS
-from costlab.core.serialization import SCHEMA_VERSION, plain, section
+from costlab.core.cost import COST_KEYS, Cost, total
+from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, markdown_text, visible
 from costlab.formatting.grids import GAP, blank
@@ -177,7 +176,7 @@ def document(change: Change) -> str:
         "costlab": base.costlab,
         "torch": base.torch,
         "rule": change.rule,
-        "model": {"name": base.name, "provider": base.provider, "arguments": plain(base.arguments)},
+        "model": {"name": base.name, "provider": base.provider, "arguments": jsonable(base.arguments)},
         "inputs": [i._asdict() for i in base.trace.inputs],
         "output_error": change.output_error,
         "compared_on": change.compared_on or None,
@@ -200,4 +199,4 @@ def document(change: Change) -> str:
         ],
         "left": [{"path": left.path, "reason": left.reason} for left in change.left],
     }
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in content.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in content.items()) + "\n}\n"

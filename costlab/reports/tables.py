@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
-from costlab.core.cost import Cost, total
+from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.graph import Op
-from costlab.core.profile import COST_KEYS, Profile, Row, Total, cut
+from costlab.core.profile import CostRow, Profile, Total, cut
 from costlab.errors import CostlabError
 
 BY = ("module", "kind", "op")
@@ -18,7 +18,7 @@ ROWS = 30  # what the default depth aims at: a screenful
 
 
 @dataclass(frozen=True, slots=True)
-class Line(Row):
+class Line(CostRow):
     """A row of a report."""
 
     uncounted: int = 0  # operators in it that no rule knows: its costs leave them out
@@ -145,7 +145,7 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[Line]:
     estimated = Counter(group(op) for op in profile.ops if op.estimated)
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
     for name, row in rows.items():
-        known_row = {field.name: getattr(row, field.name) for field in fields(Row)}
+        known_row = {field.name: getattr(row, field.name) for field in fields(CostRow)}
         yield Line(**known_row, uncounted=uncounted[name], estimated=estimated[name])
 
 

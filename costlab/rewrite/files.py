@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from costlab.core.serialization import reason, whole
+from costlab.core.files import atomic_write, os_error_reason
 from costlab.errors import CostlabError
 
 SUFFIXES = (".pt2", ".pt")
@@ -34,7 +34,7 @@ def save(model: torch.nn.Module, path: Path, inputs: Sequence[Any], kwargs: Mapp
     check_destination(path)
     model.eval()
     if path.suffix == ".pt":
-        with whole(path) as file:
+        with atomic_write(path) as file:
             torch.save(model.state_dict(), file)
         return
     try:
@@ -47,7 +47,7 @@ def save(model: torch.nn.Module, path: Path, inputs: Sequence[Any], kwargs: Mapp
             f"{type(model).__name__} cannot be exported ({type(error).__name__}: {what[0][:200]}): save its weights"
             f" instead, as {path.with_suffix('.pt').name}"
         ) from error
-    with warnings.catch_warnings(), whole(path) as file:
+    with warnings.catch_warnings(), atomic_write(path) as file:
         warnings.simplefilter("ignore")
         torch.export.save(program, file)
 
@@ -57,7 +57,7 @@ def tensors(path: Path) -> tuple[Any, ...]:
     try:
         value = torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except Exception:
         raise CostlabError(f"{path} holds no tensors that torch.save wrote, and those alone") from None
     values = (value,) if isinstance(value, torch.Tensor) else value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from costlab.core.cost import Cost, total
-from costlab.core.profile import Profile, Row
+from costlab.core.profile import CostRow, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Change:
         return {path: (below(base, all_paths), below(head, all_paths)) for path, all_paths in paths.items()}
 
 
-def below(rows: Mapping[str, Row], paths: Collection[str]) -> Cost:
+def below(rows: Mapping[str, CostRow], paths: Collection[str]) -> Cost:
     """The cost of the modules at these paths and of everything inside them."""
     inside = tuple(f"{path}." if path else "" for path in paths)
     return total(row for path, row in rows.items() if path in paths or path.startswith(inside))

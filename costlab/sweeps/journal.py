@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from costlab.core.serialization import reason
+from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 
 try:
@@ -81,8 +81,8 @@ class Journal:
             with contextlib.suppress(OSError):
                 self.writer.truncate(self.end)
             raise CostlabError(
-                f"{self.name} cannot be written: {reason(error)}; the rows that it has are safe, and the same command"
-                " goes on from there"
+                f"{self.name} cannot be written: {os_error_reason(error)}; its rows are safe, and the same command"
+                " continues from there"
             ) from None
         self.end = end
         return offsets
@@ -136,7 +136,7 @@ def opened(path: Path | None) -> Iterator[Journal]:
             with contextlib.suppress(OSError):  # Windows keeps what is open
                 os.unlink(name)
     except OSError as error:
-        raise CostlabError(f"{path or 'a temporary file'} cannot be written: {reason(error)}") from None
+        raise CostlabError(f"{path or 'a temporary file'} cannot be written: {os_error_reason(error)}") from None
     try:
         locked(journal)
         yield journal

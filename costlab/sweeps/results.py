@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from costlab.core.serialization import whole
+from costlab.core.files import atomic_write
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import spreadsheet
 from costlab.plots._pareto import front_of
@@ -137,7 +137,7 @@ class Sweep:
         path = Path(path)
         write = {".csv": self.write_csv, ".jsonl": self.write_lines, ".parquet": self.write_parquet}
         check_format(path)
-        with whole(path) as file:
+        with atomic_write(path) as file:
             write[path.suffix.lower()](file)
 
     def write_csv(self, file: IO[bytes]) -> None:

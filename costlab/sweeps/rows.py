@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from costlab.core.profile import COST_KEYS
+from costlab.core.cost import COST_KEYS
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
 from costlab.latency.devices import Device

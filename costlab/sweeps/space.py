@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from costlab._version import __version__
 from costlab.ci import configuration
 from costlab.ci.configuration import Table, first_error
-from costlab.core.serialization import reason
+from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device, find_device
 from costlab.sweeps.axes import Axis, axis_of
@@ -261,7 +261,7 @@ def digest_of(where: str) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
-        raise CostlabError(f"{path} cannot be read: {reason(error)}") from None
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
 
 
 def canonical(value: Any) -> str:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from costlab._version import __version__
-from costlab.core.cost import RULES, Cost, Rule, cost_of
-from costlab.core.gc import uncollected
+from costlab.core.cost import COST_KEYS, RULES, Cost, Rule, cost_of
+from costlab.core.gc import gc_paused
 from costlab.core.graph import Op
-from costlab.core.profile import COST_KEYS, Profile
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.tracing.inputs import as_inputs
 
@@ -48,7 +48,7 @@ def profile(
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"a model is a torch.nn.Module; got {type(model).__name__}")
     call = as_inputs(inputs, kwargs)
-    with uncollected():
+    with gc_paused():
         traced = trace(model, call.args, call.kwargs, kinds=rules, train=train)
         costs = tuple(cost_with_params(op, rules) for op in traced.ops)
     return Profile(

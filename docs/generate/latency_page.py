@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from costlab.core.serialization import write
+from costlab.core.files import write_text
 from costlab.errors import CostlabError
 from costlab.latency import devices
 from costlab.latency.devices import Device, read_device
@@ -73,7 +73,7 @@ def write_page(path: Path = PAGE, **blocks: str) -> None:
         page = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CostlabError(f"{path} cannot be read: {error.strerror}") from None
-    write(path, page_with(page, parameters=parameters(), **blocks))
+    write_text(path, page_with(page, parameters=parameters(), **blocks))
 
 
 if __name__ == "__main__":

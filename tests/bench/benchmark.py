@@ -30,7 +30,7 @@ from process_times import process_times
 from subjects import SUBJECTS
 from tools import TOOLS, Tool
 
-from costlab.core.serialization import write
+from costlab.core.files import write_text
 from costlab.errors import CostlabError
 from costlab.measurement.environment import environment
 
@@ -91,8 +91,8 @@ def main() -> int:
     measured = measure(QUICK if asked.quick else FULL)
     try:
         asked.folder.mkdir(parents=True, exist_ok=True)
-        write(asked.folder / RESULTS, json.dumps(measured, indent=1) + "\n")
-        write(asked.folder.with_suffix(".md"), page(measured))
+        write_text(asked.folder / RESULTS, json.dumps(measured, indent=1) + "\n")
+        write_text(asked.folder.with_suffix(".md"), page(measured))
     except (OSError, CostlabError) as error:
         parser.error(str(error))
     return 0

@@ -19,7 +19,7 @@ def main() -> int:
     from generate.experiment_pages import FOLDER, SAVINGS, page, saved
 
     from costlab.cli import run
-    from costlab.core.serialization import write
+    from costlab.core.files import write_text
     from costlab.experiments.designs import EXPERIMENTS
     from costlab.experiments.pictures import save_figure, savings, write_picture
     from costlab.experiments.report import GUIDELINES
@@ -54,7 +54,7 @@ def main() -> int:
         guidelines = [record for record in records if record.name in GUIDELINES]
         if any(record.predicted_for for record in guidelines):
             save_figure(savings(guidelines), place / f"{SAVINGS}.svg")
-    write(asked.folder / "README.md", page(saved(asked.folder)))
+    write_text(asked.folder / "README.md", page(saved(asked.folder)))
     return 0
 
 

@@ -17,7 +17,6 @@ from torch import nn
 
 import costlab
 from costlab.core.profile import Profile
-from costlab.core.serialization import from_json
 from costlab.models.meta_init import weightless
 
 SIZES = (10, 30, 100, 300, 1000, 3000)
@@ -65,7 +64,7 @@ STEPS: dict[str, Callable[[Profile], object]] = {
     "fused": lambda profile: profile.fused("pointwise"),
     "lint": costlab.lint,
     "predict": lambda profile: costlab.predict(profile, "rtx3090"),
-    "to_json and from_json": lambda profile: from_json(profile.to_json()),
+    "to_json and from_json": lambda profile: Profile.from_json(profile.to_json()),
     "text report": text,
     "_repr_html_": Profile._repr_html_,
 }

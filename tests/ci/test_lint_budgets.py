@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.lint_projects import BROKEN, NET, write_project
@@ -16,7 +17,7 @@ from costlab.ci.budgets import PREDICTED
 from costlab.ci.limits import LIMITED, judged, limits
 from costlab.ci.lint_run import Key
 from costlab.cli import run
-from costlab.core import serialization as saving
+from costlab.core.files import write_text
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
 from costlab.testing import assert_budget
@@ -61,7 +62,7 @@ def test_a_broken_budget_names_the_modules_that_cost_most():
 
 def test_a_change_counts_from_a_saved_base_and_names_the_modules_that_grew(tmp_path):
     base = tmp_path / "base.json"
-    saving.write(base, PROFILE.to_json())
+    write_text(base, PROFILE.to_json())
     wider = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 5))
     assert_budget(wider, (1, 8), base=base, mult_adds="+16")
     with pytest.raises(AssertionError) as failure:
@@ -194,16 +195,16 @@ def test_a_baseline_leaves_out_what_it_lists_and_nothing_else(project, capsys):
     found, _ = lint(capsys, code=1)
     assert found == [("net", "G1", "wide.conv"), ("net", "G1", "narrow.conv")]
     assert lint(capsys, "--write-baseline", "known.json", code=0)[0] == []
-    assert set(baselines.read(saving.Path("known.json"))) == {Key(*f) for f in found}
+    assert set(baselines.read(Path("known.json"))) == {Key(*f) for f in found}
     known, err = lint(capsys, "--baseline", "known.json", code=0)
     assert (known, err) == ([], "broken: G1 (2 notes, 2 in the baseline)\n")
-    baselines.write(saving.Path("known.json"), [Key(*found[0])])
+    baselines.write(Path("known.json"), [Key(*found[0])])
     assert lint(capsys, "--baseline", "known.json", code=1)[0] == [found[1]]
 
 
 def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsys):
     project(NET, NET.replace('"net"', '"other"'))
-    path = saving.Path("known.json")
+    path = Path("known.json")
     gone = [Key("net", "G1", "gone"), Key("dropped", "G1", "wide.conv")]
     baselines.write(path, [*gone, Key("net", "G1", "wide.conv")])
     line = "stale in known.json, no longer found: {}; --write-baseline known.json drops them"
@@ -217,7 +218,7 @@ def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsy
 
 def test_a_new_baseline_keeps_what_the_run_did_not_look_at(project, capsys):
     project(NET, BROKEN)
-    path = saving.Path("known.json")
+    path = Path("known.json")
     others = {Key("broken", "G1", "a"), Key("other", "G1", "a"), Key("net", "G2", "a")}
     baselines.write(path, [*others, Key("net", "G1", "gone")])
     lint(capsys, "net", "broken", "--select", "G1", "--write-baseline", "known.json", code=2)
@@ -228,7 +229,7 @@ def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
     project(NET + "budgets = { params = 1 }\n", BROKEN)
     found, _ = lint(capsys, "--write-baseline", "known.json", code=2)
     assert found == [("net", "budget/params", ""), ("broken", "failure", "")]
-    path = saving.Path("known.json")
+    path = Path("known.json")
     assert {key.rule for key in baselines.read(path)} == {"G1"}
     baselines.write(path, [Key(*f) for f in found])
     assert lint(capsys, "--baseline", "known.json", code=2)[0][:2] == found
@@ -236,7 +237,7 @@ def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
 
 def test_a_stale_entry_may_hold_any_text(project, capsys):
     project(NET)
-    baselines.write(saving.Path("known.json"), [Key("net", "G1", "a\n\x1b[31mb")])
+    baselines.write(Path("known.json"), [Key("net", "G1", "a\n\x1b[31mb")])
     _, err = lint(capsys, "--baseline", "known.json", code=1)
     assert err.count("\n") == 2
     assert "\x1b" not in err
@@ -266,7 +267,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
 )
 def test_what_is_no_baseline_is_one_line(text, message, project, capsys):
     project(NET)
-    saving.Path("known.json").write_text(text)
+    Path("known.json").write_text(text)
     assert run(["lint", "--baseline", "known.json"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

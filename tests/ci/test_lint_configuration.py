@@ -226,7 +226,7 @@ LINT = "[tool.costlab.lint]\n"
         ("tool = 3", "has no [tool.costlab]"),
         ("[tool", "is no TOML: expected"),
         ("a = " + "[" * 5000, "is no TOML"),
-        ("a = '\xff'", "cannot be read: it is no UTF-8 text"),
+        ("a = '\xff'", "cannot be read: it is not UTF-8 text"),
     ],
     ids=str,
 )

@@ -20,7 +20,7 @@ from helpers.examples import HOSTILE, examples
 import costlab
 from costlab.cli import COMMANDS, run
 from costlab.cli.options import literal, parsed
-from costlab.core import serialization as saving
+from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 
@@ -34,7 +34,7 @@ def saved(tmp_path_factory) -> str:
 
 
 def keep(name: str, folder: Path) -> str:
-    saving.write(folder / f"{name}.json", examples()[name].to_json())
+    write_text(folder / f"{name}.json", examples()[name].to_json())
     return str(folder / f"{name}.json")
 
 
@@ -190,7 +190,7 @@ def test_an_argument_that_is_none_is_an_error_of_the_user(argument):
         (["report", "SAVED", "-o", "FOLDER"], "is a directory"),
         (["report", "SAVED", "-o", "FOLDER/none/report"], "no such file or directory"),
         (["report", "FOLDER/gone.json"], "no such file or directory"),
-        (["report", "FOLDER/cut.json"], "cut.json: not a costlab profile: no valid JSON in line 1"),
+        (["report", "FOLDER/cut.json"], "cut.json: not a costlab profile: invalid JSON in line 1"),
         (["report", "no_such_network"], "no model 'no_such_network'"),
         (["report", "mobilenet_v2", "-a", "depth=3"], "depth"),
         (["models", "--provider", "nobody"], "no provider 'nobody'"),

@@ -22,7 +22,7 @@ from helpers.examples import examples
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from costlab.core import serialization as saving
+from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.tracing.profiler import profile
@@ -34,7 +34,7 @@ FORMATS = ("text", "json", "csv", "markdown", "html")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("saved") / "tiny.json"
-    saving.write(path, examples()["tiny"].to_json())
+    write_text(path, examples()["tiny"].to_json())
     return str(path)
 
 

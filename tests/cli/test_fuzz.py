@@ -16,7 +16,7 @@ from helpers.examples import examples
 from helpers.fuzzing import KINDS, attempt, documents, judged, prepared, program, shares, spoilt_bytes
 
 from costlab.cli import run
-from costlab.core import serialization as saving
+from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 
@@ -110,7 +110,7 @@ def test_a_null_character_is_told(target, tmp_path, monkeypatch, capsys):
     Path("pyproject.toml").write_text(f'[[tool.costlab.model]]\nname = "a"\ntarget = "{name}"\n')
     assert "a null character" in error_of(capsys, "lint")
     with pytest.raises(CostlabError, match="a null character"):
-        saving.read(Path("a\0.json"))
+        read_profile(Path("a\0.json"))
 
 
 LONG = "a" * 5000

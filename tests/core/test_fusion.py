@@ -354,7 +354,7 @@ def test_odd_networks_can_be_fused(name, fusion):
 
 
 def test_no_other_fusion_is_known():
-    with pytest.raises(CostlabError, match="no fusion 'all'; there are none, bn, pointwise"):
+    with pytest.raises(CostlabError, match="unknown fusion 'all'; choose one of none, bn, pointwise"):
         examples()["tiny"].fused("all")
 
 

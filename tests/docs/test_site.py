@@ -45,7 +45,9 @@ def test_every_page_is_in_the_navigation_once_and_on_the_site(site):
     written = {str(path.relative_to(ROOT / "docs").with_suffix(".html")) for path in (ROOT / "docs").rglob("*.md")}
     written = {re.sub(r"README\.html$", "index.html", page) for page in written}
     notebooks = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert written | notebooks | {"index.html", "changes.html", "contributing.html", "security.html"} <= pages(site).keys()
+    assert (
+        written | notebooks | {"index.html", "changes.html", "contributing.html", "security.html"} <= pages(site).keys()
+    )
 
 
 def test_nothing_is_fetched_from_elsewhere(site):
@@ -74,7 +76,9 @@ def test_a_broken_link_fails_the_build(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     config = yaml.safe_load((tmp_path / ".mkdocs.yml").read_text())
     (tmp_path / ".mkdocs.yml").write_text(
-        yaml.safe_dump({**config, "nav": ["index.md", "changes.md", "contributing.md", "security.md", "page.md"], "plugins": []})
+        yaml.safe_dump(
+            {**config, "nav": ["index.md", "changes.md", "contributing.md", "security.md", "page.md"], "plugins": []}
+        )
     )
     (tmp_path / "docs").mkdir()
     for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"):

@@ -19,7 +19,9 @@ from model_explorer import graph_builder, node_data_builder
 
 import costlab
 from costlab.cli import run
-from costlab.core.profile import COST_KEYS, Profile, live_activation_bytes
+from costlab.core.cost import COST_KEYS
+from costlab.core.memory import live_activation_bytes
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.exporters import FORMATS, export
 from costlab.exporters.context import known_of

@@ -18,7 +18,7 @@ from torch import nn
 import costlab
 from costlab.ci.lint_run import Linted, Outcome
 from costlab.cli import run
-from costlab.core import serialization as saving
+from costlab.core.files import write_text
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
@@ -142,7 +142,7 @@ def test_guidelines_are_chosen_by_code_or_name_in_any_case():
         ({"thresholds": {"G1": float("nan")}}, "the threshold of G1"),
         ({"thresholds": {"G1": -1}}, "the threshold of G1"),
         ({"thresholds": {"G7": 1}}, "no guideline 'G7'"),
-        ({"fusion": "most"}, "no fusion 'most'"),
+        ({"fusion": "most"}, "unknown fusion 'most'"),
     ],
 )
 def test_what_there_is_not_is_an_error_of_the_user(options, message):
@@ -191,7 +191,7 @@ def test_ten_thousand_operators_are_linted():
 
 def test_a_saved_profile_is_linted_without_torch(tmp_path):
     path = tmp_path / "saved.json"
-    saving.write(path, network("MobileNet V2").to_json())
+    write_text(path, network("MobileNet V2").to_json())
     code = f"""import sys
 from costlab.cli import run
 assert run(["lint", {str(path)!r}, "--format", "json", "-o", {str(tmp_path / "out.json")!r}]) == 1
@@ -207,7 +207,7 @@ assert "torch" not in sys.modules"""
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("lint") / "mobilenet_v2.json"
-    saving.write(path, network("MobileNet V2").to_json())
+    write_text(path, network("MobileNet V2").to_json())
     return str(path)
 
 
@@ -271,7 +271,7 @@ def test_a_narrow_screen_and_a_file_show_the_same_verdicts(saved, tmp_path, caps
 
 def test_an_uncounted_operator_fails_the_command(tmp_path, capsys):
     path = tmp_path / "hostile.json"
-    saving.write(path, examples()["hostile"].to_json())
+    write_text(path, examples()["hostile"].to_json())
     assert run(["lint", str(path)]) == 1
     out, err = capsys.readouterr()
     assert err == "broken: X6 (1 error, 2 notes)\n"

@@ -16,7 +16,7 @@ import pytest
 
 from costlab import models as loading
 from costlab.cli import run
-from costlab.core import serialization as saving
+from costlab.core import serialization
 from costlab.core.cost import RULES
 from costlab.models import ModelSpec, profile_of
 from costlab.models import cache as caching
@@ -73,7 +73,7 @@ def test_versions_are_part_of_the_key(what, monkeypatch):
     before = caching.key_of(ModelSpec(NAME, SMALL))
     assert caching.key_of(ModelSpec(NAME, SMALL)) == before
     if what == "SCHEMA_VERSION":
-        monkeypatch.setattr(saving, what, 2)
+        monkeypatch.setattr(serialization, what, 2)
     else:
         monkeypatch.setattr(caching, what, "2" if what == "__version__" else lambda *_: "other")
     assert caching.key_of(ModelSpec(NAME, SMALL)) != before

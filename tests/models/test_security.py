@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from torch import nn
 
 from costlab.cli import run
-from costlab.core import serialization as saving
+from costlab.core.files import read_profile, write_text
 from costlab.tracing.profiler import profile
 
 PAYLOAD = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -136,7 +136,7 @@ def test_compare_lets_no_name_speak_to_a_terminal(hostile, capsys):
 def test_pages_have_no_tag_that_a_name_brought(hostile, tmp_path, capsys):
     shown = made(["report", hostile, "--format", "html"], capsys)
     harmless = tmp_path / "harmless.json"
-    saving.write(harmless, profile(nn.Conv2d(3, 8, 1), (1, 3, 8, 8)).to_json())
+    write_text(harmless, profile(nn.Conv2d(3, 8, 1), (1, 3, 8, 8)).to_json())
     usual = Page(made(["report", str(harmless), "--format", "html"], capsys))
     page = Page(shown)
     assert page.bad == []
@@ -164,7 +164,7 @@ def test_notebooks_have_no_tag_that_a_name_brought(hostile):
     from costlab.guidelines import lint
     from costlab.latency._predict import predict
 
-    read = saving.read(Path(hostile))
+    read = read_profile(Path(hostile))
     for shown in (read, lint(read), predict(read, "rtx3090")):
         page = Page(shown._repr_html_())
         assert page.bad == []
@@ -267,7 +267,7 @@ def files(tmp_path_factory, hostile) -> Path:
     """Files that would make a file called `owned` if anything in them ran."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "hostile.json").write_text(Path(hostile).read_text())
-    saving.write(folder / "net.json", profile(nn.Linear(3, 4), (2, 3)).to_json())
+    write_text(folder / "net.json", profile(nn.Linear(3, 4), (2, 3)).to_json())
     config = f'[[tool.costlab.model]]\nname = "net"\ntarget = "net.json"\nbudgets = {{ params = "{RUNS}" }}\n'
     (folder / "pyproject.toml").write_text(config)
     (folder / "mine.toml").write_text(device().replace('title = "', f'title = "{RUNS}'))

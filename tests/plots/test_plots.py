@@ -22,7 +22,8 @@ from costlab import plots
 from costlab.cli import run
 from costlab.cli.plot import OF_MANY, Kind
 from costlab.core.cost import FAMILIES
-from costlab.core.profile import Profile, live_activation_bytes, lives_of
+from costlab.core.memory import live_activation_bytes, storage_lifetimes
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.plots._breakdown import SHOWN
 from costlab.plots._breakdown import parts_of as shares_of
@@ -125,7 +126,6 @@ def test_drawing_a_saved_profile_takes_no_torch_and_a_plot_module_no_matplotlib(
 import sys
 from pathlib import Path
 from costlab import plots
-from costlab.core import serialization as saving
 from costlab.cli import run
 assert "matplotlib" not in sys.modules
 for kind in {[str(kind) for kind in OF_ONE]}:
@@ -219,7 +219,7 @@ def test_runs_hold_every_operator_once_in_order(networks):
 
 def test_lives_add_up_to_live_activations(networks):
     for network in (*networks.values(), *examples().values()):
-        lives = lives_of(network.trace)
+        lives = storage_lifetimes(network.trace)
         alive = [sum(i.bytes for i in lives if i.first <= p <= i.last) for p in range(len(network.ops))]
         assert alive == live_activation_bytes(network.trace)
 

@@ -18,7 +18,8 @@ from helpers.examples import HOSTILE, examples
 from torch import nn
 
 from costlab.cli import run
-from costlab.core.profile import Profile, peak_activation_bytes
+from costlab.core.memory import peak_activation_bytes
+from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.engine import lint

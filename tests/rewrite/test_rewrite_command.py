@@ -12,7 +12,7 @@ from torch import nn
 
 import costlab
 from costlab.cli import run
-from costlab.core.profile import COST_KEYS
+from costlab.core.cost import COST_KEYS
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, load_model, profile_of
 from costlab.rewrite import dac

@@ -1,0 +1,71 @@
+"""Reading profiles from files, and writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+
+
+def read_profile(path: Path) -> Profile:
+    """The profile saved in a file.
+
+    Raises:
+        CostlabError: the file cannot be read or holds no profile; the message names the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+    try:
+        return Profile.from_json(text)
+    except CostlabError as error:
+        raise CostlabError(f"{path}: {error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as `atomic_write` does."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A file that replaces `path` when the body ends; if the body fails, `path` keeps its old content.
+
+    Raises:
+        CostlabError: the file cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link stays a link
+    temporary = path.with_name(f".costlab-{secrets.token_hex(8)}")
+    try:
+        if path.exists() and not path.is_file():  # a pipe or device cannot be replaced; a folder fails here
+            with path.open("wb") as file:
+                yield file
+            return
+        try:
+            with temporary.open("xb") as file:
+                yield file
+            if path.exists():
+                shutil.copymode(path, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CostlabError(f"{path} cannot be written: {os_error_reason(error)}") from None
+
+
+def os_error_reason(error: OSError | ValueError) -> str:
+    """Why a file could not be opened, read or decoded, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    if isinstance(error, ValueError):
+        return "its name contains a null character"
+    return (error.strerror or str(error)).lower()
