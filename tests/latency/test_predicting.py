@@ -376,7 +376,7 @@ def test_a_saved_profile_is_predicted_without_torch(tmp_path):
         ({"batch": 0}, "batch must be a positive integer, got 0"),
         ({"batch": 1.5}, "batch must be a positive integer, got 1.5"),
         ({"batch": True}, "batch must be a positive integer, got True"),
-        ({"fusion": "all"}, "no fusion 'all'; there are none, bn, pointwise"),
+        ({"fusion": "all"}, "unknown fusion 'all'; choose one of none, bn, pointwise"),
     ],
 )
 def test_wrong_usage_is_a_line_that_says_what_to_do(options, words):
