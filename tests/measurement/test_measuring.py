@@ -526,7 +526,7 @@ def test_the_whole_alone(console):
         (("mine.py:net", "--top", "-1"), "0 or more"),
         (("mine.py:net", "--device", "abacus"), "no device 'abacus'"),
         (("mine.py:net", "--threads", "0"), "threads are 1 or more"),
-        (("mine.py:net", "--dtype", "int8"), "no floating-point type"),
+        (("mine.py:net", "--dtype", "int8"), "not a floating-point type"),
         (("mine.py:net", "-o", "none/m.json"), "there is no folder none"),
         (("mine.py:small",), "has no shape yet"),
         (("mine.py:net", "--input", "2,5,8,8"), "forward fails"),

@@ -93,7 +93,7 @@ def test_seventy_billion_parameters_need_no_memory(tmp_path):
     target = write_config("llama", tmp_path, **LLAMA_70B)
     script = (
         "import json; from costlab.models import ModelSpec, profile_of; "
-        f"p = profile_of({target!r}); "
+        f"p = profile_of(ModelSpec({target!r})); "
         "peak = next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]; "
         "print(json.dumps([p.params, int(peak), p.uncounted]))"
     )
