@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from costlab.measurement.measuring import measure
     from costlab.models import load
     from costlab.sweeps.running import sweep
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
 HOMES = {
-    "profile": "costlab.tracing.profiler",
+    "profile": "costlab.tracing._profile",
     "predict": "costlab.latency._predict",
     "load": "costlab.models",
     "compare": "costlab.comparison",

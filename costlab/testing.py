@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from costlab.ci.limits import judged, limits
 from costlab.core.files import read_profile
 from costlab.core.profile import Profile
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 if TYPE_CHECKING:
     import torch

@@ -52,7 +52,7 @@ def check(
     from costlab.crosscheck.conventions import printed
     from costlab.crosscheck.counting import compare_counters
     from costlab.models import ModelSpec, load_model
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     with working(f"checking {model}"):
         loaded = load_model(ModelSpec(model, parsed(argument), tuple(inputs or ()), batch, resolution, dtype))

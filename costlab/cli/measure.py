@@ -121,7 +121,7 @@ def measure(
 def predicted(loaded: Loaded, device: Device, amp: bool, channels_last: bool, compiled: bool) -> Prediction:
     """What is predicted for running the network in the same way."""
     from costlab.latency._predict import predict
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     traced = profile(loaded.model, loaded.inputs, name=loaded.name)
     fusion = "pointwise" if compiled else "none"

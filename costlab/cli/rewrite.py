@@ -143,7 +143,7 @@ def rewrite(
 
 def profiled(loaded: Loaded, model: torch.nn.Module) -> Profile:
     """What a network costs on the inputs that were loaded."""
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     return profile(model, loaded.inputs, **loaded.origin)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from costlab.tracing.modules import CONTAINERS, tensors_in, unwrap
+from costlab.tracing.modules import tensors_in, unwrap
+from costlab.tracing.restoration import CONTAINERS
 from costlab.tracing.tensors import moved
 
 SPREAD = 0.02  # of made-up weights: small enough that deep networks stay finite

@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from costlab.core.cost import RULES
 from costlab.crosscheck.copies import copied, meta, meta_numbers, real
 from costlab.formatting.units import size
-from costlab.tracing.forward import random_state, trace
+from costlab.tracing.forward import trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.operators import kind_of, operator_of
+from costlab.tracing.restoration import random_state
 from costlab.tracing.tensors import moved
 
 MEMORY = 4 << 30  # bytes of weights and live activations up to which a network is run for real

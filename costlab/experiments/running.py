@@ -24,8 +24,8 @@ from costlab.latency.devices import Device, find_device
 from costlab.measurement.environment import environment
 from costlab.measurement.measuring import Job, Progress, device_named, prepared, threads_of
 from costlab.measurement.result import Timing
+from costlab.tracing._profile import profile
 from costlab.tracing.inputs import as_inputs
-from costlab.tracing.profiler import profile
 
 ROUNDS = 30
 TURN = 0.02  # seconds that a network runs for at least in each round

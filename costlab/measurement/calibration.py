@@ -23,7 +23,7 @@ from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
 from costlab.measurement.measuring import device_named, measure, threads_of
 from costlab.measurement.microbenchmarks import Block, blocks
 from costlab.measurement.result import Measurement
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 Progress = Callable[[str, float], None]
 PER_BLOCK = 0.4  # seconds spent on a block, and again on its operators

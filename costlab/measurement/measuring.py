@@ -20,10 +20,10 @@ from costlab.formatting import units
 from costlab.measurement.environment import environment, free_memory
 from costlab.measurement.replay import Call, matched, play, recorded, stopwatch_for
 from costlab.measurement.result import Measurement, Timing
-from costlab.tracing.forward import random_state
+from costlab.tracing._profile import profile
 from costlab.tracing.inputs import as_inputs
-from costlab.tracing.modules import left_as_it_was, module_paths, tensors_in, unwrap
-from costlab.tracing.profiler import profile
+from costlab.tracing.modules import module_paths, tensors_in, unwrap
+from costlab.tracing.restoration import modules_restored, random_state
 from costlab.tracing.tensors import moved
 
 TURNS = 3  # at least, of a second at most: whole and operators take turns, so that a slow spell slows both
@@ -92,7 +92,7 @@ def measure(
     with half():
         traced = profile(unwrap(subject), *given, name=name, provider=provider, arguments=arguments)
     job = Job(subject, given, where, half, traced)
-    with threads_of(threads), left_as_it_was(list(module_paths(subject)), train=False), torch.inference_mode():
+    with threads_of(threads), modules_restored(list(module_paths(subject)), train=False), torch.inference_mode():
         report("warming up", 0.0)
         run = job.ready(compile)
         calls = recorded(run, RULES) if ops and not compiled else []

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from costlab.core.gc import gc_paused
 from costlab.core.graph import Op
 from costlab.errors import CostlabError
-from costlab.tracing.forward import eager, random_state
-from costlab.tracing.operators import Operator, operator_of, plain, specific_kind
+from costlab.tracing.operators import Operator, json_value, operator_of, specific_kind
+from costlab.tracing.restoration import eager, random_state
 from costlab.tracing.tensors import all_tensors, moved
 
 Signature = tuple[str, tuple[tuple[int, ...], ...]]  # kind, shapes of the inputs
@@ -66,7 +66,7 @@ class Tape(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         operator = operator_of(func)
-        if operator.ignored or operator.passed:
+        if operator.ignored or operator.marker:
             return func(*args, **kwargs)
         if operator.rewrite is not None:
             with self:
@@ -103,7 +103,7 @@ class Tape(TorchDispatchMode):
 def signature_of(operator: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
     """What tells whether an operator on tape is one of the profile."""
     given = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
-    attrs = operator.defaults | {k: plain(v) for k, v in given.items() if isinstance(v, (bool, int, float))}
+    attrs = operator.defaults | {k: json_value(v) for k, v in given.items() if isinstance(v, (bool, int, float))}
     weight = given.get("weight")
     kind = specific_kind(operator.kind, attrs, weight.dim() if isinstance(weight, torch.Tensor) else 0)
     tensors = all_tensors([value for name, value in given.items() if name not in operator.overwritten])

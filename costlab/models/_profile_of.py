@@ -43,7 +43,7 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     """Load a network and trace it."""
     from costlab.models import load_model
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     loaded = load_model(spec)
     try:

@@ -25,8 +25,8 @@ from costlab.rewrite.layers import DepthwisePointwise, full_rank, mult_adds, mul
 from costlab.rewrite.ranks import Option, cheap_enough, share, smallest_rank, weight_error
 from costlab.rewrite.result import Left
 from costlab.rewrite.surgery import Rewritten, Unit, copied, dearer, layer, units
+from costlab.tracing._profile import profile
 from costlab.tracing.modules import unwrap
-from costlab.tracing.profiler import profile
 
 
 @dataclass(frozen=True)

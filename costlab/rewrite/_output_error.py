@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.tracing.forward import random_state
-from costlab.tracing.modules import left_as_it_was, tensors_in
+from costlab.tracing.modules import tensors_in
+from costlab.tracing.restoration import modules_restored, random_state
 from costlab.tracing.tensors import moved
 
 
@@ -37,7 +37,7 @@ def output_error(
 def answers(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
     """Every floating-point tensor that the network returns, in float64."""
     with ExitStack() as stack:
-        stack.enter_context(left_as_it_was(list(model.modules()), train=False))
+        stack.enter_context(modules_restored(list(model.modules()), train=False))
         stack.enter_context(random_state())
         stack.enter_context(torch.no_grad())
         given = moved((list(inputs), dict(kwargs)), torch.clone)

@@ -1,4 +1,4 @@
-"""What operators give on tensors without values: by own rules or torch's meta kernels once, then from memory."""
+"""Results of operators on tensors without values: from own shape rules or torch's meta kernels once, then cached."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from costlab.tracing.operators import Operator
 from costlab.tracing.shapes import SHAPES
 from costlab.tracing.tensors import CPU, META, QUANTISED, all_tensors, moved, on_meta, real_zeros, storage_key
 
-LIMIT = 1 << 22  # elements: what is larger is not computed for real
-KEPT = 200_000
+LIMIT = 1 << 22  # elements: larger tensors are not computed for real
+CACHE_SIZE = 200_000
 
 Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dtype
 
 
-class Answer(NamedTuple):
-    """How to make the results of an operator signature seen before."""
+class Outputs(NamedTuple):
+    """How to make the results of an operator."""
 
     fresh: tuple[Spec | None, ...] | None  # None: results share memory with the arguments, so torch makes them
     sequence: type | None  # list or tuple; None for a single result
 
 
-ANSWERS: dict[tuple[Any, ...], Answer] = {}
+CACHE: dict[tuple[Any, ...], Outputs] = {}  # by operator signature
 
 
-def answer_for(
-    func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], key: tuple[Any, ...]
-) -> Answer:
-    """The answer to an operator signature; `key` holds whatever it depends on."""
+def infer_outputs(
+    func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], signature: tuple[Any, ...]
+) -> Outputs:
+    """The results of an operator; `signature` contains everything that they depend on."""
     try:
-        answer = ANSWERS.get(key)
+        outputs = CACHE.get(signature)
     except TypeError:  # an attribute that cannot be hashed
-        key, answer = (), None
-    if answer is None:
-        answer, lasting = infer(func, operator, args, kwargs)
-        if len(ANSWERS) >= KEPT:
-            ANSWERS.clear()
-        if key and lasting:
-            ANSWERS[key] = answer
-    return answer
+        signature, outputs = (), None
+    if outputs is None:
+        outputs, lasting = ask_torch(func, operator, args, kwargs)
+        if len(CACHE) >= CACHE_SIZE:
+            CACHE.clear()
+        if signature and lasting:
+            CACHE[signature] = outputs
+    return outputs
 
 
-def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Answer, bool]:
-    """Ask torch for the results of an operator: its meta kernel, or a run on zeros where there is none.
+def ask_torch(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Outputs, bool]:
+    """The results by a shape rule, the meta kernel, or a run on zeros if there is neither.
 
-    Also says whether the answer lasts: a run on zeros may have looked at values that are known this time only.
+    Also returns whether they last: a run on zeros may have used values that are only known this time.
     """
     lasting = not quantised(func, args, kwargs)
     reason: Exception | None = None
@@ -68,21 +68,30 @@ def infer(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str
         except Exception as error:
             raise error from reason
     shared = {storage_key(t) for t in all_tensors(shadow)}
+    return outputs_of(result, () if operator.reshapes_in_place else operator.returned, shared), lasting
+
+
+def outputs_of(result: Any, returned: tuple[str | None, ...], shared: set[int]) -> Outputs:
+    """How to make this result again.
+
+    Args:
+        returned: for each result, the written argument that it is.
+        shared: the storages of the arguments.
+    """
     results = result if isinstance(result, (list, tuple)) else [result]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
-    given_back = () if operator.reshapes_in_place else operator.returned
     specs: list[Spec | None] = []
     for position, tensor in enumerate(results):
-        if not isinstance(tensor, torch.Tensor) or any(given_back[position : position + 1]):
+        if not isinstance(tensor, torch.Tensor) or any(returned[position : position + 1]):
             specs.append(None)
         elif storage_key(tensor) in shared:
-            return Answer(None, sequence), lasting
+            return Outputs(None, sequence)
         else:
             specs.append((tuple(tensor.shape), tensor.stride(), tensor.dtype))
-    return Answer(tuple(specs), sequence), lasting
+    return Outputs(tuple(specs), sequence)
 
 
 def quantised(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether quantised tensors go in or come out, which the meta device does not have."""
+    """Whether an operator reads or returns quantised tensors, which the meta device does not support."""
     tensors = all_tensors((args, kwargs))
     return func.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)

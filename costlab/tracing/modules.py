@@ -1,18 +1,14 @@
-"""Who is calling: module paths while a network runs, and the network put back as it was."""
+"""The paths of modules, and which of them is running."""
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from costlab.core.graph import Source
-
-CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
 
 
 def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
@@ -39,11 +35,11 @@ def unwrap(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-class Caller:
-    """Keeps `path`, the path of the module whose forward is running.
+class ModuleTracker:
+    """Knows `path`, the path of the module whose forward is running.
 
-    torch calls `_compiled_call_impl` of a module, where it has one, in place of its usual call: set on each module of
-    one network, it is a hook that no other network, thread or fast path sees.
+    torch calls the `_compiled_call_impl` of a module, if it has one, instead of its usual call: set on each module of a
+    network, it is a hook that no other network, thread or fast path sees.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -55,6 +51,7 @@ class Caller:
         self._turns: dict[tuple[str, torch.nn.Module], int] = {}
 
     def attach(self) -> None:
+        """Hook every module. Whoever restores the modules' attributes removes the hooks."""
         for module, paths in self.paths.items():
             if not isinstance(module, torch.jit.ScriptModule):
                 call = functools.partial(self._call, module, paths)
@@ -79,7 +76,7 @@ class Caller:
         return result
 
     def _name_below(self, caller: str, module: torch.nn.Module, paths: list[str]) -> str:
-        """A shared module goes by its name below the caller; within a Sequential the n-th call by the n-th name."""
+        """The path of a shared module below its caller; in a Sequential the n-th call takes the n-th path."""
         below = [p for p in paths if p.startswith(caller + ".")] if caller else paths
         if not below:
             return paths[0]
@@ -90,7 +87,7 @@ class Caller:
 
 
 def first_shape(result: Any) -> tuple[int, ...] | None:
-    """The shape of the first tensor in whatever a module returned."""
+    """The shape of the first tensor in the output of a module."""
     if isinstance(result, torch.Tensor):
         return tuple(result.shape)
     for tensor in tensors_in(result, depth=2):
@@ -113,53 +110,7 @@ def tensors_in(value: Any, depth: int = 8) -> Iterator[torch.Tensor]:
             yield from tensors_in(member, depth - 1)
 
 
-@contextmanager
-def left_as_it_was(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
-    """Run the body in eval or train mode; afterwards every attribute of every module is what it was before.
-
-    Each module's flag is set by itself: a `train` that a network overrides may do more, such as merging weights.
-    """
-    saved = []
-    for module in modules:
-        state = module.__dict__
-        contents: list[tuple[Any, Any]] = []
-        copy_containers(state.values(), contents)
-        owned = (*module._parameters.values(), *module._buffers.values())
-        memory = [(tensor, tensor.data) for tensor in owned if tensor is not None]
-        saved.append((module, module.training, state, dict(state), contents, memory))
-    try:
-        for module in modules:
-            module.training = train
-        yield
-    finally:
-        for module, training, state, before, contents, memory in saved:
-            state.clear()
-            state.update(before)
-            for container, content in contents:
-                if container or content:
-                    _refill(container, content)
-            for tensor, data in memory:
-                if not torch._C._is_alias_of(tensor, data):  # type: ignore[attr-defined]
-                    tensor.data = data
-            if module.training != training:  # TorchScript keeps it elsewhere
-                module.training = training
-
-
-def copy_containers(values: Iterable[Any], found: list[tuple[Any, Any]], depth: int = 8) -> None:
-    """Add the containers among values and inside them to `found`, each with a copy."""
-    for value in values:
-        if type(value) in CONTAINERS:
-            found.append((value, value.copy() if value else ()))
-            if value and depth:
-                copy_containers(value.values() if isinstance(value, dict) else value, found, depth - 1)
-
-
-def _refill(container: Any, content: Any) -> None:
-    container.clear()
-    container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
-
-
 def source_of(function: Callable[..., Any]) -> Source | None:
-    """Where a Python function is written; None for one written in C."""
+    """Where a Python function is defined; None for one written in C."""
     code = getattr(function, "__code__", None)
     return Source(code.co_filename, code.co_firstlineno) if code else None

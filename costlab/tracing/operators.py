@@ -1,4 +1,4 @@
-"""What costlab knows of torch's operators: their kinds, their arguments, and which of them need care when traced."""
+"""Facts about torch's operators: their kinds, their arguments, and which of them need care when traced."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import Any
 
 import torch
 
-from costlab.core.cost import RULES
 from costlab.tracing.decompositions import REWRITES
 
-# Kinds that differ from torch's name for other reasons than a suffix or prefix (see `kind_of`).
+# Prefixes that do not change what an operator computes, and the operators that have them.
+PREFIXED = {
+    "_": "adaptive_avg_pool2d adaptive_avg_pool3d aminmax chunk_cat conj conj_physical embedding_bag int_mm log_softmax"
+    " logcumsumexp pack_padded_sequence pad_packed_sequence scaled_mm softmax stack unique weight_norm",
+    "linalg_": "cross diagonal norm vander vector_norm",
+    "native_": "batch_norm channel_shuffle dropout group_norm layer_norm norm",
+    "special_": "digamma erf erfc erfinv exp2 expm1 i0 log1p log_softmax logit logsumexp round sinc softmax xlogy",
+}
+
+# Kinds that differ from torch's name by more than the suffix of an in-place operator.
 KINDS = {
+    **{prefix + kind: kind for prefix, kinds in PREFIXED.items() for kind in kinds.split()},
     "__and__": "bitwise_and",
     "__or__": "bitwise_or",
     "__xor__": "bitwise_xor",
@@ -64,10 +73,11 @@ KINDS = {
     "unfold": "unfold_dim",  # Tensor.unfold slides a window over one dimension
     "unique_dim": "unique",
 }
-PREFIXES = ("native_", "special_", "linalg_", "_")
 
-# Checks that compute nothing, and would fail on tensors without data. The one of the mask asks whether padding may be
-# left out: no, it costs like any other token.
+VISION = frozenset("deform_conv2d nms ps_roi_align ps_roi_pool roi_align roi_pool".split())  # torchvision's own
+
+# Checks that compute nothing and fail on tensors without data. `_nested_tensor_from_mask_left_aligned` asks whether
+# padding may be skipped: no, it costs like any other token.
 IGNORED = {
     "aten::_assert_async",
     "aten::_assert_scalar",
@@ -80,8 +90,8 @@ IGNORED = {
     "aten::sym_constrain_range_for_size",
 }
 
-# Operators whose result has values that no activation decides: kept real while small, so that masks, position tables
-# and loop bounds made inside `forward` can steer it.
+# Operators whose result does not depend on activations: computed if small, so that masks, position tables and loop
+# bounds made inside `forward` can decide its control flow.
 CREATES = {
     f"aten::{name}"
     for name in (
@@ -103,14 +113,14 @@ class Operator:
     written: frozenset[str]  # arguments that it writes in place
     overwritten: frozenset[str]  # those of them that it does not read first: `out`
     returned: tuple[str | None, ...]  # for each result, the written argument that it is
-    composite: bool  # torch can take it apart
+    composite: bool  # torch can decompose it
     creates: bool
     ignored: bool
-    passed: bool  # computes nothing, and is not part of the network
+    marker: bool  # for a profiler: computes nothing, and is not part of the network
     reshapes_in_place: bool  # `unsqueeze_`, `resize_`: changes the metadata of its argument
     dynamic: bool  # result sizes, or the Python value it returns, depend on values
     has_device: bool
-    rewrite: Callable[..., Any] | None  # says the same in operators that have rules
+    rewrite: Callable[..., Any] | None  # computes the same with operators that have rules
 
 
 @functools.cache
@@ -128,9 +138,9 @@ def operator_of(func: Any) -> Operator:
         arguments=tuple(a.name for a in schema.arguments),
         lists=frozenset(a.name for a in schema.arguments if str(a.type) in ("List[int]", "Optional[List[int]]")),
         defaults={
-            a.name: plain(a.default_value)
+            a.name: json_value(a.default_value)
             for a in schema.arguments
-            if a.default_value is not None and a.name not in UNTOLD
+            if a.default_value is not None and a.name not in DEVICE_ARGUMENTS
         },
         written=frozenset(aliases),
         overwritten=frozenset(a.name for a in schema.arguments if a.is_out),
@@ -138,7 +148,7 @@ def operator_of(func: Any) -> Operator:
         composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
         creates=schema.name in CREATES,
         ignored=schema.name in IGNORED,
-        passed=schema.name.startswith("profiler::"),
+        marker=schema.name.startswith("profiler::"),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
         dynamic=torch.Tag.dynamic_output_shape in func.tags
         or torch.Tag.data_dependent_output in func.tags
@@ -149,6 +159,7 @@ def operator_of(func: Any) -> Operator:
 
 
 DYNAMIC = {
+    "aten::_unsafe_index",
     "aten::_pack_padded_sequence",
     "aten::_pad_packed_sequence",
     "aten::allclose",
@@ -165,28 +176,19 @@ def kind_of(name: str) -> str:
     Operators of other libraries keep their full name, so that a rule can be given for `mylib::op`.
     """
     namespace, _, base = name.partition("::")
-    if base in KINDS and namespace == "aten":
-        return KINDS[base]
-    if not base.startswith("__"):
-        base = base.removesuffix("_")
-    if base in KINDS and namespace == "aten":
-        return KINDS[base]
-    if namespace not in ("aten", "torchvision"):
-        return f"{namespace}::{base}"
-    if base in RULES:
+    if namespace == "torchvision" and base in VISION:
         return base
-    for prefix in PREFIXES:
-        if base.startswith(prefix) and base.removeprefix(prefix) in RULES:
-            return base.removeprefix(prefix)
-    if base.removeprefix("_").startswith("fake_quantize_per_"):
+    in_place = base.endswith("_") and not base.startswith("__")
+    if namespace != "aten":
+        return f"{namespace}::{base[:-1] if in_place else base}"
+    kind = KINDS.get(base) or KINDS.get(base[:-1] if in_place else base) or (base[:-1] if in_place else base)
+    if kind.removeprefix("_").startswith("fake_quantize_per_"):
         return "fake_quantize"
-    if base.startswith("_upsample_nearest_exact"):
-        return base.replace("_upsample_nearest_exact", "upsample_nearest")
-    return base if namespace == "aten" else f"{namespace}::{base}"
+    return kind.replace("_upsample_nearest_exact", "upsample_nearest")
 
 
 def specific_kind(kind: str, attrs: dict[str, Any], weight_rank: int) -> str:
-    """The kind that attributes tell: a hardtanh from 0 to 6 is relu6, a convolution has its spatial dimensions."""
+    """The kind that attributes decide: a hardtanh from 0 to 6 is relu6, a convolution has its spatial dimensions."""
     if kind == "hardtanh" and (attrs.get("min_val"), attrs.get("max_val")) == (0, 6):
         return "relu6"
     if kind != "convolution":
@@ -194,15 +196,18 @@ def specific_kind(kind: str, attrs: dict[str, Any], weight_rank: int) -> str:
     return f"conv{'_transpose' if attrs.get('transposed') else ''}{weight_rank - 2}d"
 
 
-UNTOLD = {"device", "layout", "pin_memory", "generator", "non_blocking", "cudnn_enabled", "deterministic", "benchmark"}
+# Arguments that say how to compute, not what.
+DEVICE_ARGUMENTS = frozenset(
+    "device layout pin_memory generator non_blocking cudnn_enabled deterministic benchmark".split()
+)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """An attribute as plain data that JSON can hold; numbers that JSON lacks become words."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if value - value == 0.0 else str(value)
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [json_value(v) for v in value]
     return str(value).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""Tensors in nested arguments, and tensors that stand for others."""
+"""Tensors in nested values, and tensors that stand for others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ CPU = torch.device("cpu")
 
 
 def all_tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors in nested lists, tuples and dicts: the arguments of an operator."""
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, dict):
@@ -42,8 +43,8 @@ def moved(value: Any, move: Any) -> Any:
     return value
 
 
-def placed(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> tuple[Any, Any]:
-    """The arguments with `device` in the place of whatever device they name."""
+def with_device(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> tuple[Any, Any]:
+    """The arguments with every device replaced by `device`."""
     args = tuple(device if isinstance(a, torch.device) else a for a in args)
     return args, {k: device if isinstance(v, torch.device) else v for k, v in kwargs.items()}
 
@@ -56,21 +57,21 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def real_zeros(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself where its values are known, else zeros of its shape."""
+    """The tensor itself if it has values, else zeros of its shape."""
     return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
 
 
 def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor that stands for one nobody computed."""
+    """A tensor that stands for one that was not computed."""
     if dtype in QUANTISED:
         return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
     return torch.empty_strided(shape, stride, dtype=dtype, device=META)
 
 
 def storage_key(tensor: torch.Tensor) -> int:
-    """What tell storages apart while they live; a tensor without storage (sparse, opaque) is its own."""
+    """What identifies the storage of a tensor while it lives; one without storage (sparse, opaque) is its own."""
     try:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):
         return id(tensor)
 

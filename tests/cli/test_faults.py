@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 COSTLAB = [sys.executable, "-m", "costlab"]
 FORMATS = ("text", "json", "csv", "markdown", "html")

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from costlab.models import ModelSpec, load_model
 from costlab.models import profile_of as load_and_profile
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 
 def torchs_count(network: nn.Module, *inputs: torch.Tensor, **kwargs: Any) -> int:

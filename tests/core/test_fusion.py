@@ -22,7 +22,7 @@ from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 FUSIONS = ("none", "bn", "pointwise")
 

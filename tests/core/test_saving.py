@@ -19,7 +19,7 @@ from helpers.examples import NAMES, examples
 from costlab.core.files import read_profile, write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 # The keys of schema version 1 (docs/json.md).
 COST_KEYS = {

@@ -22,7 +22,7 @@ from costlab.crosscheck.counters import run_fvcore, run_torch
 from costlab.crosscheck.counting import Check, Difference, compare_counters
 from costlab.crosscheck.explanations import BLIND_SPOT, CONVENTION, ESTIMATE, FAILED, UNEXPLAINED
 from costlab.models import ModelSpec, load_model
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 
 def checked(model: nn.Module, *inputs: Any, rules: Any = RULES) -> Check:

@@ -21,7 +21,7 @@ from costlab.crosscheck.conventions import CONVENTIONS, printed
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, load_model
 from costlab.models.providers.torchvision import import_torchvision
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 
 def real_fvcore(model: nn.Module, inputs: list[torch.Tensor]) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile, Total
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 INDEX = torch.long
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from costlab.core.profile import Profile
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 HOSTILE = "=cmd|'/C calc'!A0 [red]x[/red] <b>`|` *a* __b__ @c #1 \x1b[31m\u202e\r\n\ud800"
 

@@ -118,7 +118,7 @@ def documents() -> list[dict[str, Any]]:
     """Saved profiles to spoil."""
     from helpers.random_networks import random_network
 
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     drawn = [random_network(Random(seed)) for seed in range(12)]
     profiles = [*examples().values(), *(profile(d.network, list(d.inputs)) for d in drawn)]

@@ -8,7 +8,7 @@ from typing import Any
 from costlab.core.profile import Profile
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.model import Example
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 
 @functools.cache

@@ -28,9 +28,9 @@ from costlab.core.cost import FAMILY_OF, RULES, Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing import inference as kept_answers
+from costlab.tracing import inference
+from costlab.tracing._profile import profile
 from costlab.tracing.operators import operator_of
-from costlab.tracing.profiler import profile
 
 KEYS = [f.name for f in fields(Cost)]
 Look = tuple[tuple[int, ...], str, int]  # shape, dtype, distinct elements
@@ -167,7 +167,7 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operator = operator_of(func)
-        if operator.ignored or operator.passed:
+        if operator.ignored or operator.marker:
             return func(*args, **kwargs)
         with self:
             if operator.rewrite is not None:
@@ -267,7 +267,7 @@ def memory_access_is_what_a_plain_run_reads_and_writes(drawn: Drawn, result: Pro
 
 
 def tracing_again_gives_the_same(drawn: Drawn, result: Profile) -> None:
-    kept_answers.ANSWERS.clear()
+    inference.CACHE.clear()
     assert profile(drawn.network, list(drawn.inputs)) == result
 
 
@@ -275,19 +275,19 @@ def own_shape_rules_say_what_meta_kernels_say(drawn: Drawn, result: Profile) -> 
     """Shapes, strides and dtypes of every answer."""
 
     def answers() -> dict[Any, Any]:
-        kept_answers.ANSWERS.clear()
+        inference.CACHE.clear()
         profile(drawn.network, list(drawn.inputs))
-        return dict(kept_answers.ANSWERS)
+        return dict(inference.CACHE)
 
-    with_rules, rules = answers(), dict(kept_answers.SHAPES)
+    with_rules, rules = answers(), dict(inference.SHAPES)
     kept = {name: rules[name] for name in rules if name.endswith(("_grouped_mm", ".data"))}  # no kernel answers these
     try:
-        kept_answers.SHAPES.clear()
-        kept_answers.SHAPES.update(kept)
+        inference.SHAPES.clear()
+        inference.SHAPES.update(kept)
         from_kernels = answers()
     finally:
-        kept_answers.SHAPES.update(rules)
-        kept_answers.ANSWERS.clear()
+        inference.SHAPES.update(rules)
+        inference.CACHE.clear()
     assert with_rules.keys() == from_kernels.keys()
     for key, answer in from_kernels.items():
         assert with_rules[key] == answer, (key, with_rules[key], answer)

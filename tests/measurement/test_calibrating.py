@@ -15,7 +15,7 @@ from costlab.latency.devices import find_device, read_device, write_device
 from costlab.latency.efficiency import START, efficiency_of
 from costlab.measurement.microbenchmarks import blocks
 from costlab.measurement.result import Measurement, Timing
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 TRUE = {**calibrating.EAGER_CPU, "bandwidth": 0.5, "matmul": 0.9, "transcendental": 30.0, "launch_seconds": 8e-6}
 

@@ -13,7 +13,7 @@ import costlab.models
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, list_models, load, load_model, profile_of
 from costlab.models.meta_init import weightless
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 
 def line_of(call, *args, **kwargs) -> str:

@@ -21,7 +21,7 @@ from torch import nn
 
 from costlab.cli import run
 from costlab.core.files import read_profile, write_text
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 PAYLOAD = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 NAMES = (  # of modules, which torch lets hold anything but a dot

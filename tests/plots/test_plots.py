@@ -35,7 +35,7 @@ from costlab.plots.canvas import LONGEST, shortened
 from costlab.plots.colours import GROUPS, ink_on
 from costlab.plots.layered import layered
 from costlab.plots.runs import runs_of
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 matplotlib.use("agg")
 

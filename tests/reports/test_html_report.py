@@ -30,7 +30,7 @@ from costlab.reports import html
 from costlab.reports.header import facts
 from costlab.reports.html_data import SHOWN, document
 from costlab.reports.prose import blocks
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

@@ -22,7 +22,7 @@ from costlab.formatting.escaping import markdown_text, spreadsheet, visible
 from costlab.reports import csv, markdown, text
 from costlab.reports.notebook import profile_html
 from costlab.reports.tables import BY, SORTABLE, default_depth, table
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 # Words.
 

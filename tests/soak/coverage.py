@@ -55,7 +55,7 @@ def published_differences() -> tuple[int, list[str]]:
     from helpers.published_weights import build, figures, inputs, published
     from helpers.second_stages import SECOND_STAGE
 
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     same, differences = 0, []
     for name, weights in published():

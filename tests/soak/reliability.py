@@ -90,7 +90,7 @@ def networks(count: int, folder: Path) -> tuple[list[str], Counter[str]]:
     from helpers.network_laws import broken
     from helpers.random_networks import random_network
 
-    from costlab.tracing.profiler import profile
+    from costlab.tracing._profile import profile
 
     failures, kinds = [], Counter[str]()
     for seed in range(count):

@@ -6,7 +6,7 @@ import pytest
 from helpers.published_weights import build, figures, inputs, published
 from helpers.second_stages import SECOND_STAGE
 
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 ENTRIES = published()
 

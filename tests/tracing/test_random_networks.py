@@ -26,9 +26,8 @@ from costlab.core.cost import FAMILY_OF
 from costlab.core.profile import Profile
 from costlab.guidelines import lint
 from costlab.latency._predict import predict
-from costlab.tracing import inference as answers
-from costlab.tracing import shapes
-from costlab.tracing.profiler import profile
+from costlab.tracing import inference, shapes
+from costlab.tracing._profile import profile
 
 SEEDS = range(200)
 
@@ -79,12 +78,12 @@ def test_a_wrong_shape_rule_breaks_a_law(monkeypatch):
     drawn = Drawn(Block().eval(), (torch.ones(2, 3),), (), dynamic=False)
     drawn.network.add("relu", torch.relu, (0,))
     drawn.network.results = (1,)
-    answers.ANSWERS.clear()
+    inference.CACHE.clear()
     result = profile(drawn.network, list(drawn.inputs))
     for law in (operators_are_those_of_a_plain_run, own_shape_rules_say_what_meta_kernels_say):
         with pytest.raises(AssertionError):
             law(drawn, result)
-    answers.ANSWERS.clear()
+    inference.CACHE.clear()
 
 
 # What random networks found.

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab.models import ModelSpec, load_model
-from costlab.tracing import inference as answers
-from costlab.tracing import shapes
-from costlab.tracing.profiler import profile
+from costlab.tracing import inference, shapes
+from costlab.tracing._profile import profile
 
 DTYPES = (torch.float32, torch.float32, torch.float32, torch.float16, torch.float64, torch.int64, torch.complex64)
 SIZES = st.integers(0, 6) | st.integers(1, 4)
@@ -241,11 +240,11 @@ def test_a_rule_says_what_the_meta_kernel_says(name):
 def test_a_trace_is_the_same_without_own_rules(name, monkeypatch):
     def traced():
         loaded = load_model(ModelSpec(name))
-        monkeypatch.setattr(answers, "ANSWERS", {})
+        monkeypatch.setattr(inference, "CACHE", {})
         return profile(loaded.model, loaded.inputs).trace
 
     with_rules = traced()
-    monkeypatch.setattr(answers, "SHAPES", {})
+    monkeypatch.setattr(inference, "SHAPES", {})
     assert traced() == with_rules
 
 

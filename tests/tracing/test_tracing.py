@@ -18,7 +18,7 @@ from costlab.core.cost import RULES, Cost, traffic
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 
 HERE = Path(__file__).name
 
@@ -591,7 +591,7 @@ ERRORS = {
     "lazy": (nn.Sequential(nn.LazyLinear(4)), [(2, 4)], r"parameter 0\.weight has no shape yet: run .* once"),
     "own error": (Call(lambda x: 1 / 0), [(2,)], r"forward fails in Call on .*: ZeroDivisionError: division by zero"),
     "no values": (Call(lambda x: x.numpy()), [(2,)], r"forward fails in Call on .*numpy"),
-    "no network": (len, [(2,)], r"a model is a torch\.nn\.Module; got builtin_function_or_method"),
+    "no network": (len, [(2,)], r"model must be a torch\.nn\.Module, got builtin_function_or_method"),
     "no shape": (nn.ReLU(), [(2, 0)], r"sizes must be 1 or more, got the shape \(2, 0\)"),
 }
 

@@ -21,7 +21,7 @@ from costlab.comparison import compare
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, load_model, profile_of
-from costlab.tracing.profiler import profile
+from costlab.tracing._profile import profile
 from costlab.zoo.layers import channel_shuffle
 
 

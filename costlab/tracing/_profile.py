@@ -35,18 +35,23 @@ def profile(
         inputs: a shape `(1, 3, 224, 224)`, a list of shapes, an example tensor, the positional arguments of
             forward, or the `Inputs` that `costlab.load` returns.
         kwargs: keyword arguments of forward; tensors or shapes.
-        train: trace the forward pass of train mode.
+        train: trace the forward pass in train mode.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
+        name: the profile's name; default: the class of the model.
+        provider, arguments: where the model comes from, for reports.
+
+    Returns:
+        The profile: costs by operator, module, kind and in total.
 
     Raises:
-        CostlabError: `model` is no nn.Module, or its forward fails on these inputs.
+        CostlabError: `model` is not an nn.Module, or its forward fails on these inputs.
     """
     import torch
 
     from costlab.tracing.forward import trace
 
     if not isinstance(model, torch.nn.Module):
-        raise CostlabError(f"a model is a torch.nn.Module; got {type(model).__name__}")
+        raise CostlabError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     call = as_inputs(inputs, kwargs)
     with gc_paused():
         traced = trace(model, call.args, call.kwargs, kinds=rules, train=train)
@@ -63,6 +68,7 @@ def profile(
 
 
 def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
+    """The cost of an operator, with the parameters that it is the first to read."""
     try:
         cost = cost_of(op, rules)
     except Exception as error:
@@ -70,7 +76,7 @@ def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
         raise CostlabError(f"the cost rule of {op.kind} fails on {op.name}: {what}") from error
     own = rules is not RULES and rules.get(op.kind) is not RULES.get(op.kind)
     if own and cost is not None and not all(type(getattr(cost, key)) is int for key in COST_KEYS):
-        raise CostlabError(f"the cost rule of {op.kind} returns {cost}: costs are whole numbers (int)")
+        raise CostlabError(f"the cost rule of {op.kind} returns {cost}: costs must be integers")
     if cost is None or (cost.params, cost.param_bytes) == (op.params, op.param_bytes):
         return cost
     return replace(cost, params=op.params, param_bytes=op.param_bytes)

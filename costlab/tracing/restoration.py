@@ -1,0 +1,133 @@
+"""What a forward pass changes and a trace restores: modules, random numbers, torch's settings."""
+
+from __future__ import annotations
+
+import collections
+import random
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from costlab.tracing import autocast
+
+CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
+
+
+@contextmanager
+def isolated(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
+    """The conditions of a trace: everything that the body changes is restored afterwards."""
+    with ExitStack() as stack:
+        stack.enter_context(modules_restored(modules, train))
+        stack.enter_context(random_state())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(eager())
+        stack.enter_context(one_thread())
+        stack.enter_context(unchecked_distributions())
+        stack.enter_context(autocast.without_data())
+        stack.enter_context(torch.inference_mode())
+        yield
+
+
+@contextmanager
+def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
+    """Run the body in eval or train mode, then restore every attribute of every module.
+
+    The mode of each module is set by itself: a `train` method that a network overrides may do more, such as merging
+    weights.
+    """
+    saved = []
+    for module in modules:
+        state = module.__dict__
+        contents: list[tuple[Any, Any]] = []
+        copy_containers(state.values(), contents)
+        owned = (*module._parameters.values(), *module._buffers.values())
+        memory = [(tensor, tensor.data) for tensor in owned if tensor is not None]
+        saved.append((module, module.training, state, dict(state), contents, memory))
+    try:
+        for module in modules:
+            module.training = train
+        yield
+    finally:
+        for module, training, state, before, contents, memory in saved:
+            state.clear()
+            state.update(before)
+            for container, content in contents:
+                if container or content:
+                    refill(container, content)
+            for tensor, data in memory:
+                if not torch._C._is_alias_of(tensor, data):  # type: ignore[attr-defined]
+                    tensor.data = data
+            if module.training != training:  # TorchScript keeps it elsewhere
+                module.training = training
+
+
+def copy_containers(values: Iterable[Any], copies: list[tuple[Any, Any]], depth: int = 8) -> None:
+    """Add the containers among values and inside them to `copies`, each with its contents."""
+    for value in values:
+        if type(value) in CONTAINERS:
+            copies.append((value, value.copy() if value else ()))
+            if value and depth:
+                copy_containers(value.values() if isinstance(value, dict) else value, copies, depth - 1)
+
+
+def refill(container: Any, content: Any) -> None:
+    """Replace what a container holds."""
+    container.clear()
+    container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
+
+
+@contextmanager
+def random_state() -> Iterator[None]:
+    """Random numbers in the body are the same every time, and those drawn afterwards are not affected."""
+    state, python_state = torch.get_rng_state(), random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpy_state = numpy.random.get_state() if numpy else None
+    torch.default_generator.manual_seed(0)
+    random.seed(0)
+    if numpy:
+        numpy.random.seed(0)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        random.setstate(python_state)
+        if numpy:
+            numpy.random.set_state(numpy_state)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: the tensors computed in a trace are small, and threads waiting for each other cost more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """`torch.distributions` does not validate parameters: activations have no values to check."""
+    owner = torch.distributions.Distribution
+    before = owner._validate_args
+    owner.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        owner.set_default_validate_args(before)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Functions compiled by `torch.compile` run as written."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

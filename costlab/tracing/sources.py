@@ -1,0 +1,47 @@
+"""The line of user code that called an operator."""
+
+from __future__ import annotations
+
+import sys
+from os.path import dirname, sep
+from types import CodeType
+from typing import Literal
+
+import torch
+
+from costlab.core.graph import Source
+
+TORCH, TRACING = dirname(torch.__file__) + sep, dirname(__file__) + sep
+
+Owner = Literal["user", "torch", "costlab", "trace"]
+
+
+class SourceFinder:
+    """Finds the innermost frame of user code; remembers whose code each function is."""
+
+    def __init__(self) -> None:
+        self._owners: dict[CodeType, Owner] = {}
+
+    def __call__(self) -> Source | None:
+        """The innermost line outside torch and costlab, no further out than the trace itself."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            code = frame.f_code
+            owner = self._owners.get(code)
+            if owner is None:
+                owner = self._owners[code] = owner_of(code.co_filename)
+            if owner == "user":
+                return Source(code.co_filename, frame.f_lineno)
+            if owner == "trace":
+                return None
+            frame = frame.f_back  # type: ignore[assignment]
+        return None
+
+
+def owner_of(file: str) -> Owner:
+    """Whose code a file is; "trace" is the module that starts a forward pass."""
+    if file.startswith(TORCH):
+        return "torch"
+    if not file.startswith(TRACING):
+        return "user"
+    return "trace" if file.endswith("forward.py") else "costlab"
