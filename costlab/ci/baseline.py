@@ -1,76 +1,71 @@
-"""Baselines: findings that were there before a rule was taken up, which a run leaves out until they are mended."""
+"""Baselines: existing findings that a run ignores until they are fixed, so that only new ones fail it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from costlab.ci.configuration import first_error
-from costlab.ci.lint_run import Key, Outcome, acceptable, key, without
+from costlab.ci.lint_run import BaselineEntry, LintRun, entry_of
 from costlab.core.files import os_error_reason, write_text
 from costlab.errors import CostlabError
 
 SCHEMA_VERSION = 1
 
 
-class Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class BaselineDocument(BaseModel):
+    """The content of a baseline file."""
 
-    model: str
-    rule: str
-    module: str
-
-
-class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     schema_version: Literal[1]
-    accepted: list[Entry]
+    accepted: list[BaselineEntry]
 
 
-def read(path: Path) -> tuple[Key, ...]:
-    """The keys in a file. Raises CostlabError."""
+def read(path: Path) -> tuple[BaselineEntry, ...]:
+    """The entries of a file. Raises CostlabError if it cannot be read or is not a baseline."""
     try:
-        document = Document.model_validate_json(path.read_bytes())
+        return tuple(BaselineDocument.model_validate_json(path.read_bytes()).accepted)
     except OSError as error:
         raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except ValidationError as error:
-        raise CostlabError(f"{path} is no baseline: {first_error(error)}") from None
-    return tuple(Key(e.model, e.rule, e.module) for e in document.accepted)
+        raise CostlabError(f"{path} is not a baseline: {first_error(error)}") from None
 
 
-def write(path: Path, keys: Iterable[Key]) -> None:
-    """Write keys, one a line, so that changes are easily reviewed. Raises CostlabError."""
-    lines = ",\n".join(json.dumps(k._asdict()) for k in sorted(set(keys)))
+def write(path: Path, entries: Iterable[BaselineEntry]) -> None:
+    """Write entries, one a line, so that changes are easy to review. Raises CostlabError."""
+    lines = ",\n".join(json.dumps(asdict(entry)) for entry in sorted(set(entries)))
     write_text(path, f'{{\n"schema_version": {SCHEMA_VERSION},\n"accepted": [\n{lines}\n]\n}}\n')
 
 
-def apply(outcome: Outcome, accepted: Collection[Key], every_model: bool) -> Outcome:
-    """Leave out what a baseline accepts, and say what of it is no longer found.
+def apply(run: LintRun, accepted: Collection[BaselineEntry], every_model: bool) -> LintRun:
+    """Leave out the findings that a baseline accepts, and list its stale entries.
 
     Args:
-        every_model: the run has all models that there are, so that keys of others are stale.
+        run: a run without a baseline.
+        accepted: the entries of the baseline.
+        every_model: the run covers all models, so entries of any other model are stale.
     """
-    found = {key(f) for f in outcome.findings}
-    stale = tuple(k for k in accepted if k not in found and in_scope(k, outcome, every_model))
+    found = {entry_of(f) for f in run.findings}
+    stale = tuple(entry for entry in accepted if entry not in found and in_scope(entry, run, every_model))
     known = frozenset(accepted)
-    return replace(outcome, models=tuple(without(linted, known) for linted in outcome.models), stale=stale)
+    return replace(run, models=tuple(model.without(known) for model in run.models), stale=stale)
 
 
-def renewed(outcome: Outcome, old: Collection[Key], every_model: bool) -> tuple[Key, ...]:
-    """The baseline that accepts all that fails a run now, and keeps what the run did not look at."""
-    failing = [key(f) for f in outcome.findings if outcome.fails(f) and acceptable(f)]
-    return (*failing, *(k for k in old if not in_scope(k, outcome, every_model)))
+def renewed(run: LintRun, old: Collection[BaselineEntry], every_model: bool) -> tuple[BaselineEntry, ...]:
+    """The baseline that accepts everything that fails a run now, and keeps the entries that the run did not check."""
+    failing = [entry_of(f) for f in run.findings if run.fails(f) and f.from_guideline]
+    return (*failing, *(entry for entry in old if not in_scope(entry, run, every_model)))
 
 
-def in_scope(entry: Key, outcome: Outcome, every_model: bool) -> bool:
-    """Whether a run looked at what an entry of a baseline is about."""
-    for linted in outcome.models:
-        if linted.model == entry.model:
-            return any(v.rule == entry.rule for v in linted.result.verdicts)  # none where it failed
+def in_scope(entry: BaselineEntry, run: LintRun, every_model: bool) -> bool:
+    """Whether a run checked the rule and model of an entry."""
+    for model in run.models:
+        if model.result.model == entry.model:
+            return any(v.rule == entry.rule for v in model.result.verdicts)  # no verdicts if the model failed
     return every_model

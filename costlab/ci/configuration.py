@@ -27,7 +27,7 @@ from costlab.ci.limits import limits
 from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
-from costlab.guidelines.engine import guideline_named
+from costlab.guidelines.registry import find_guideline
 from costlab.latency.devices import find_device
 
 NAME = "pyproject.toml"
@@ -55,13 +55,13 @@ def known_device(name: str) -> str:
     return str(Path(name).resolve()) if name.endswith(".toml") else name
 
 
-Rule = Annotated[str, AfterValidator(checked(lambda name: guideline_named(name).code))]
+Rule = Annotated[str, AfterValidator(checked(lambda name: find_guideline(name).code))]
 Device = Annotated[str, AfterValidator(checked(known_device))]
 Inputs = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Table(BaseModel):
+class TomlTable(BaseModel):
     """A table of TOML; keys have dashes. A key that it does not know is an error that names the nearest one."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), frozen=True, strict=True)
@@ -78,7 +78,7 @@ class Table(BaseModel):
         return given
 
 
-class Model(Table):
+class ModelConfig(TomlTable):
     """`[[tool.costlab.model]]`: a network that is linted, and what it may cost."""
 
     name: str = Field(min_length=1)
@@ -102,14 +102,14 @@ class Model(Table):
         return budgets
 
     @model_validator(mode="after")
-    def changes_have_a_base(self) -> Model:
+    def changes_have_a_base(self) -> ModelConfig:
         changes = [f"{metric} = {amount.text!r}" for metric, amount in self.limits.items() if amount.relative]
         if changes and self.base is None:
             raise ValueError(f'{changes[0]} is a change: add base = "profile.json", a saved profile to count from')
         return self
 
 
-class Lint(Table):
+class LintConfig(TomlTable):
     """`[tool.costlab.lint]`: the rules, and what fails a run."""
 
     select: list[Rule] | None = None
@@ -122,15 +122,15 @@ class Lint(Table):
     fusion: Literal["none", "bn", "pointwise"] = "bn"
 
 
-class Settings(Table):
+class ProjectConfig(TomlTable):
     """`[tool.costlab]`."""
 
-    lint: Lint = Lint()
-    model: list[Model] = []
+    lint: LintConfig = LintConfig()
+    model: list[ModelConfig] = []
 
     @field_validator("model")
     @classmethod
-    def names_differ(cls, models: list[Model]) -> list[Model]:
+    def names_differ(cls, models: list[ModelConfig]) -> list[ModelConfig]:
         names = [model.name for model in models]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -139,11 +139,11 @@ class Settings(Table):
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ConfigurationFile:
     """A configuration file, read."""
 
     path: Path
-    settings: Settings
+    settings: ProjectConfig
     lines: list[int]  # of each model's entry
 
     @property
@@ -162,7 +162,7 @@ def find(folder: Path) -> Path | None:
     return None
 
 
-def read(path: Path) -> Configuration:
+def read(path: Path) -> ConfigurationFile:
     """The `[tool.costlab]` of a TOML file. Raises CostlabError: which key, what is wrong, what is meant perhaps."""
     document, text = parsed(path)
     table = table_of(document)
@@ -170,13 +170,13 @@ def read(path: Path) -> Configuration:
         raise CostlabError(f"{path} has no [{TABLE}]")
     try:
         with contextlib.chdir(path.resolve().parent):
-            settings = Settings.model_validate(table)
+            settings = ProjectConfig.model_validate(table)
     except ValidationError as error:
         raise CostlabError(f"{path}: {first_error(error, TABLE)}") from None
-    return Configuration(path, settings, entry_lines(text, len(settings.model)))
+    return ConfigurationFile(path, settings, entry_lines(text, len(settings.model)))
 
 
-def merged(configured: Lint, options: Mapping[str, Any]) -> Lint:
+def merged(configured: LintConfig, options: Mapping[str, Any]) -> LintConfig:
     """Options of the command line over the configuration; `select` then holds every rule that is checked.
 
     Each of the two selects anew, or adds to and takes away from what came before it: first every guideline there is.
@@ -185,7 +185,7 @@ def merged(configured: Lint, options: Mapping[str, Any]) -> Lint:
         CostlabError: an option has a value that there is not.
     """
     try:
-        asked = Lint.model_validate({key: value for key, value in options.items() if value is not None})
+        asked = LintConfig.model_validate({key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
         raise CostlabError(f"--{first_error(error)}") from None
     codes = list(GUIDELINES)

@@ -8,12 +8,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from costlab.ci.budgets import METRICS, PREDICTED, Amount, amount, metric_named
-from costlab.ci.lint_run import BUDGET
 from costlab.comparison import compare, seconds_by_module
 from costlab.core.profile import CostRow, Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
-from costlab.guidelines.model import Finding, Verdict
+from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
 from costlab.reports.columns import ROOT
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def judged(
     base: Profile | None = None,
     device: Device | None = None,
     fusion: str = "none",
-) -> tuple[list[Finding], list[Verdict]]:
+) -> tuple[list[Finding], list[RuleVerdict]]:
     """Hold a profile against budgets; those that are changes (`+1%`) count from `base`.
 
     Args:
@@ -64,7 +63,7 @@ def judged(
         verdict = "broken" if broken else "holds"
         detail = f"{budget.text} from the base" if budget.relative else ""
         shown = float(limit) if metric == PREDICTED else math.floor(limit)
-        verdicts.append(Verdict(profile.name, f"{BUDGET}{metric}", verdict, None, value, shown, detail))
+        verdicts.append(RuleVerdict(profile.name, f"{BUDGET}{metric}", verdict, None, value, shown, detail))
         if broken:
             modules = grown(profile, metric, base, device, fusion) or largest(profile, metric, device, fusion)
             findings.append(exceeded(profile, metric, budget, value, limit, before, modules))
@@ -134,12 +133,8 @@ def exceeded(
         rule=f"{BUDGET}{metric}",
         severity="error",
         model=profile.name,
-        module="",
-        op="",
         message=f"{metric} {units.quantity(value, unit)}{was}, {too_much}{modules}",
-        advice=None,
         excess_memory_access=math.ceil(over) if metric == "memory_access" else None,
         excess_bytes=math.ceil(over) if metric == "bytes_accessed" else None,
-        excess_launches=None,
         predicted_seconds_saved=over if metric == PREDICTED else None,
     )

@@ -1,28 +1,45 @@
-"""What linting several models came to: the findings on each, and the line of the repository that each is about."""
+"""Lint several models: findings and verdicts, with the lines of the repository they are about."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from costlab.ci.limits import judged
+from costlab.ci.repository import find_repository, module_sources
+from costlab.core.files import read_profile
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
-from costlab.guidelines.engine import dearness
-from costlab.guidelines.model import Finding, LintResult
+from costlab.guidelines import Finding, LintResult, lint
+from costlab.guidelines.model import FAILURE, sort_key, summarize
+from costlab.latency.devices import Device, find_device
 
-FAILURE = "failure"  # the rule of a model that could not be linted
-BUDGET = "budget/"  # begins the rule of each budget: budget/mult_adds
+if TYPE_CHECKING:
+    from costlab.ci.configuration import LintConfig, ModelConfig
+
 SEVERITIES = ("note", "warning", "error")
-FOREIGN = {"site-packages", "dist-packages"}  # folders of installed code, which a repository may hold
 
 
-class Key(NamedTuple):
-    """What a baseline accepts: all that one rule finds in one module."""
+@dataclass(frozen=True)
+class LintJob:
+    """A model to lint."""
+
+    model: ModelConfig
+    name: str | None  # in reports; None for the profile's own name
+    folder: Path  # what the paths in `model` are relative to
+    entry: Source  # the line that names the model, relative to the repository
+
+
+@dataclass(frozen=True, order=True)
+class BaselineEntry:
+    """What a baseline accepts: all findings of one rule in one module."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     model: str
     rule: str
@@ -30,26 +47,20 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Linted:
+class ModelLint:
     """One model of a run."""
 
-    result: LintResult  # less what a baseline accepts
+    result: LintResult  # without the findings that the baseline accepts
     title: str
-    entry: Source  # where the model is named, relative to the repository
-    sources: Mapping[str, Source] = field(default_factory=dict)  # by module: those that the repository holds
-    accepted: int = 0  # findings that a baseline accepts
+    entry: Source  # the line that names the model, relative to the repository
+    sources: Mapping[str, Source] = field(default_factory=dict)  # of modules defined in the repository, by path
+    accepted: int = 0  # findings that the baseline accepts
 
-    @property
-    def model(self) -> str:
-        return self.result.model
+    def located_findings(self) -> Iterator[tuple[Finding, Source, str]]:
+        """Every finding with its line and a fingerprint.
 
-    @property
-    def failed(self) -> bool:
-        """Whether the model could not be linted."""
-        return any(f.rule == FAILURE for f in self.result.findings)
-
-    def located(self) -> Iterator[tuple[Finding, Source, str]]:
-        """Every finding, its line, and a fingerprint that stays where lines move and other findings come or go."""
+        Fingerprints do not change when lines move or other findings come or go.
+        """
         seen: Counter[str] = Counter()
         for finding in self.result.findings:
             identity = "\0".join((finding.model, finding.rule, finding.module, finding.op))
@@ -58,37 +69,43 @@ class Linted:
             yield finding, self.source(finding.module), f"{digest}:{seen[digest]}"
 
     def source(self, module: str) -> Source:
-        """The line of a module, or of the nearest one around it, in the repository; else that of the model's entry."""
+        """The line of a module, or of its nearest parent in the repository, or the entry of the model."""
         while module not in self.sources:
             if not module:
                 return self.entry
             module = module.rpartition(".")[0]
         return self.sources[module]
 
+    def without(self, accepted: Collection[BaselineEntry]) -> ModelLint:
+        """The model without the findings that a baseline accepts."""
+        findings = self.result.findings
+        kept = tuple(f for f in findings if not (f.from_guideline and entry_of(f) in accepted))
+        result = replace(self.result, findings=kept)
+        return replace(self, result=result, accepted=self.accepted + len(findings) - len(kept))
 
-class Statistic(NamedTuple):
-    """What one rule found in all models."""
+
+class RuleStatistics(NamedTuple):
+    """The findings of one rule in all models."""
 
     findings: int
-    excess_memory_access: int | None  # elements; None where no finding has a price
+    excess_memory_access: int | None  # elements; None if no finding has a price
     predicted_seconds_saved: float | None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A run of the linter over several models."""
+class LintRun:
+    """The results of linting several models: what every report format renders."""
 
-    models: tuple[Linted, ...]
+    models: tuple[ModelLint, ...]
     fusion: str
     fail_level: str = "warning"
     device: str | None = None
-    stale: tuple[Key, ...] = ()  # of the baseline: what is no longer found
+    stale: tuple[BaselineEntry, ...] = ()  # entries of the baseline that no finding matches any more
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Those on every model, dearest first."""
-        every = (finding for linted in self.models for finding in linted.result.findings)
-        return tuple(sorted(every, key=price, reverse=True))
+        """The findings on all models, most expensive first."""
+        return tuple(sorted((f for m in self.models for f in m.result.findings), key=sort_key, reverse=True))
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding is severe enough to fail the run."""
@@ -96,89 +113,87 @@ class Outcome:
 
     @property
     def summary(self) -> dict[str, int]:
-        """How many warnings and errors of each rule."""
-        counts = {v.rule: 0 for linted in self.models for v in linted.result.verdicts}
-        for finding in self.findings:
-            counts[finding.rule] = counts.get(finding.rule, 0) + (finding.severity != "note")
-        return counts
+        """Number of warnings and errors of each rule."""
+        return summarize([m.result for m in self.models])
 
     @property
-    def statistics(self) -> dict[str, Statistic]:
-        """What each rule found, in the order of the rules."""
-        found: dict[str, list[Finding]] = {rule: [] for rule in self.summary}
+    def statistics(self) -> dict[str, RuleStatistics]:
+        """The sums of each rule's findings, in the order of the rules."""
+        by_rule: dict[str, list[Finding]] = {rule: [] for rule in self.summary}
         for finding in self.findings:
-            found[finding.rule].append(finding)
-        return {rule: statistic(findings) for rule, findings in found.items()}
+            by_rule[finding.rule].append(finding)
+        return {rule: statistics_of(findings) for rule, findings in by_rule.items()}
 
 
-def statistic(findings: Collection[Finding]) -> Statistic:
+def statistics_of(findings: Collection[Finding]) -> RuleStatistics:
+    """Number and sums of findings; a sum is None if no finding has that number."""
     elements = [f.excess_memory_access for f in findings if f.excess_memory_access is not None]
     seconds = [f.predicted_seconds_saved for f in findings if f.predicted_seconds_saved is not None]
-    return Statistic(len(findings), sum(elements) if elements else None, sum(seconds) if seconds else None)
+    return RuleStatistics(len(findings), sum(elements) if elements else None, sum(seconds) if seconds else None)
 
 
-def price(*findings: Finding) -> tuple[float, float]:
-    """What findings are sorted by, together: failures and budgets come first, those without a price last."""
-    return dearness(*findings) if all(map(acceptable, findings)) else (inf, inf)
+def entry_of(finding: Finding) -> BaselineEntry:
+    """The baseline entry that accepts a finding."""
+    return BaselineEntry(finding.model, finding.rule, finding.module)
 
 
-def key(finding: Finding) -> Key:
-    return Key(finding.model, finding.rule, finding.module)
+def run_lint(
+    jobs: Iterable[LintJob],
+    load: Callable[[ModelConfig], Profile],
+    settings: LintConfig,
+    *,
+    title: Callable[[Profile], str],
+    describe: Callable[[Exception], str] = str,
+) -> LintRun:
+    """Lint models one by one: guidelines, then budgets.
+
+    A model that cannot be loaded or linted becomes a finding with the rule "failure", so that the others are still
+    reported.
+
+    Args:
+        jobs: the models.
+        load: makes the profile of a model; called in the job's folder.
+        settings: rules, thresholds, device and fail level; `select` holds every rule to check.
+        title: what reports call a profile.
+        describe: turns an exception into the message of a failure.
+
+    Raises:
+        CostlabError: the device of the settings is unknown.
+    """
+    device = find_device(settings.device) if settings.device else None
+    models = []
+    for job in jobs:
+        try:
+            models.append(lint_model(job, load, settings, device, title))
+        except Exception as error:
+            name = job.name or job.model.target
+            failure = Finding(rule=FAILURE, severity="error", model=name, message=describe(error))
+            models.append(ModelLint(LintResult(name, settings.fusion, (failure,), ()), name, job.entry))
+    return LintRun(tuple(models), settings.fusion, settings.fail_level, device.name if device else None)
 
 
-def acceptable(finding: Finding) -> bool:
-    """Whether a baseline may accept a finding: a budget can be raised instead, and a failure has to be mended."""
-    return finding.rule != FAILURE and not finding.rule.startswith(BUDGET)
-
-
-def without(linted: Linted, accepted: Collection[Key]) -> Linted:
-    """A model less the findings that a baseline accepts."""
-    result = linted.result
-    kept = tuple(f for f in result.findings if not (acceptable(f) and key(f) in accepted))
-    return replace(
-        linted, result=replace(result, findings=kept), accepted=linted.accepted + len(result.findings) - len(kept)
+def lint_model(
+    job: LintJob,
+    load: Callable[[ModelConfig], Profile],
+    settings: LintConfig,
+    device: Device | None,
+    title: Callable[[Profile], str],
+) -> ModelLint:
+    """Load one model, check its guidelines and budgets, and find its lines in the repository."""
+    with contextlib.chdir(job.folder):
+        base = read_profile(Path(job.model.base)) if job.model.base is not None else None
+        profile = load(job.model)
+        sources = module_sources(profile, find_repository(Path()))
+    profile = replace(profile, name=job.name or profile.name)
+    result = lint(
+        profile,
+        select=settings.select,
+        fusion=settings.fusion,
+        thresholds=settings.thresholds,
+        per_module_ignores=settings.per_module_ignores,
+        device=device,
     )
-
-
-def failure(model: str, fusion: str, entry: Source, message: str) -> Linted:
-    """A model that could not be linted."""
-    finding = Finding(
-        rule=FAILURE,
-        severity="error",
-        model=model,
-        module="",
-        op="",
-        message=message,
-        advice=None,
-        excess_memory_access=None,
-        excess_bytes=None,
-        excess_launches=None,
-        predicted_seconds_saved=None,
-    )
-    return Linted(LintResult(model, fusion, (finding,), ()), model, entry)
-
-
-def repository(folder: Path) -> Path:
-    """The root of the git repository that holds a folder; without one the folder itself."""
-    folder = folder.resolve()
-    return next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder)
-
-
-def in_repository(source: Source, root: Path) -> Source | None:
-    """A line relative to the repository; None where its file is installed code, elsewhere, or not there."""
-    path = (root / source.file).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
-        return None
-    relative = path.relative_to(root)
-    return None if FOREIGN & set(relative.parts) else Source(relative.as_posix(), max(source.line, 1))
-
-
-def sources(profile: Profile, root: Path) -> dict[str, Source]:
-    """Of every module that is written in the repository, its line there."""
-    files = {m.source.file for m in profile.trace.modules if m.source}
-    inside = {file: found.file for file in files if (found := in_repository(Source(file, 1), root))}
-    return {
-        m.path: Source(inside[m.source.file], max(m.source.line, 1))
-        for m in profile.trace.modules
-        if m.source and m.source.file in inside
-    }
+    broken, verdicts = judged(profile, job.model.limits, base, device, settings.fusion)
+    findings = tuple(sorted((*broken, *result.findings), key=sort_key, reverse=True))
+    result = replace(result, findings=findings, verdicts=(*result.verdicts, *verdicts))
+    return ModelLint(result, title(profile), job.entry, sources)

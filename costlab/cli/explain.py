@@ -29,15 +29,15 @@ def explain(
 ) -> None:
     """Explain guidelines: what is judged, why, what it costs, and what to write instead. Without RULE list them."""
     from costlab.guidelines import GUIDELINES
-    from costlab.guidelines.engine import guideline_named
-    from costlab.reports import findings
+    from costlab.guidelines.registry import find_guideline
+    from costlab.reports import guideline_pages
 
     if rules and everything:
         raise CostlabError("--all explains every guideline: leave out the names")
-    chosen = [guideline_named(name) for name in rules or ()] or list(GUIDELINES.values())
+    chosen = [find_guideline(name) for name in rules or ()] or list(GUIDELINES.values())
     if form is Format.JSON:
-        put(findings.guidelines_document(chosen), output)
+        put(guideline_pages.document(chosen), output)
     elif rules or everything:
-        put(findings.pages(chosen), output)
+        put(guideline_pages.text(chosen), output)
     else:
         put("".join(f"{g.code} {g.name}: {g.summary}\n" for g in chosen), output)

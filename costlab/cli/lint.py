@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from costlab.cli.screen import console_for, drawn, put
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.ci.lint_run import Linted, Outcome
+    from costlab.ci.lint_run import LintRun, ModelLint
 
 
 class Level(StrEnum):
@@ -111,11 +112,11 @@ def lint(
 ) -> int:
     """Check networks against guidelines and budgets; exit 1 where a finding is severe, 2 where one cannot be linted."""
     from costlab.ci import configuration
-    from costlab.ci.lint_run import Outcome
-    from costlab.cli import Wishes
-    from costlab.cli.jobs import jobs_of, linted
-    from costlab.latency.devices import find_device
+    from costlab.ci.lint_run import run_lint
+    from costlab.cli import Wishes, one_line
+    from costlab.cli.jobs import jobs_of, load
     from costlab.reports.findings import verdict_line
+    from costlab.reports.header import title
 
     if top < 0:
         raise CostlabError(f"--top is a number of findings, 0 or more; {top} is not")
@@ -132,7 +133,7 @@ def lint(
         "fail-level": fail_level and fail_level.value,
         "device": device,
     }
-    settings = configuration.merged(found.settings.lint if found else configuration.Lint(), asked)
+    settings = configuration.merged(found.settings.lint if found else configuration.LintConfig(), asked)
     given = {
         "arguments": parsed(argument),
         "input": inputs or [],
@@ -141,22 +142,22 @@ def lint(
         "dtype": dtype,
     }
     jobs = jobs_of(models or (), found, given)
-    on = find_device(settings.device) if settings.device else None
-    tell = context.find_object(Wishes).traceback  # type: ignore[union-attr]
-    outcome = Outcome(
-        tuple(linted(job, settings, on, tell, cached=not no_cache) for job in jobs),
-        settings.fusion,
-        settings.fail_level,
-        on.name if on else None,
-    )
+    show_traceback = context.find_object(Wishes).traceback  # type: ignore[union-attr]
+
+    def describe(error: Exception) -> str:
+        if show_traceback:
+            traceback.print_exc()
+        return one_line(error)
+
+    outcome = run_lint(jobs, lambda model: load(model, not no_cache), settings, title=title, describe=describe)
     if baseline or write_baseline:
         outcome = with_baseline(outcome, baseline, write_baseline, every_model=not models)
     for form, path in destinations:
         put(rendered(outcome, form, top or None, statistics, path), path)
     for each in outcome.models:
-        line = verdict_line(each)
+        line = verdict_line(each.result, each.accepted)
         typer.echo(line if len(outcome.models) == 1 else prefixed(each, line), err=True)
-    if any(each.failed for each in outcome.models):
+    if any(each.result.failed for each in outcome.models):
         return 2
     return int(not exit_zero and any(map(outcome.fails, outcome.findings)))
 
@@ -191,7 +192,7 @@ def parsed_outputs(form: Format, given: Sequence[str]) -> list[tuple[Format, Pat
     return destinations
 
 
-def with_baseline(outcome: Outcome, old: Path | None, new: Path | None, every_model: bool) -> Outcome:
+def with_baseline(outcome: LintRun, old: Path | None, new: Path | None, every_model: bool) -> LintRun:
     """Leave out what a baseline accepts, after it was written where that is wanted; say on stderr what is stale."""
     from costlab.ci import baseline as baselines
     from costlab.formatting.escaping import visible
@@ -211,14 +212,14 @@ def with_baseline(outcome: Outcome, old: Path | None, new: Path | None, every_mo
     return outcome
 
 
-def rendered(outcome: Outcome, form: Format, top: int | None, statistics: bool, path: Path | None) -> str:
+def rendered(outcome: LintRun, form: Format, top: int | None, statistics: bool, path: Path | None) -> str:
     """The report in one of the formats."""
-    from costlab.reports import findings, github, gitlab, junit, sarif
+    from costlab.reports import github, gitlab, junit, lint_json, lint_markdown, lint_text, sarif
 
     if form is Format.JSON:
-        return findings.document(outcome)
+        return lint_json.report(outcome)
     if form is Format.MARKDOWN:
-        return findings.markdown(outcome, top, statistics)
+        return lint_markdown.report(outcome, top, statistics)
     if form is Format.GITLAB:
         return gitlab.report(outcome)
     if form is Format.JUNIT:
@@ -227,14 +228,14 @@ def rendered(outcome: Outcome, form: Format, top: int | None, statistics: bool, 
         return sarif.report(outcome)
     console = console_for(path)
     shown = None if form is Format.GITHUB else top
-    text = drawn(console, findings.text(outcome, shown, console.width, console.options.ascii_only, statistics))
+    text = drawn(console, lint_text.report(outcome, shown, console.width, console.options.ascii_only, statistics))
     return github.report(outcome, text) if form is Format.GITHUB else text
 
 
-def prefixed(linted: Linted, line: str) -> str:
+def prefixed(linted: ModelLint, line: str) -> str:
     """One line of several models."""
     from costlab.formatting.escaping import visible
 
-    if linted.failed:
-        return line.replace("error: ", f"error: {visible(linted.model)}: ", 1)
-    return f"{visible(linted.model)}: {line}"
+    if linted.result.failed:
+        return line.replace("error: ", f"error: {visible(linted.result.model)}: ", 1)
+    return f"{visible(linted.result.model)}: {line}"

@@ -114,7 +114,7 @@ def report(
         prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
     shown = profile.fused(fusion.value)
     if form is Format.HTML:
-        from costlab.guidelines.engine import lint
+        from costlab.guidelines import lint
         from costlab.reports import html
 
         with working(f"checking {model}"):

@@ -1,87 +1,90 @@
-"""What a guideline is, and what comes of checking one."""
+"""What a guideline is, and what checking a network against guidelines returns."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any
 
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 
+FAILURE = "failure"  # the rule of a model that could not be linted
+BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
+
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What becomes of a network where an advice is followed, by the positions of operators in the checked profile."""
+class Fix:
+    """The network that follows an advice, as edits to the checked profile. Operators are positions in it."""
 
     removed: tuple[int, ...] = ()
     replaced: Mapping[int, Op] = field(default_factory=dict)
-    merged: tuple[tuple[int, ...], ...] = ()  # each into one operator of the same mult-adds
+    merged: tuple[tuple[int, ...], ...] = ()  # each tuple becomes one operator with the same mult-adds
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One place of a network that a guideline has something to say about, and what following it would save."""
-
-    module: str
-    op: str  # name of the operator; "" where it is about a whole module
-    message: str
-    advice: str | None  # what to write instead; None where nothing is certain to be better
-    excess_memory_access: int | None  # elements; None where no number can be given
-    excess_bytes: int | None
-    excess_launches: int | None  # operators that would not have to start
-    instead: Change | None = None  # the network that follows the advice; None where it cannot be told
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What a guideline found in a network."""
-
-    places: Sequence[Place]
-    value: float | None = None  # held against the limit; by default the share of all places in the memory access
-    detail: str = ""  # one line beside the verdict
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A place, with how much it matters."""
+    """One place in a network that breaks a rule, and what following the advice would save.
 
-    rule: str
-    severity: str  # "error", "warning" or "note"
-    model: str
-    module: str
-    op: str
+    A check says where, what and how much; `lint` fills in the rule, the severity, the model and the seconds.
+    """
+
+    rule: str = ""
+    severity: str = "note"  # "error", "warning" or "note"
+    model: str = ""
+    module: str = ""
+    op: str = ""  # "" if the finding is about the whole module
     message: str
-    advice: str | None
-    excess_memory_access: int | None
-    excess_bytes: int | None
-    excess_launches: int | None
-    predicted_seconds_saved: float | None  # on a device; negative where following the guideline costs time there
+    advice: str | None = None  # what to write instead; None if no change is certain to be better
+    excess_memory_access: int | None = None  # elements; None if unknown
+    excess_bytes: int | None = None
+    excess_launches: int | None = None  # operators that would not have to be launched
+    predicted_seconds_saved: float | None = None  # on a device; negative if following the advice costs time there
+    fix: Fix | None = field(default=None, repr=False)  # None if the seconds cannot be predicted
+
+    @property
+    def from_guideline(self) -> bool:
+        """Whether a guideline found it: not a broken budget, not a model that failed."""
+        return self.rule != FAILURE and not self.rule.startswith(BUDGET)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain data, without its fix."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fix"}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a network keeps a guideline."""
+class CheckResult:
+    """What one guideline found in a network."""
+
+    findings: Sequence[Finding]
+    value: float | None = None  # compared with the limit; default: the share of the findings in the memory access
+    detail: str = ""  # shown beside the verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """Whether a network satisfies a guideline or a budget."""
 
     model: str
     rule: str
     verdict: str  # "broken" or "holds"
-    share: float | None  # of the places' excess in the memory access of the network
-    value: float | None  # what is held against the limit: a share, or a whole number
-    limit: float | None  # None where the guideline only makes notes
+    share: float | None  # of the findings' excess in the memory access of the network
+    value: float | None  # what is compared with the limit: a share, or a whole number
+    limit: float | None  # None for a guideline that only reports notes
     detail: str
 
 
 @dataclass(frozen=True)
 class LintResult:
-    """The findings on a network, dearest first, and a verdict for each guideline. Prints nothing."""
+    """The findings on one network, most expensive first, and a verdict for each rule. Prints nothing."""
 
     model: str
     fusion: str
     findings: tuple[Finding, ...] = field(repr=False)
-    verdicts: tuple[Verdict, ...]
-    device: str | None = None  # that seconds are predicted for
+    verdicts: tuple[RuleVerdict, ...]
+    device: str | None = None  # for which seconds are predicted
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -89,12 +92,14 @@ class LintResult:
         return tuple(v.rule for v in self.verdicts if v.verdict == "broken")
 
     @property
+    def failed(self) -> bool:
+        """Whether the model could not be linted."""
+        return any(f.rule == FAILURE for f in self.findings)
+
+    @property
     def summary(self) -> dict[str, int]:
-        """How many warnings and errors of each guideline that was checked."""
-        counts = dict.fromkeys((v.rule for v in self.verdicts), 0)
-        for finding in self.findings:
-            counts[finding.rule] += finding.severity != "note"
-        return counts
+        """Number of warnings and errors of each rule."""
+        return summarize([self])
 
     def _repr_html_(self) -> str:
         from costlab.formatting.notebook import html_repr
@@ -102,9 +107,32 @@ class LintResult:
         return html_repr(self)
 
 
+def summarize(results: Sequence[LintResult]) -> dict[str, int]:
+    """Number of warnings and errors of each rule over several networks; checked rules without any have 0."""
+    counts = {verdict.rule: 0 for result in results for verdict in result.verdicts}
+    for finding in (f for result in results for f in result.findings):
+        counts[finding.rule] = counts.get(finding.rule, 0) + (finding.severity != "note")
+    return counts
+
+
+def sort_key(*findings: Finding) -> tuple[float, float]:
+    """Key that sorts findings, or groups of them, by what they save: seconds, then elements. Unknown ones are lowest.
+
+    Failures and broken budgets are highest.
+    """
+    if not all(f.from_guideline for f in findings):
+        return inf, inf
+    seconds = [f.predicted_seconds_saved for f in findings]
+    elements = [f.excess_memory_access for f in findings]
+    return (
+        -inf if None in seconds else sum(s for s in seconds if s is not None),
+        -1 if None in elements else sum(e for e in elements if e is not None),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A network as Python source, which defines `network` and its `inputs`, a shape or a tensor."""
+    """A network as Python source that defines `network` and `inputs`, a shape or a tensor."""
 
     title: str
     code: str
@@ -112,16 +140,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Guideline:
-    """A pure function from a profile and a limit to what breaks it, with its page of documentation."""
+    """A pure function from a profile and a limit to findings, with its documentation page."""
 
-    code: str  # "G1": stable
+    code: str  # "G1"; never changes
     name: str  # "equal-channel-width"
     page: str  # Markdown; the first line says what to do
-    check: Callable[[Profile, float | None], Checked]
-    limit: float | None = None  # broken from here on; None where it only makes notes
-    breaks: Callable[[Any, Any], bool] = operator.ge  # of value and limit
-    severity: str = "warning"  # of a finding where it is broken
-    as_traced: bool = False  # looks at the network before fusion
+    check: Callable[[Profile, float | None], CheckResult]
+    limit: float | None = None  # broken from this value on; None for a guideline that only reports notes
+    breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
+    severity: str = "warning"  # of a finding if the guideline is broken
+    as_traced: bool = False  # checks the network before fusion
     bad: tuple[Example, ...] = ()
     good: tuple[Example, ...] = ()
 

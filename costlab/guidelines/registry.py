@@ -1,7 +1,11 @@
-"""Every guideline by its code."""
+"""The table of guidelines by code, and the look-up by code or name."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
+
+from costlab.errors import CostlabError
 from costlab.guidelines.model import Guideline
 from costlab.guidelines.rules import (
     channel_multiples,
@@ -31,3 +35,14 @@ MODULES = (
     estimated_operators,
 )
 GUIDELINES: dict[str, Guideline] = {module.GUIDELINE.code: module.GUIDELINE for module in MODULES}
+
+
+def find_guideline(name: str, rules: Mapping[str, Guideline] = GUIDELINES) -> Guideline:
+    """The guideline with that code or name, in any case. Raises CostlabError if there is none."""
+    known = {key.lower(): rule for rule in rules.values() for key in (rule.code, rule.name)}
+    guideline = known.get(name.strip().lower())
+    if guideline is None:
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {known[close[0]].name!r}?" if close else ""
+        raise CostlabError(f"unknown guideline {name!r}{hint}; choose from {', '.join(rules)} (see `costlab explain`)")
+    return guideline

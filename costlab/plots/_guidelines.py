@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from costlab.core.profile import Profile
+from costlab.formatting.module_paths import merge_paths, path_pattern
 from costlab.formatting.units import percent
 from costlab.guidelines import lint
 from costlab.guidelines.analysis.layers import layer_of
@@ -14,7 +15,6 @@ from costlab.plots.canvas import NORMAL, SMALL, axes_of, headline, key, plain, s
 from costlab.plots.colours import FAINT, GROUPS, INK, QUIET, Group, group_of
 from costlab.plots.naming import Point, along, name_points
 from costlab.reports.columns import ROOT
-from costlab.reports.findings import pattern, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,14 +83,14 @@ def points_of(profile: Profile) -> tuple[list[Layer], list[Layer]]:
                 excess = rule.excess(layer)
                 ratio = cost.memory_access / (cost.memory_access - excess)
                 point = Layer(x, ratio, excess, op.module, group_of(op))
-                groups.setdefault((pattern(op.module), op.kind, x, ratio), []).append(point)
+                groups.setdefault((path_pattern(op.module), op.kind, x, ratio), []).append(point)
     by_width, by_groups = ([together(points) for points in groups.values()] for groups in alike)
     return sorted(by_width, key=lambda p: -p.excess), sorted(by_groups, key=lambda p: -p.excess)
 
 
 def together(points: Sequence[Layer]) -> Layer:
     """Layers at one place as one point."""
-    path = shortened(place([point.name for point in points]) or ROOT, LONGEST)
+    path = shortened(merge_paths([point.name for point in points]) or ROOT, LONGEST)
     name = f"{path} x{len(points)}" if len(points) > 1 else path
     return points[0]._replace(excess=sum(point.excess for point in points), name=name)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
+from costlab.formatting.module_paths import merge_paths, path_pattern
 from costlab.formatting.units import percent, seconds, short
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device, find_device
@@ -31,7 +32,6 @@ from costlab.plots.canvas import (
 from costlab.plots.colours import FAINT, GROUPS, INK, QUIET, Group, group_of
 from costlab.plots.naming import Point, along, name_points
 from costlab.reports.columns import ROOT
-from costlab.reports.findings import pattern, place
 from costlab.reports.header import running
 
 if TYPE_CHECKING:
@@ -134,12 +134,12 @@ def points_of(profile: Profile, times: Mapping[str, float]) -> list[Work]:
     alike: dict[Hashable, list[tuple[Op, Cost]]] = {}
     for op, cost in zip(profile.ops, profile.costs, strict=True):
         if cost and operations(cost) and cost.bytes_accessed and times.get(op.name):
-            alike.setdefault((pattern(op.module), op.kind, operations(cost), cost.bytes_accessed), []).append(
+            alike.setdefault((path_pattern(op.module), op.kind, operations(cost), cost.bytes_accessed), []).append(
                 (op, cost)
             )
     found = []
     for members in alike.values():
-        path = shortened(place([op.module for op, _ in members]) or ROOT, LONGEST)
+        path = shortened(merge_paths([op.module for op, _ in members]) or ROOT, LONGEST)
         name = f"{path} {members[0][0].kind}"
         found.append(
             Work(

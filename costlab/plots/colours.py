@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
-from costlab.guidelines.analysis.classes import class_of
+from costlab.guidelines.analysis.op_classes import op_class
 
 
 class Group(NamedTuple):
@@ -42,7 +42,7 @@ ALARM = "#D55E00"
 
 def group_of(op: Op) -> Group:
     """What an operator is coloured as; "other" where no family knows it."""
-    kind = class_of(op)
+    kind = op_class(op)
     if kind == "depthwise":
         return DEPTHWISE
     if kind == "element-wise":

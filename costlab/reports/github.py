@@ -1,51 +1,51 @@
-"""Findings as GitHub Actions shows them on a pull request: annotations, after the text report for the log."""
+"""A lint run as GitHub Actions shows it on a pull request: the text report in the log, then annotations."""
 
 from __future__ import annotations
 
 import secrets
 
-from costlab.ci.lint_run import Outcome
+from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
 from costlab.reports.columns import ROOT
-from costlab.reports.findings import Entry, entries, sentence
+from costlab.reports.findings import FindingGroup, group_findings, sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
-MOST = 10  # of each level that GitHub shows for one step
+MAX_ANNOTATIONS = 10  # of each level: GitHub shows no more for one step
 
 
-def report(outcome: Outcome, text: str) -> str:
-    """`text`, in which the runner takes nothing for a command, and annotations of the dearest findings.
+def report(run: LintRun, text: str) -> str:
+    """The text report, in which the runner executes no commands, and annotations of the most expensive findings.
 
-    Findings of repeated blocks are one annotation. Syntax: GitHub's documentation, "Workflow commands".
+    Findings in repeated blocks are one annotation. Syntax: GitHub's documentation, "Workflow commands".
     """
     token = secrets.token_hex(16)
     lines = [f"::stop-commands::{token}", *text.splitlines(), f"::{token}::"]
-    every = entries(outcome.findings)
+    every = group_findings(run.findings)
     for severity, level in LEVELS.items():
-        alike = [entry for entry in every if entry.first.severity == severity]
-        lines += [annotation(outcome, entry, level) for entry in alike[:MOST]]
-        rest = sum(len(entry.findings) for entry in alike[MOST:])
+        groups = [group for group in every if group.first.severity == severity]
+        lines += [annotation(run, group, level) for group in groups[:MAX_ANNOTATIONS]]
+        rest = sum(len(group.findings) for group in groups[MAX_ANNOTATIONS:])
         if rest:
-            lines.append(f"{rest} more {severity}{'s' if rest > 1 else ''}, all of them in the text above")
+            lines.append(f"{rest} more {severity}{'s' if rest > 1 else ''}; the text above has all of them")
     return "\n".join([*lines, ""])
 
 
-def annotation(outcome: Outcome, entry: Entry, level: str) -> str:
-    """One workflow command on the line of the first module."""
-    first = entry.first
-    linted = next(linted for linted in outcome.models if linted.model == first.model)
-    source = linted.source(first.module)
-    times = f" ({len(entry.findings)} times)" if len(entry.findings) > 1 else ""
-    title = f"costlab {first.rule}: {first.model} {entry.where or ROOT}{times}"
-    properties = f"file={quoted(source.file)},line={source.line},title={quoted(title)}"
-    return f"::{level} {properties}::{escaped(sentence(first, outcome.device))}"
+def annotation(run: LintRun, group: FindingGroup, level: str) -> str:
+    """One workflow command, on the line of the group's first module."""
+    first = group.first
+    model = next(model for model in run.models if model.result.model == first.model)
+    source = model.source(first.module)
+    times = f" ({len(group.findings)} times)" if len(group.findings) > 1 else ""
+    title = f"costlab {first.rule}: {first.model} {group.path or ROOT}{times}"
+    properties = f"file={property_value(source.file)},line={source.line},title={property_value(title)}"
+    return f"::{level} {properties}::{message_value(sentence(first, run.device))}"
 
 
-def escaped(text: str) -> str:
-    """The message of a command."""
+def message_value(text: str) -> str:
+    """Escape the message of a command."""
     return visible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def quoted(text: str) -> str:
-    """The value of a property of a command."""
-    return escaped(text).replace(":", "%3A").replace(",", "%2C")
+def property_value(text: str) -> str:
+    """Escape the value of a property of a command."""
+    return message_value(text).replace(":", "%3A").replace(",", "%2C")

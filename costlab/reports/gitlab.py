@@ -1,28 +1,27 @@
-"""Findings as a GitLab Code Quality report, the subset of Code Climate's format that its documentation lists."""
+"""A lint run as a GitLab Code Quality report: the subset of Code Climate's format that GitLab documents."""
 
 from __future__ import annotations
 
 import json
 
-from costlab.ci.lint_run import Outcome
+from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
-from costlab.reports.columns import ROOT
-from costlab.reports.findings import sentence
+from costlab.reports.findings import located_sentence
 
 SEVERITIES = {"note": "info", "warning": "major", "error": "critical"}
 
 
-def report(outcome: Outcome) -> str:
-    """One object a finding, each with a fingerprint of its own."""
+def report(run: LintRun) -> str:
+    """The document: one object for each finding, with its own fingerprint."""
     content = [
         {
-            "description": visible(f"{finding.model} {finding.module or ROOT}: ") + sentence(finding, outcome.device),
+            "description": located_sentence(finding, run.device, model=True),
             "check_name": visible(finding.rule),
             "fingerprint": fingerprint,
             "severity": SEVERITIES[finding.severity],
             "location": {"path": visible(source.file), "lines": {"begin": source.line}},
         }
-        for linted in outcome.models
-        for finding, source, fingerprint in linted.located()
+        for model in run.models
+        for finding, source, fingerprint in model.located_findings()
     ]
     return json.dumps(content, indent=1) + "\n"

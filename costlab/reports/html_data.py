@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from costlab.ci.lint_run import Linted
 from costlab.core.graph import Op, Source, Tensor
 from costlab.core.memory import storage_lifetimes
 from costlab.core.profile import Profile
@@ -195,8 +194,7 @@ def ceilings(profile: Profile, prediction: Prediction, device: Device) -> dict[s
 
 def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guideline]) -> dict[str, Any]:
     """Of every guideline the verdict, what breaks it, and its page."""
-    linted = Linted(result, result.model, Source("", 0))
-    entries = findings.entries(result.findings)
+    groups = findings.group_findings(result.findings)
     heads = ("label", "verdict", "measured", "limit", "count", "detail")
     return {
         "heading": findings.FUSIONS[result.fusion],
@@ -204,22 +202,22 @@ def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guide
             {
                 **dict(zip(heads, cells, strict=True)),
                 "page": blocks(rules[verdict.rule].page),
-                "findings": [found(e, result.device, paths) for e in entries if e.first.rule == verdict.rule],
+                "findings": [found(g, result.device, paths) for g in groups if g.first.rule == verdict.rule],
             }
-            for verdict, cells in findings.verdict_rows(linted)
+            for verdict, cells in findings.verdict_rows(result)
         ],
     }
 
 
-def found(entry: findings.Entry, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
+def found(group: findings.FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
     """Findings that differ only in where they are, with their modules."""
-    first = entry.first
+    first = group.first
     return {
         "severity": first.severity,
-        "where": visible(entry.where) or ROOT,
-        "modules": numbers((f.module for f in entry.findings), paths),
+        "where": visible(group.path) or ROOT,
+        "modules": numbers((f.module for f in group.findings), paths),
         "message": visible(first.message),
-        "price": visible(findings.savings(entry.findings, device)),
+        "price": visible(findings.savings(group.findings, device)),
         "advice": visible(first.advice or ""),
     }
 

@@ -1,59 +1,52 @@
-"""Findings as JUnit XML: a suite a model, a test a rule, failed where its findings fail the run."""
+"""A lint run as JUnit XML: a suite for each model, a test for each rule, which fails if its findings fail the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from costlab.ci.lint_run import Linted, Outcome
+from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.formatting.escaping import visible
-from costlab.guidelines.model import Finding
-from costlab.reports.columns import ROOT
-from costlab.reports.findings import label, sentence
+from costlab.reports.findings import located_sentence, rule_label, sentence
 
 
-def report(outcome: Outcome) -> str:
-    """The document; it fits the schema of Jenkins' xUnit plug-in (junit-10.xsd)."""
+def report(run: LintRun) -> str:
+    """The document, valid under the schema of Jenkins' xUnit plug-in (junit-10.xsd)."""
     root = Element("testsuites", name="costlab lint")
-    for linted in outcome.models:
-        root.append(suite(outcome, linted))
+    root.extend(test_suite(run, model) for model in run.models)
     for total in ("tests", "failures", "errors"):
         root.set(total, str(sum(int(child.get(total, "0")) for child in root)))
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
-def suite(outcome: Outcome, linted: Linted) -> Element:
-    """One model."""
-    cases = [case(outcome, linted, v.rule) for v in linted.result.verdicts] or [failed(linted)]
-    element = Element("testsuite", name=visible(linted.model), tests=str(len(cases)))
+def test_suite(run: LintRun, model: ModelLint) -> Element:
+    """The suite of one model."""
+    cases = [test_case(run, model, v.rule) for v in model.result.verdicts] or [failed_case(model)]
+    suite = Element("testsuite", name=visible(model.result.model), tests=str(len(cases)))
     for total, tag in (("failures", "failure"), ("errors", "error")):
-        element.set(total, str(sum(c.find(tag) is not None for c in cases)))
-    element.extend(cases)
-    return element
+        suite.set(total, str(sum(case.find(tag) is not None for case in cases)))
+    suite.extend(cases)
+    return suite
 
 
-def case(outcome: Outcome, linted: Linted, rule: str) -> Element:
-    """One rule; findings that do not fail the run are its output."""
-    element = Element("testcase", classname=visible(linted.model), name=visible(label(rule)))
-    findings = [f for f in linted.result.findings if f.rule == rule]
-    failing = [f for f in findings if outcome.fails(f)]
+def test_case(run: LintRun, model: ModelLint, rule: str) -> Element:
+    """The test of one rule; findings that do not fail the run are its output."""
+    case = Element("testcase", classname=visible(model.result.model), name=visible(rule_label(rule)))
+    findings = [f for f in model.result.findings if f.rule == rule]
+    failing = [f for f in findings if run.fails(f)]
+    text = "\n".join(located_sentence(f, run.device) for f in failing or findings)
     if failing:
-        said = sentence(failing[0], outcome.device) if len(failing) == 1 else f"{len(failing)} findings"
-        SubElement(element, "failure", type=failing[0].severity, message=said).text = lines(failing, outcome.device)
+        message = sentence(failing[0], run.device) if len(failing) == 1 else f"{len(failing)} findings"
+        SubElement(case, "failure", type=failing[0].severity, message=message).text = text
     elif findings:
-        SubElement(element, "system-out").text = lines(findings, outcome.device)
-    return element
+        SubElement(case, "system-out").text = text
+    return case
 
 
-def failed(linted: Linted) -> Element:
-    """A model that could not be linted."""
-    element = Element("testcase", classname=visible(linted.model), name="lint")
-    said = "; ".join(sentence(finding) for finding in linted.result.findings)
-    if said:
-        SubElement(element, "error", type="error", message=said).text = said
-    return element
-
-
-def lines(findings: Sequence[Finding], device: str | None) -> str:
-    return "\n".join(visible(f"{f.module or ROOT}: ") + sentence(f, device) for f in findings)
+def failed_case(model: ModelLint) -> Element:
+    """The only test of a model that could not be linted, or of one that no rule was checked on."""
+    case = Element("testcase", classname=visible(model.result.model), name="lint")
+    text = "; ".join(sentence(finding) for finding in model.result.findings)
+    if text:
+        SubElement(case, "error", type="error", message=text).text = text
+    return case

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
-from costlab.ci.lint_run import BUDGET, Linted
 from costlab.comparison import Comparison
-from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
@@ -95,28 +93,17 @@ def comparison_html(comparison: Comparison) -> str:
 
 @render.register
 def lint_html(result: LintResult) -> str:
-    """A verdict for each rule, and the dearest findings."""
-    linted = Linted(result, result.model, Source("", 0))
-    verdicts = [cells for _, cells in findings.verdict_rows(linted)]
-    every = findings.entries(result.findings)
-    rows = [
-        (entry.first.severity, entry.first.rule, findings.located(entry), said(entry, result.device))
-        for entry in every[:FINDINGS]
-    ]
-    if rest := sum(len(entry.findings) for entry in every[FINDINGS:]):
-        rows.append(("", "", f"and {rest} cheaper findings", ""))
+    """A verdict for each rule, and the most expensive findings."""
+    verdicts = [cells for _, cells in findings.verdict_rows(result)]
+    groups, rest = findings.top_groups(result.findings, FINDINGS)
+    rows = [(g.first.severity, g.first.rule, g.location, findings.group_sentence(g, result.device)) for g in groups]
+    if rest:
+        rows.append(("", "", rest, ""))
     return page(
         f"{result.model}, {findings.FUSIONS[result.fusion]}",
-        grid(("guideline", "verdict", "measured", "limit", "findings", ""), verdicts, (0, 1, 5)),
+        grid(findings.VERDICT_COLUMNS, verdicts, (0, 1, 5)),
         grid(("", "rule", "module", "finding"), rows, range(4)) if rows else "",
     )
-
-
-def said(entry: findings.Entry, device: str | None) -> str:
-    """What an entry found, what that costs, and what to write instead."""
-    first = entry.first
-    price = [] if first.rule.startswith(BUDGET) else [findings.savings(entry.findings, device)]
-    return "; ".join([first.message, *price, *([f"instead: {first.advice}"] if first.advice else [])])
 
 
 def page(heading: str, *parts: str) -> str:

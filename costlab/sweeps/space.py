@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from costlab._version import __version__
 from costlab.ci import configuration
-from costlab.ci.configuration import Table, first_error
+from costlab.ci.configuration import TomlTable, first_error
 from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device, find_device
@@ -31,7 +31,7 @@ PATIENCE = 300.0  # seconds for one network
 Names = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 
-class Document(Table):
+class Document(TomlTable):
     """A space as a TOML file or a mapping describes it."""
 
     factory: str = Field(min_length=1)

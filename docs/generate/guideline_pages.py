@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from unittest import mock
@@ -14,8 +15,9 @@ from helpers.guideline_networks import NETWORKS, network
 from costlab.cli import run
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
-from costlab.guidelines import GUIDELINES, LintResult, Verdict, lint
-from costlab.reports.findings import measure, page
+from costlab.guidelines import GUIDELINES, LintResult, RuleVerdict, lint
+from costlab.reports.findings import measured_text as measure
+from costlab.reports.guideline_pages import page
 
 PAPER = ("G1", "G2", "G3", "G4")
 THRESHOLDS: dict[str, tuple[float, ...]] = {
@@ -50,7 +52,7 @@ result.findings[0].excess_memory_access             # the dearest finding, in el
 
 A guideline of your own is a function from a profile to what it found, handed in as
 `rules=costlab.GUIDELINES | {"MY1": Guideline("MY1", "my-rule", page, check, limit=0.01)}`; `costlab.guidelines` has
-`Guideline`, `Checked` and `Place`.
+`Guideline`, `CheckResult` and `Finding`.
 
 ## Verdicts, severities, exit codes
 
@@ -128,7 +130,7 @@ separates MobileNet V2 from ShuffleNet V2 anywhere between {g4_low} and {g4_high
 """
 
 
-def verdict(result: LintResult, rule: str) -> Verdict:
+def verdict(result: LintResult, rule: str) -> RuleVerdict:
     return next(v for v in result.verdicts if v.rule == rule)
 
 
@@ -175,10 +177,16 @@ def between(rule: str, blamed: Iterable[str], praised: Iterable[str]) -> tuple[f
 
 
 def shown(command: list[str]) -> list[str]:
-    """A command and what it prints, as in a terminal of 100 columns."""
+    """A command and what it prints in a terminal of 100 columns, in a folder without a configuration."""
     out = io.StringIO()
     plain = {"COLUMNS": "100", "NO_COLOR": "1"}
-    with mock.patch.dict(os.environ, plain), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, plain),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         run(command)
     return ["```console", f"$ costlab {' '.join(command)}", *out.getvalue().splitlines(), "```"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import costlab
 from costlab.ci import baseline as baselines
 from costlab.ci.budgets import PREDICTED
 from costlab.ci.limits import LIMITED, judged, limits
-from costlab.ci.lint_run import Key
+from costlab.ci.lint_run import BaselineEntry
 from costlab.cli import run
 from costlab.core.files import write_text
 from costlab.errors import CostlabError
@@ -195,18 +196,18 @@ def test_a_baseline_leaves_out_what_it_lists_and_nothing_else(project, capsys):
     found, _ = lint(capsys, code=1)
     assert found == [("net", "G1", "wide.conv"), ("net", "G1", "narrow.conv")]
     assert lint(capsys, "--write-baseline", "known.json", code=0)[0] == []
-    assert set(baselines.read(Path("known.json"))) == {Key(*f) for f in found}
+    assert set(baselines.read(Path("known.json"))) == {BaselineEntry(*f) for f in found}
     known, err = lint(capsys, "--baseline", "known.json", code=0)
     assert (known, err) == ([], "broken: G1 (2 notes, 2 in the baseline)\n")
-    baselines.write(Path("known.json"), [Key(*found[0])])
+    baselines.write(Path("known.json"), [BaselineEntry(*found[0])])
     assert lint(capsys, "--baseline", "known.json", code=1)[0] == [found[1]]
 
 
 def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsys):
     project(NET, NET.replace('"net"', '"other"'))
     path = Path("known.json")
-    gone = [Key("net", "G1", "gone"), Key("dropped", "G1", "wide.conv")]
-    baselines.write(path, [*gone, Key("net", "G1", "wide.conv")])
+    gone = [BaselineEntry("net", "G1", "gone"), BaselineEntry("dropped", "G1", "wide.conv")]
+    baselines.write(path, [*gone, BaselineEntry("net", "G1", "wide.conv")])
     line = "stale in known.json, no longer found: {}; --write-baseline known.json drops them"
     _, err = lint(capsys, "--baseline", "known.json", code=1)
     assert err.splitlines()[0] == line.format("dropped G1 wide.conv, net G1 gone")
@@ -219,10 +220,13 @@ def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsy
 def test_a_new_baseline_keeps_what_the_run_did_not_look_at(project, capsys):
     project(NET, BROKEN)
     path = Path("known.json")
-    others = {Key("broken", "G1", "a"), Key("other", "G1", "a"), Key("net", "G2", "a")}
-    baselines.write(path, [*others, Key("net", "G1", "gone")])
+    others = {BaselineEntry("broken", "G1", "a"), BaselineEntry("other", "G1", "a"), BaselineEntry("net", "G2", "a")}
+    baselines.write(path, [*others, BaselineEntry("net", "G1", "gone")])
     lint(capsys, "net", "broken", "--select", "G1", "--write-baseline", "known.json", code=2)
-    assert set(baselines.read(path)) == others | {Key("net", "G1", "wide.conv"), Key("net", "G1", "narrow.conv")}
+    assert set(baselines.read(path)) == others | {
+        BaselineEntry("net", "G1", "wide.conv"),
+        BaselineEntry("net", "G1", "narrow.conv"),
+    }
 
 
 def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
@@ -231,13 +235,13 @@ def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
     assert found == [("net", "budget/params", ""), ("broken", "failure", "")]
     path = Path("known.json")
     assert {key.rule for key in baselines.read(path)} == {"G1"}
-    baselines.write(path, [Key(*f) for f in found])
+    baselines.write(path, [BaselineEntry(*f) for f in found])
     assert lint(capsys, "--baseline", "known.json", code=2)[0][:2] == found
 
 
 def test_a_stale_entry_may_hold_any_text(project, capsys):
     project(NET)
-    baselines.write(Path("known.json"), [Key("net", "G1", "a\n\x1b[31mb")])
+    baselines.write(Path("known.json"), [BaselineEntry("net", "G1", "a\n\x1b[31mb")])
     _, err = lint(capsys, "--baseline", "known.json", code=1)
     assert err.count("\n") == 2
     assert "\x1b" not in err
@@ -246,10 +250,10 @@ def test_a_stale_entry_may_hold_any_text(project, capsys):
 names = st.text(max_size=8)
 
 
-@given(st.sets(st.builds(Key, names, names, names), max_size=5))
+@given(st.sets(st.builds(BaselineEntry, names, names, names), max_size=5))
 def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
     path = tmp_path_factory.mktemp("baseline") / "known.json"
-    clean = {Key(*(part.encode("utf-8", "ignore").decode() for part in key)) for key in keys}
+    clean = {BaselineEntry(*(part.encode("utf-8", "ignore").decode() for part in astuple(key))) for key in keys}
     baselines.write(path, clean)
     assert set(baselines.read(path)) == clean
 
@@ -265,12 +269,12 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
         ("\0", "invalid JSON"),
     ],
 )
-def test_what_is_no_baseline_is_one_line(text, message, project, capsys):
+def test_what_is_not_a_baseline_is_one_line(text, message, project, capsys):
     project(NET)
     Path("known.json").write_text(text)
     assert run(["lint", "--baseline", "known.json"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("error: known.json is no baseline: ")
+    assert err.startswith("error: known.json is not a baseline: ")
     assert message in err
     assert err.count("\n") == 1

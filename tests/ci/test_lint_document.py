@@ -12,7 +12,7 @@ import pytest
 import yaml
 from helpers.stories import ROOT, blocks_of, commands, shown_as
 
-from costlab.ci.configuration import Lint, Model
+from costlab.ci.configuration import LintConfig, ModelConfig
 from costlab.cli import run
 
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_what_is_shown_for_other_tools_names_what_there_is():
     assert documents[".gitlab-ci.yml"]["costlab"]["artifacts"]["reports"].keys() == {"codequality", "junit"}
 
 
-@pytest.mark.parametrize("table", [Model, Lint])
+@pytest.mark.parametrize("table", [ModelConfig, LintConfig])
 def test_every_key_of_the_configuration_is_explained(table):
     keys = {name.replace("_", "-") for name in table.model_fields}
     assert keys <= set(re.findall(r"`([a-z-]+)`", PAGE))

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from costlab.ci import lint_run as linted
-from costlab.ci.lint_run import Linted, Outcome
+from costlab.ci.lint_run import LintRun, ModelLint
+from costlab.ci.repository import source_in_repository
 from costlab.cli import run
 from costlab.core.graph import Source
-from costlab.guidelines import Finding, LintResult, Verdict
-from costlab.reports import findings, github, gitlab, junit, sarif
+from costlab.guidelines import Finding, LintResult, RuleVerdict
+from costlab.reports import findings, github, gitlab, junit, lint_markdown, sarif
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMA = jsonschema.Draft4Validator(json.loads((DATA / "sarif-2.1.0-rtm.5.json").read_text()))
@@ -45,12 +45,23 @@ def everything(reports: dict[str, str]) -> list[dict]:
 
 
 def finding(module: str = "a", rule: str = "G1", severity: str = "warning", price: int | None = 1, model: str = "m"):
-    return Finding(rule, severity, model, module, f"{module}/conv2d", "a message", "do this", price, price, 1, None)
+    return Finding(
+        rule=rule,
+        severity=severity,
+        model=model,
+        module=module,
+        op=f"{module}/conv2d",
+        message="a message",
+        advice="do this",
+        excess_memory_access=price,
+        excess_bytes=price,
+        excess_launches=1,
+    )
 
 
-def outcome(*found: Finding, model: str = "m") -> Outcome:
-    rules = tuple(Verdict(model, rule, "broken", 0.5, 0.5, 0.1, "") for rule in sorted({f.rule for f in found}))
-    return Outcome((Linted(LintResult(model, "bn", found, rules), model, Source("pyproject.toml", 3)),), "bn")
+def outcome(*found: Finding, model: str = "m") -> LintRun:
+    rules = tuple(RuleVerdict(model, rule, "broken", 0.5, 0.5, 0.1, "") for rule in sorted({f.rule for f in found}))
+    return LintRun((ModelLint(LintResult(model, "bn", found, rules), model, Source("pyproject.toml", 3)),), "bn")
 
 
 # What every format has.
@@ -197,10 +208,10 @@ def test_installed_code_and_code_elsewhere_are_no_locations(tmp_path):
     for file in (inside / "net.py", installed, tmp_path / "net.py"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
-    assert linted.in_repository(Source(str(inside / "net.py"), 0), inside) == Source("net.py", 1)
-    assert linted.in_repository(Source("net.py", 7), inside) == Source("net.py", 7)
+    assert source_in_repository(Source(str(inside / "net.py"), 0), inside) == Source("net.py", 1)
+    assert source_in_repository(Source("net.py", 7), inside) == Source("net.py", 7)
     for file in (installed, tmp_path / "net.py", inside / "none.py", inside / ".." / "net.py", inside, "<string>"):
-        assert linted.in_repository(Source(str(file), 1), inside) is None
+        assert source_in_repository(Source(str(file), 1), inside) is None
 
 
 def test_a_module_without_a_line_has_that_of_the_module_around_it():
@@ -283,11 +294,11 @@ def test_a_name_with_percent_newline_and_colons_stays_one_annotation(reports):
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_no_name_makes_a_command_of_its_own(module, model):
     made = outcome(finding(module, model=model), model=model)
-    report = github.report(made, f"{findings.sentence(finding(module))}\n  ::error::{findings.label(module)}\n")
+    report = github.report(made, f"{findings.sentence(finding(module))}\n  ::error::{findings.rule_label(module)}\n")
     assert [level for level, _, _ in commands(report)] == ["warning"]
     SCHEMA.validate(json.loads(sarif.report(made)))
     XSD.assertValid(etree.fromstring(junit.report(made).encode()))
-    rows = [line for line in findings.markdown(made, None).splitlines() if line.startswith("| warning")]
+    rows = [line for line in lint_markdown.report(made, None).splitlines() if line.startswith("| warning")]
     assert len(rows) == 1
     assert rows[0].count("|") == 5
 
@@ -304,8 +315,8 @@ def test_ten_annotations_a_level_the_dearest_first_then_how_many_more():
     titles = [(level, properties["title"][-1]) for level, properties, _ in commands(report)]
     assert titles == [("error", "z"), *(("warning", c) for c in "mlkjihgfed"), *(("notice", c) for c in "mlkjihgfed")]
     assert [line for line in report.splitlines() if " more " in line] == [
-        "3 more warnings, all of them in the text above",
-        "3 more notes, all of them in the text above",
+        "3 more warnings; the text above has all of them",
+        "3 more notes; the text above has all of them",
     ]
 
 
@@ -339,7 +350,7 @@ def test_markdown_cuts_off_and_counts(tmp_path, monkeypatch, capsys):
     write_project(tmp_path, NET)
     monkeypatch.chdir(tmp_path)
     assert run(["lint", "--format", "markdown", "--top", "1"]) == 1
-    assert "and 3 cheaper findings" in capsys.readouterr().out
+    assert "3 smaller findings not shown" in capsys.readouterr().out
     assert run(["lint", "--format", "markdown", "--statistics"]) == 1
     out = capsys.readouterr().out
     assert "| G1 equal-channel-width | 2 | 294.9 k |" in out

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import costlab
-from costlab.guidelines.analysis.antichains import levels, widest_antichain
+from costlab.guidelines.analysis.antichains import levels, max_antichain_size
 from costlab.guidelines.analysis.blocks import Block, blocks
 from costlab.models import ModelSpec
 from costlab.models import profile_of as profile_named
@@ -42,7 +42,7 @@ def test_antichains_and_chains_are_the_largest_of_all_subsets(graph):
             ordered = [a in ancestors[b] for a, b in itertools.combinations(subset, 2)]
             antichain = max(antichain, size if not any(ordered) else 0)
             chain = max(chain, size if all(ordered) else 0)
-    assert widest_antichain(range(len(before)), before, chosen) == antichain
+    assert max_antichain_size(range(len(before)), before, chosen) == antichain
     assert len(levels(range(len(before)), before, chosen)) == chain
 
 
@@ -58,7 +58,7 @@ def test_antichains_and_chains_are_the_largest_of_all_subsets(graph):
 )
 def test_ten_thousand_nodes_are_no_trouble(before, width):
     start = time.perf_counter()
-    assert widest_antichain(range(10_000), before, set(before)) == width
+    assert max_antichain_size(range(10_000), before, set(before)) == width
     assert time.perf_counter() - start < 2
 
 

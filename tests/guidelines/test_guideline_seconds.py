@@ -19,7 +19,7 @@ from costlab.core.fusion import storage_sizes
 from costlab.errors import CostlabError
 from costlab.guidelines import pricing
 from costlab.guidelines.analysis.layers import layer_of, resized
-from costlab.guidelines.model import Change
+from costlab.guidelines.model import Fix
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
@@ -106,7 +106,7 @@ def test_a_replaced_operator_saves_what_predicting_both_networks_says(device, fu
     changed = replace(profile, trace=replace(profile.trace, ops=tuple(ops)), costs=tuple(costs))
     view = profile.fused(fusion)
     (saved,) = pricing.seconds_saved(
-        profile, view, [Change(replaced={position_of(view, "3"): other})], device, fusion == "pointwise"
+        profile, view, [Fix(replaced={position_of(view, "3"): other})], ExecutionConfig(device, fusion=fusion)
     )
     both = [costlab.predict(p, device, fusion=fusion).seconds for p in (profile, changed)]
     assert saved == pytest.approx(both[0] - both[1], rel=0.01)
@@ -145,7 +145,7 @@ def test_merged_branches_are_the_one_wide_layer():
     for kernel in lower(apart, apart, ExecutionConfig(GPU)):
         by_op.setdefault(kernel.op, []).append(kernel)
     level = [i for i, op in enumerate(apart.ops) if op.module.startswith("each")]
-    merged = pricing.side_by_side(apart, level, by_op, storage_sizes(apart.trace))
+    merged = pricing.merge_operators(apart, level, by_op, storage_sizes(apart.trace))
     wanted = [k for k in lower(one, one, ExecutionConfig(GPU)) if one.ops[k.op].module == "each.0"]
     assert len(merged) == len(wanted) == 2  # the convolution and its bias
     for mine, theirs in zip(merged, wanted, strict=True):

@@ -16,14 +16,16 @@ from helpers.long_profiles import long_profile
 from torch import nn
 
 import costlab
-from costlab.ci.lint_run import Linted, Outcome
+from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.cli import run
 from costlab.core.files import write_text
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.guidelines import GUIDELINES, Checked, Guideline, LintResult, Place
-from costlab.reports import findings as shown
+from costlab.formatting.module_paths import merge_paths
+from costlab.guidelines import GUIDELINES, CheckResult, Finding, Guideline, LintResult
+from costlab.reports import lint_json
+from costlab.reports.findings import group_findings
 
 PAPER = ("G1", "G2", "G3", "G4")
 V1 = ("ShuffleNet V1, 3 groups", "ShuffleNet V1, 8 groups")
@@ -31,7 +33,13 @@ V2 = tuple(name for name in NETWORKS if name.startswith("ShuffleNet V2"))
 OTHERS = tuple(name for name in NETWORKS if name.startswith(("MobileNet", "ShuffleNet V1")))
 
 
-def verdicts(name: str, **options: object) -> dict[str, costlab.guidelines.Verdict]:
+@pytest.fixture(autouse=True)
+def outside_the_repository(tmp_path, monkeypatch):
+    """costlab's own pyproject.toml has a [tool.costlab]."""
+    monkeypatch.chdir(tmp_path)
+
+
+def verdicts(name: str, **options: object) -> dict[str, costlab.guidelines.RuleVerdict]:
     return {v.rule: v for v in costlab.lint(network(name), select=PAPER, **options).verdicts}
 
 
@@ -136,12 +144,12 @@ def test_guidelines_are_chosen_by_code_or_name_in_any_case():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"select": ["G9"]}, "no guideline 'G9'"),
+        ({"select": ["G9"]}, "unknown guideline 'G9'"),
         ({"ignore": ["fragmentatoin"]}, "did you mean 'fragmentation'"),
-        ({"thresholds": {"G1": "much"}}, "the threshold of G1 is a number, 0 or more; 'much' is not"),
+        ({"thresholds": {"G1": "much"}}, "the threshold of G1 must be a number from 0 up, got 'much'"),
         ({"thresholds": {"G1": float("nan")}}, "the threshold of G1"),
         ({"thresholds": {"G1": -1}}, "the threshold of G1"),
-        ({"thresholds": {"G7": 1}}, "no guideline 'G7'"),
+        ({"thresholds": {"G7": 1}}, "unknown guideline 'G7'"),
         ({"fusion": "most"}, "unknown fusion 'most'"),
     ],
 )
@@ -150,14 +158,14 @@ def test_what_there_is_not_is_an_error_of_the_user(options, message):
         costlab.lint(examples()["tiny"], **options)
 
 
-def no_linear(profile: Profile, limit: float | None) -> Checked:
+def no_linear(profile: Profile, limit: float | None) -> CheckResult:
     """A guideline of a user: no linear layers at all."""
-    places = [
-        Place(op.module, op.name, "a linear layer", None, cost.memory_access, cost.bytes_accessed, 1)
+    findings = [
+        Finding(module=op.module, op=op.name, message="a linear layer", excess_memory_access=cost.memory_access)
         for op, cost in zip(profile.ops, profile.costs, strict=True)
         if op.kind == "linear" and cost
     ]
-    return Checked(places, value=len(places))
+    return CheckResult(findings, value=len(findings))
 
 
 def test_users_add_a_guideline_by_argument():
@@ -167,16 +175,16 @@ def test_users_add_a_guideline_by_argument():
     assert [f.excess_memory_access for f in result.findings] == [2 * 8 + 5 * 8 + 5 + 2 * 5]
 
 
-def alone(result: LintResult) -> Outcome:
+def alone(result: LintResult) -> LintRun:
     """The run of one model."""
-    return Outcome((Linted(result, result.model, Source("net.py", 1)),), result.fusion)
+    return LintRun((ModelLint(result, result.model, Source("net.py", 1)),), result.fusion)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_networks_can_be_linted(name):
     result = costlab.lint(examples()[name])
     assert [v.rule for v in result.verdicts] == list(GUIDELINES)
-    assert len(json.loads(shown.document(alone(result)))["findings"]) == len(result.findings)
+    assert len(json.loads(lint_json.report(alone(result)))["findings"]) == len(result.findings)
 
 
 def test_a_network_that_moves_nothing_has_no_shares():
@@ -198,7 +206,7 @@ assert run(["lint", {str(path)!r}, "--format", "json", "-o", {str(tmp_path / "ou
 assert run(["explain", "--all"]) == 0
 assert "torch" not in sys.modules"""
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert (tmp_path / "out.json").read_text() == shown.document(alone(costlab.lint(network("MobileNet V2"))))
+    assert (tmp_path / "out.json").read_text() == lint_json.report(alone(costlab.lint(network("MobileNet V2"))))
 
 
 # The command line.
@@ -231,7 +239,7 @@ def test_text_groups_the_findings_of_repeated_blocks_without_losing_one(saved, c
     assert run(["lint", saved, "--top", "0"]) == 1
     # Four blocks with 384 channels at 14 x 14, a norm behind the expansion and one behind the depthwise convolution.
     assert "features.{8-11}.conv.{0-1}.1 (8 times)" in capsys.readouterr().out
-    entries = shown.entries(costlab.lint(network("MobileNet V2")).findings)
+    entries = group_findings(costlab.lint(network("MobileNet V2")).findings)
     assert sum(len(e.findings) for e in entries) == 97 + 52
     assert len(entries) < 97
     excess = [sum(f.excess_memory_access for f in e.findings) for e in entries]
@@ -239,10 +247,10 @@ def test_text_groups_the_findings_of_repeated_blocks_without_losing_one(saved, c
 
 
 def test_paths_that_differ_in_numbers_are_shown_as_one():
-    assert shown.place(["a.1.b2", "a.2.b2", "a.3.b2", "a.7.b2"]) == "a.{1-3,7}.b2"
-    assert shown.place(["stage1.0", "stage2.1"]) == "stage{1-2}.{0-1}"
-    assert shown.place(["x.007"]) == "x.007"
-    assert shown.place([""]) == ""
+    assert merge_paths(["a.1.b2", "a.2.b2", "a.3.b2", "a.7.b2"]) == "a.{1-3,7}.b2"
+    assert merge_paths(["stage1.0", "stage2.1"]) == "stage{1-2}.{0-1}"
+    assert merge_paths(["x.007"]) == "x.007"
+    assert merge_paths([""]) == ""
 
 
 def test_text_names_guideline_verdict_measure_and_limit(saved, capsys):
@@ -282,12 +290,12 @@ def test_an_uncounted_operator_fails_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["lint", "SAVED", "--select", "G12"], "no guideline 'G12'"),
+        (["lint", "SAVED", "--select", "G12"], "unknown guideline 'G12'"),
         (["lint", "SAVED", "--ignore", "fragmentatoin"], "did you mean 'fragmentation'?"),
         (["lint", "SAVED", "--fusion", "all"], "Invalid value for '--fusion'"),
         (["lint", "SAVED", "--top", "-1"], "0 or more; -1 is not"),
         (["lint"], "no model to lint"),
-        (["explain", "G12"], "no guideline 'G12'"),
+        (["explain", "G12"], "unknown guideline 'G12'"),
         (["explain", "G1", "--all"], "--all explains every guideline"),
     ],
     ids=str,

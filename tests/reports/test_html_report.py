@@ -21,8 +21,7 @@ from costlab.cli import run
 from costlab.core.memory import peak_activation_bytes
 from costlab.core.profile import Profile
 from costlab.formatting import units
-from costlab.guidelines import GUIDELINES
-from costlab.guidelines.engine import lint
+from costlab.guidelines import GUIDELINES, lint
 from costlab.latency._predict import predict
 from costlab.latency.devices import find_device
 from costlab.models import load

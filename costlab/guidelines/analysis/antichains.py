@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 Before = Mapping[int, Collection[int]]  # of each node, those right before it
 
 
-def widest_antichain(order: Sequence[int], before: Before, chosen: Collection[int]) -> int:
+def max_antichain_size(order: Sequence[int], before: Before, chosen: Collection[int]) -> int:
     """How many of the `chosen` nodes, at most, are pairwise unordered.
 
     As many as the chains that it takes to cover them (Dilworth). Every chain has one node without a predecessor in it,

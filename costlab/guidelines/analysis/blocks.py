@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
-from costlab.guidelines.analysis.antichains import levels, widest_antichain
+from costlab.guidelines.analysis.antichains import levels, max_antichain_size
 from costlab.guidelines.analysis.flow import Read, reads_of
 
 FRAGMENTS = ("convolution", "matmul", "attention", "recurrent", "pooling")  # families of operators
@@ -61,7 +61,7 @@ def blocks(profile: Profile) -> list[Block]:
         for positions in components(inside[path], before):
             own = fragments.intersection(positions)
             if own:
-                measured.append((widest_antichain(positions, before, own), positions, own))
+                measured.append((max_antichain_size(positions, before, own), positions, own))
         if measured:
             width, positions, own = max(measured, key=lambda m: (m[0], len(m[2])))
             again = [read for fork in forks_of(path, inside[path], ops, reads) for read in sorted(fork)[:-1]]

@@ -19,7 +19,7 @@ from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
 from costlab.guidelines.analysis.layers import Layer, layer_of, place_text, resized
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 MULTIPLES = (8, 16, 32)
 
@@ -52,33 +52,31 @@ def padded(width: int, groups: int) -> int:
     return -(-width // (8 * groups)) * 8 * groups
 
 
-def instead(position: int, op: Op, layer: Layer) -> Change | None:
+def instead(position: int, op: Op, layer: Layer) -> Fix | None:
     """The layer with the next wider multiples of 8: as capable as before."""
     inputs = layer.inputs if layer.reads_model_input else padded(layer.inputs, layer.groups)
     wider = resized(op, layer, inputs, padded(layer.outputs, layer.groups), layer.groups)
-    return Change(replaced={position: wider}) if wider else None
+    return Fix(replaced={position: wider}) if wider else None
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if layer is None or layer.depthwise or not any(count % 8 for count in widths(layer)):
             continue
         lost = ", ".join(f"{percent(idle(widths(layer), m))} at {m}" for m in MULTIPLES)
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{place_text(layer)}: idle {lost} channels at a time",
                 advice=advice(widths(layer)),
-                excess_memory_access=None,
-                excess_bytes=None,
                 excess_launches=0,
-                instead=instead(position, op, layer) if cost else None,
+                fix=instead(position, op, layer) if cost else None,
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

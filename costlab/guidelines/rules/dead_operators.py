@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 
 def dead(profile: Profile) -> list[int]:
@@ -31,12 +31,12 @@ def dead(profile: Profile) -> list[int]:
     return [position for position, op in enumerate(profile.ops) if position not in needed and not op.free]
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for position in dead(profile):
         op, cost = profile.ops[position], profile.costs[position]
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"nobody reads the result of {op.kind} on {shape(op.output.shape)}",
@@ -44,10 +44,10 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access if cost else None,
                 excess_bytes=cost.bytes_accessed if cost else None,
                 excess_launches=1,
-                instead=Change(removed=(position,)) if cost else None,
+                fix=Fix(removed=(position,)) if cost else None,
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

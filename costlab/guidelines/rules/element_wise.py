@@ -33,9 +33,9 @@ import operator
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent, shape
-from costlab.guidelines.analysis.classes import class_of
 from costlab.guidelines.analysis.layers import layer_of, place_text
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.analysis.op_classes import op_class
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 ADVICE = {
     "element-wise": "join it with the operator that makes its input (a compiler does), or leave it out",
@@ -44,20 +44,20 @@ ADVICE = {
 }
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places, copies = [], 0
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings, copies = [], 0
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         if cost is None or not cost.memory_access or not op.outputs:
             continue
-        kind = class_of(op)
+        kind = op_class(op)
         if kind == "copy":
             copies += cost.memory_access
         if kind not in ADVICE:
             continue
         layer = layer_of(op) if kind == "depthwise" else None
         what = f"{op.kind} {place_text(layer)}" if layer else f"{op.kind} on {shape(op.output.shape)}"
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{what} ({kind})" if kind != "depthwise" else f"depthwise {what}",
@@ -65,11 +65,11 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access,
                 excess_bytes=cost.bytes_accessed,
                 excess_launches=1,
-                instead=Change(removed=(position,)),
+                fix=Fix(removed=(position,)),
             )
         )
     whole = profile.total.memory_access
-    return Checked(places, detail=f"copies: another {percent(copies / whole)}" if copies else "")
+    return CheckResult(findings, detail=f"copies: another {percent(copies / whole)}" if copies else "")
 
 
 BAD = (

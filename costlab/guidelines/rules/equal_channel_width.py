@@ -40,7 +40,7 @@ from costlab.core.graph import ITEM_BYTES, Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import ratio
 from costlab.guidelines.analysis.layers import Layer, layer_of, place_text, resized
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 MOST_DRIFT = 0.05  # of mult-adds, by rounding the width
 
@@ -78,22 +78,22 @@ def advice(layer: Layer) -> str | None:
     return f"{width} to {width} channels ({drift} mult-adds)"
 
 
-def instead(position: int, op: Op, layer: Layer) -> Change | None:
+def instead(position: int, op: Op, layer: Layer) -> Fix | None:
     """The layer with the widths of the advice."""
     width = equal_width(layer)
     equal = resized(op, layer, width, width, layer.groups) if advice(layer) else None
-    return Change(replaced={position: equal}) if equal else None
+    return Fix(replaced={position: equal}) if equal else None
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if cost is None or layer is None or not applies(layer) or layer.inputs == layer.outputs:
             continue
         elements = excess(layer)
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{place_text(layer)}: equal widths of the same mult-adds move less",
@@ -101,10 +101,10 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
-                instead=instead(position, op, layer),
+                fix=instead(position, op, layer),
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

@@ -15,20 +15,16 @@ from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    return Checked(
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    return CheckResult(
         [
-            Place(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{op.kind} was taken to give {shape(op.outputs[0].shape if op.outputs else None)}: a guess",
-                advice=None,
-                excess_memory_access=None,
-                excess_bytes=None,
-                excess_launches=None,
             )
             for op in profile.ops
             if op.estimated and not any(profile.ops[i].estimated for i in op.after)

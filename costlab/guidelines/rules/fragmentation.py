@@ -39,13 +39,13 @@ from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.blocks import blocks
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
+def check(profile: Profile, limit: float | None) -> CheckResult:
     found = blocks(profile)
-    places = [
-        Place(
+    findings = [
+        Finding(
             module=block.path,
             op="",
             message=f"{block.degree} convolutions, products and poolings, {block.width} of them side by side",
@@ -53,13 +53,13 @@ def check(profile: Profile, limit: float | None) -> Checked:
             excess_memory_access=block.repeated_elements,
             excess_bytes=block.repeated_bytes,
             excess_launches=block.degree - block.chain,
-            instead=Change(merged=tuple(level for level in block.levels if len(level) > 1)),
+            fix=Fix(merged=tuple(level for level in block.levels if len(level) > 1)),
         )
         for block in found
         if limit is not None and block.width >= limit
     ]
     widest = max((block.width for block in found), default=0)
-    return Checked(places, value=widest, detail=f"{len(places)} of {len(found)} blocks" if places else "")
+    return CheckResult(findings, value=widest, detail=f"{len(findings)} of {len(found)} blocks" if findings else "")
 
 
 BAD = (

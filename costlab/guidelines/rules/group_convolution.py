@@ -34,7 +34,7 @@ from __future__ import annotations
 from costlab.core.graph import ITEM_BYTES
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.layers import Layer, layer_of, place_text, resized
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 
 def applies(layer: Layer) -> bool:
@@ -46,16 +46,16 @@ def excess(layer: Layer) -> int:
     return layer.positions * (layer.outputs - layer.outputs // layer.groups)
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         layer = layer_of(op)
         if cost is None or layer is None or not applies(layer):
             continue
         elements = excess(layer)
         dense = resized(op, layer, layer.inputs, layer.outputs // layer.groups, 1)
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{place_text(layer)}: one group of the same mult-adds writes less",
@@ -63,10 +63,10 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
-                instead=Change(replaced={position: dense}) if dense else None,
+                fix=Fix(replaced={position: dense}) if dense else None,
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

@@ -18,7 +18,7 @@ from __future__ import annotations
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 LAYOUT = ("contiguous", "clone", "reshape", "view", "flatten", "unflatten", "to", "ravel", "reshape_as", "view_as")
 
@@ -40,14 +40,14 @@ def permuted_by(profile: Profile, op: Op) -> str:
     return ", ".join(reversed(kinds))
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         if cost is None or not cost.memory_access or not only_moves(op):
             continue
         views = permuted_by(profile, op)
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=op.module,
                 op=op.name,
                 message=f"{op.kind} copies {shape(op.output.shape)}" + (f" after {views}" if views else ""),
@@ -55,10 +55,10 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=cost.memory_access,
                 excess_bytes=cost.bytes_accessed,
                 excess_launches=1,
-                instead=Change(removed=(position,)),
+                fix=Fix(removed=(position,)),
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

@@ -16,24 +16,21 @@ them is in doubt. That is an error, not a note.
 from __future__ import annotations
 
 from costlab.core.profile import Profile
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = [
-        Place(
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = [
+        Finding(
             module=op.module,
             op=op.name,
             message=f"no cost rule for {op.kind}: the totals leave it out",
             advice="write a cost rule for it",
-            excess_memory_access=None,
-            excess_bytes=None,
-            excess_launches=None,
         )
         for op, cost in zip(profile.ops, profile.costs, strict=True)
         if cost is None
     ]
-    return Checked(places, value=len(places))
+    return CheckResult(findings, value=len(findings))
 
 
 BAD = (

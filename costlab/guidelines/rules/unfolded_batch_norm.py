@@ -18,16 +18,16 @@ from costlab.core.cost import total
 from costlab.core.fusion import folds
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import Change, Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
-    places = []
+def check(profile: Profile, limit: float | None) -> CheckResult:
+    findings = []
     for fold in folds(profile):
         norm = profile.ops[fold.members[1]]
         apart = total(cost for m in fold.members if (cost := profile.costs[m]) is not None)
-        places.append(
-            Place(
+        findings.append(
+            Finding(
                 module=norm.module,
                 op=norm.name,
                 message=f"{norm.kind} on {shape(norm.output.shape)} can be folded into the convolution before it",
@@ -35,10 +35,10 @@ def check(profile: Profile, limit: float | None) -> Checked:
                 excess_memory_access=apart.memory_access - fold.cost.memory_access,
                 excess_bytes=apart.bytes_accessed - fold.cost.bytes_accessed,
                 excess_launches=len(fold.members) - 1,
-                instead=Change(removed=fold.members[1:], replaced={fold.host: fold.op}),
+                fix=Fix(removed=fold.members[1:], replaced={fold.host: fold.op}),
             )
         )
-    return Checked(places)
+    return CheckResult(findings)
 
 
 BAD = (

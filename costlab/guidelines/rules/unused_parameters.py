@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import exact, size
-from costlab.guidelines.model import Checked, Example, Guideline, Place
+from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
 
 
-def check(profile: Profile, limit: float | None) -> Checked:
+def check(profile: Profile, limit: float | None) -> CheckResult:
     unused = [m for m in profile.trace.modules if m.unused_params]
     unused.sort(key=lambda module: -module.unused_params)
-    return Checked(
+    return CheckResult(
         [
-            Place(
+            Finding(
                 module=module.path,
                 op="",
                 message=f"{exact(module.unused_params)} parameters ({size(module.unused_param_bytes)}) are never read",

@@ -8,7 +8,7 @@ from costlab.core.graph import Op
 from costlab.guidelines.analysis.layers import layer_of
 
 
-def class_of(op: Op) -> str:
+def op_class(op: Op) -> str:
     """The class of an operator: "element-wise", "normalisation", "depthwise", "copy" or "other"."""
     family = FAMILY_OF.get(op.kind)
     if family == "element_wise" or op.kind == GROUP:

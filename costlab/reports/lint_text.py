@@ -1,0 +1,91 @@
+"""A lint run as text: the verdicts on each model, then its findings, most expensive first."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from costlab.ci.lint_run import LintRun, ModelLint
+from costlab.formatting.escaping import visible
+from costlab.formatting.grids import blank
+from costlab.guidelines.model import LintResult
+from costlab.reports.findings import (
+    FUSIONS,
+    VERDICT_COLUMNS,
+    savings,
+    sentence,
+    statistics_table,
+    top_groups,
+    verdict_rows,
+)
+
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "broken": "bold red", "holds": ""}
+INDENT = 4
+
+
+def report(run: LintRun, top: int | None, width: int, ascii_only: bool = False, statistics: bool = False) -> Group:
+    """The report for a terminal.
+
+    Args:
+        top: groups of findings to show for each model; None for all of them.
+        width: columns of the terminal.
+        ascii_only: draw tables without Unicode.
+        statistics: show the number of findings of each rule instead of the findings.
+    """
+    parts: list[RenderableType] = []
+    for model in run.models:
+        parts += [Text()] * bool(parts)
+        if model.result.failed:
+            error = f"error {visible(model.title)}: {sentence(model.result.findings[0])}"
+            parts.append(Text(error, style="bold red"))
+            continue
+        heading = Text(f"{model.title}, {FUSIONS[model.result.fusion]}", style="bold")
+        parts += [heading, Text(), verdict_table(model.result, width, ascii_only)]
+        parts += [] if statistics else findings_text(model, top)
+        if model.accepted:
+            parts += [Text(), Text(f"{model.accepted} in the baseline", style="dim")]
+    if statistics and run.findings:
+        head, rows = statistics_table(run)
+        table = blank(ascii_only)
+        for number, name in enumerate(head):
+            table.add_column(name, justify="right" if number else "left", no_wrap=number > 0)
+        for cells in rows:
+            table.add_row(*map(Text, cells))
+        parts += [Text(), table]
+    return Group(*parts)
+
+
+def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
+    """The findings on a model: a line with the place and the savings, then message and advice."""
+    groups, rest = top_groups(model.result.findings, top)
+    parts: list[RenderableType] = []
+    for group in groups:
+        first = group.first
+        head = Text(f"{first.severity} {first.rule} ", style=STYLES[first.severity])
+        cost = f": {savings(group.findings, model.result.device)}" if first.from_guideline else ""
+        head.append(f"{group.location}{cost}", style="default")
+        parts += [Text(), head, indented(first.message)]
+        if first.advice:
+            parts.append(indented(f"instead: {first.advice}", "dim"))
+    if rest:
+        parts += [Text(), Text(f"{rest} (--top 0 shows all)", style="dim")]
+    return parts
+
+
+def indented(text: str, style: str = "") -> Padding:
+    """A paragraph below the head of a finding."""
+    return Padding(Text(visible(text), style=style), (0, 0, 0, INDENT), expand=False)
+
+
+def verdict_table(result: LintResult, width: int, ascii_only: bool) -> Grid:
+    """One row for each rule, with the columns that fit the width."""
+    kept = 6 if width >= 90 else 5 if width >= 70 else 3
+    table = blank(ascii_only)
+    for number, name in enumerate(VERDICT_COLUMNS[:kept]):
+        table.add_column(name, justify="right" if 2 <= number < 5 else "left", no_wrap=0 < number < 5)
+    for verdict, cells in verdict_rows(result):
+        styles = "", STYLES[verdict.verdict], "", "dim", "", "dim"
+        table.add_row(*[Text(cell, style=style) for cell, style in zip(cells, styles, strict=True)][:kept])
+    return table
