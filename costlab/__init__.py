@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from costlab.exporters import export
     from costlab.guidelines import GUIDELINES, lint
     from costlab.latency._predict import predict
-    from costlab.measurement.measuring import measure
+    from costlab.measurement._measure import measure
     from costlab.models import load
     from costlab.sweeps.running import sweep
     from costlab.tracing._profile import profile
@@ -32,7 +32,7 @@ HOMES = {
     "compare": "costlab.comparison",
     "lint": "costlab.guidelines",
     "export": "costlab.exporters",
-    "measure": "costlab.measurement.measuring",
+    "measure": "costlab.measurement._measure",
     "sweep": "costlab.sweeps.running",
     "GUIDELINES": "costlab.guidelines",
     "Profile": "costlab.core.profile",

@@ -84,11 +84,11 @@ def measure(
         raise CostlabError("--predict-for goes with text: in JSON, `costlab report --device` holds predictions")
     profile_for = find_device(predict_for) if predict_for is not None else None
     with progress_bar() as show:
-        from costlab.measurement.measuring import device_named
-        from costlab.measurement.measuring import measure as time_it
+        from costlab.measurement._measure import measure as time_it
+        from costlab.measurement.workload import find_torch_device
         from costlab.models import ModelSpec, load_model
 
-        device_named(device)
+        find_torch_device(device)
         spec = ModelSpec(model, arguments, tuple(inputs or ()), batch, resolution, dtype)
         loaded = load_model(spec, weights=True)
         measurement = time_it(

@@ -8,8 +8,9 @@ from statistics import quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
 from costlab.core.files import atomic_write
+from costlab.core.statistics import rank_correlation
 from costlab.experiments.report import GUIDELINES, heading
-from costlab.experiments.results import Cell, Record, rank_correlation
+from costlab.experiments.results import Cell, Record
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.plots.canvas import LARGE, NORMAL, SMALL, plain

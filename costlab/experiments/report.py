@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from costlab.core.statistics import rank_correlation
 from costlab.experiments.designs import WIDTHS, rows_of
-from costlab.experiments.results import Cell, Record, rank_correlation
+from costlab.experiments.results import Cell, Record
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.grids import GAP, blank

@@ -1,11 +1,10 @@
-"""Run an experiment: all of its networks in turns, round by round, so that a slow spell slows all alike."""
+"""Run an experiment: all of its networks in turns, round by round, so that slow spells affect all alike."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any
@@ -22,13 +21,13 @@ from costlab.experiments.results import Cell, Record
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device, find_device
 from costlab.measurement.environment import environment
-from costlab.measurement.measuring import Job, Progress, device_named, prepared, threads_of
 from costlab.measurement.result import Timing
+from costlab.measurement.timing import Progress, silent, threads_of
+from costlab.measurement.workload import Workload, find_torch_device, prepare
 from costlab.tracing._profile import profile
-from costlab.tracing.inputs import as_inputs
 
 ROUNDS = 30
-TURN = 0.02  # seconds that a network runs for at least in each round
+TURN = 0.02  # minimum seconds of a network in each round
 MOST_RUNS = 1000  # in one turn
 SEED = 0
 
@@ -46,49 +45,35 @@ def run_experiment(
     progress: Progress | None = None,
     clock: Callable[[], float] = timer,
 ) -> Record:
-    """Measure the networks of an experiment. Ctrl-C ends it with the rounds that are complete.
+    """Measure the networks of an experiment. Ctrl-C stops early and returns the completed rounds.
 
     Args:
         name: "g1", "g2", "g3", "g4", "kernel" or "networks".
-        device: where to run: "cpu", "cuda", "cuda:1", "mps".
-        widths: the paper's channels for its GPU or its ARM: "gpu" or "arm"; by default the latter on a CPU.
-        batch: by default 1, and 8 for whole networks on a GPU: the paper's.
-        threads: of the CPU.
-        turn: seconds that a network runs for at least in each round.
-        predict_for: a device to predict for as well, by name or file.
-        progress: called now and then with what is being done and the part of all that is done.
-        clock: gives seconds; waits for the device before it does.
+        device: where to run: "cpu", "cuda", "cuda:1" or "mps".
+        widths: the paper's channel counts, for its "gpu" or its "arm". Default: "arm" on a CPU, else "gpu".
+        batch: batch size. Default, as in the paper: 1, and 8 for whole networks on a GPU.
+        threads: CPU threads.
+        rounds: times that every network gets its turn.
+        turn: minimum seconds of a network in each round.
+        predict_for: also predict for this device, a name or the path of a .toml file.
+        progress: called with a description of the current step and the fraction done.
+        clock: returns seconds, after waiting for the device.
 
     Raises:
-        CostlabError: no such experiment or device, or a network that does not fit into memory.
+        CostlabError: unknown experiment or device, or a network does not fit into memory.
     """
     experiment = experiment_named(name)
-    for what, value in (("threads", threads), ("rounds", rounds), ("a batch", 1 if batch is None else batch)):
+    for option, value in {"threads": threads, "rounds": rounds, "batch": 1 if batch is None else batch}.items():
         if value < 1:
-            raise CostlabError(f"{what} of {value}: it takes 1 or more")
-    where = device_named(device)
+            raise CostlabError(f"{option} must be 1 or more, got {value}")
+    where = find_torch_device(device)
     widths = widths or ("arm" if where.type == "cpu" else "gpu")
     if widths not in WIDTHS:
-        raise CostlabError(f"the paper has widths for {' and '.join(WIDTHS)}; {widths!r} is neither")
+        raise CostlabError(f"widths must be {' or '.join(WIDTHS)}, got {widths!r}")
     batch = batch or (1 if where.type == "cpu" else experiment.gpu_batch)
-    report: Progress = progress or (lambda words, part: None)
+    report: Progress = progress or silent
     target = None if predict_for is None else find_device(predict_for)
-    around = environment(where)  # the load among it, before there is ours
-    subjects = experiment.subjects(widths)
-    with threads_of(threads), torch.inference_mode():
-        jobs = []
-        for number, subject in enumerate(subjects):
-            report(f"preparing {subject.row} {subject.column}".strip(), 0.1 * number / len(subjects))
-            jobs.append(job_of(subject, batch, where))
-        predicted = [predicted_seconds(job.traced, target) for job in jobs]
-        taken = in_rounds(
-            [job.ready(compiled=False) for job in jobs],
-            rounds,
-            turn,
-            clock,
-            lambda words, part: report(words, 0.1 + 0.9 * part),
-        )
-    return Record(
+    record = Record(
         name=name,
         date=datetime.now(UTC).date().isoformat(),
         device=str(where),
@@ -96,66 +81,82 @@ def run_experiment(
         batch=batch,
         widths=widths,
         predicted_for=target.name if target else None,
-        environment=around,
-        cells=tuple(
-            Cell(
-                row=subject.row,
-                column=subject.column,
-                network=subject.network,
-                arguments=subject.arguments,
-                input=(batch, *subject.shape),
-                mult_adds=job.traced.total.mult_adds,
-                params=job.traced.total.params,
-                memory_access=job.traced.total.memory_access,
-                measured=timing,
-                predicted_seconds=seconds,
-                paper=subject.paper,
-            )
-            for subject, job, timing, seconds in zip(subjects, jobs, taken.timings, predicted, strict=True)
-        ),
-        interrupted=taken.interrupted,
+        environment=environment(where),  # before the load average includes this run
+        cells=(),
+    )
+    with threads_of(threads), torch.inference_mode():
+        return measured(record, where, target, rounds, turn, clock, report)
+
+
+def measured(
+    record: Record,
+    where: torch.device,
+    target: Device | None,
+    rounds: int,
+    turn: float,
+    clock: Callable[[], float],
+    report: Progress,
+) -> Record:
+    """The record with the times of all networks."""
+    subjects = record.experiment.subjects(record.widths)
+    workloads = []
+    for number, subject in enumerate(subjects):
+        report(f"preparing {name_of(subject)}", 0.1 * number / len(subjects))
+        shape = (record.batch, *subject.shape)
+        workloads.append(prepare(build(subject).eval(), shape, None, where, labels={"name": name_of(subject)}))
+    predicted = [predicted_seconds(workload.profile, target) for workload in workloads]
+    runs = [workload.warm_up() for workload in workloads]
+    timings, interrupted = in_rounds(runs, rounds, turn, clock, lambda step, part: report(step, 0.1 + 0.9 * part))
+    rows = zip(subjects, workloads, timings, predicted, strict=True)
+    cells = tuple(cell_of(subject, workload, timing, seconds) for subject, workload, timing, seconds in rows)
+    return replace(record, cells=cells, interrupted=interrupted)
+
+
+def cell_of(subject: Subject, workload: Workload, timing: Timing, predicted: float | None) -> Cell:
+    """One network of the experiment with its costs and times."""
+    total = workload.profile.total
+    return Cell(
+        row=subject.row,
+        column=subject.column,
+        network=subject.network,
+        arguments=subject.arguments,
+        input=(workload.batch, *subject.shape),
+        mult_adds=total.mult_adds,
+        params=total.params,
+        memory_access=total.memory_access,
+        measured=timing,
+        predicted_seconds=predicted,
+        paper=subject.paper,
     )
 
 
 def with_predictions(record: Record, device: str) -> Record:
-    """The same times beside what is predicted for a device, a name or file. Raises CostlabError where there is none."""
+    """The record with predictions for a device, a name or the path of a .toml file. Raises CostlabError."""
     target = find_device(device)
-    subjects = record.experiment.subjects(record.widths)
-    predicted = [predicted_seconds(traced(subject, build(subject), record.batch), target) for subject in subjects]
-    cells = zip(record.cells, predicted, strict=True)
-    with_seconds = tuple(replace(cell, predicted_seconds=seconds) for cell, seconds in cells)
-    return replace(record, predicted_for=target.name, cells=with_seconds)
+    cells = []
+    for cell, subject in zip(record.cells, record.experiment.subjects(record.widths), strict=True):
+        traced = profile(build(subject), (record.batch, *subject.shape), name=name_of(subject))
+        cells.append(replace(cell, predicted_seconds=predicted_seconds(traced, target)))
+    return replace(record, predicted_for=target.name, cells=tuple(cells))
 
 
-def job_of(subject: Subject, batch: int, where: torch.device) -> Job:
-    """The network with random weights on the device, its inputs, and its profile."""
-    model = build(subject).eval()
-    given: tuple[Any, Any] = list(as_inputs((batch, *subject.shape))), {}
-    ready = prepared(model, where, None, channels_last=False)
-    return Job(ready, given, where, nullcontext, traced(subject, model, batch))
-
-
-def traced(subject: Subject, model: torch.nn.Module, batch: int) -> Profile:
-    return profile(model, (batch, *subject.shape), name=f"{subject.row} {subject.column}".strip())
+def name_of(subject: Subject) -> str:
+    """What a network is called: "1:12 x2"."""
+    return f"{subject.row} {subject.column}".strip()
 
 
 def predicted_seconds(profile: Profile, device: Device | None) -> float | None:
-    """What `costlab.predict` says; None without a device."""
+    """The prediction for a device; None without a device."""
     return None if device is None else predict(profile, device).seconds
-
-
-@dataclass(frozen=True)
-class Taken:
-    """The times of every network, as many for each."""
-
-    timings: tuple[Timing, ...]
-    interrupted: bool
 
 
 def in_rounds(
     runs: Sequence[Callable[[], Any]], rounds: int, turn: float, clock: Callable[[], float], report: Progress
-) -> Taken:
-    """Time everything once a round, each time in another order; a network runs on until its turn is over.
+) -> tuple[list[Timing], bool]:
+    """Time everything once a round, each round in another order.
+
+    Returns:
+        A timing for each run, with as many repeats as there are complete rounds, and whether Ctrl-C stopped it.
 
     Raises:
         KeyboardInterrupt: before the first round is complete.
@@ -170,20 +171,20 @@ def in_rounds(
             report(f"round {number + 1} of {rounds}", number / rounds)
             shuffle(order)
             seconds = [0.0] * len(runs)
-            for place in order:
-                seconds[place] = seconds_of(runs[place], numbers[place], clock)
+            for position in order:
+                seconds[position] = seconds_of(runs[position], numbers[position], clock)
             complete.append(seconds)
         report("done", 1.0)
     except KeyboardInterrupt:
         if not complete:
             raise
         interrupted = True
-    each = zip(*complete, strict=True)
-    return Taken(tuple(Timing(s, n) for s, n in zip(each, numbers, strict=True)), interrupted)
+    columns = zip(*complete, strict=True)
+    return [Timing(seconds, number) for seconds, number in zip(columns, numbers, strict=True)], interrupted
 
 
 def seconds_of(run: Callable[[], Any], number: int, clock: Callable[[], float]) -> float:
-    """The mean of so many runs, one after the other."""
+    """Mean seconds of so many runs in a row."""
     with gc_paused():
         start = clock()
         for _ in range(number):

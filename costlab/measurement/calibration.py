@@ -1,37 +1,38 @@
-"""Fit the device profile of this machine: its peaks, measured, and the share of them that operators reach."""
+"""Fit a device profile to this machine: its measured peaks, and the share of them that operators reach."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import torch
 
-from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import Cache, Device, find_device, list_devices
 from costlab.latency.efficiency import PARAMETERS, START
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
+from costlab.measurement._measure import measure
 from costlab.measurement.environment import environment
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
-from costlab.measurement.measuring import device_named, measure, threads_of
 from costlab.measurement.microbenchmarks import Block, blocks
 from costlab.measurement.result import Measurement
+from costlab.measurement.timing import Progress, silent, threads_of
+from costlab.measurement.workload import find_torch_device
 from costlab.tracing._profile import profile
 
-Progress = Callable[[str, float], None]
 PER_BLOCK = 0.4  # seconds spent on a block, and again on its operators
 QUICK = 0.02
-SUMS = 4  # how often the sum of a block counts: dear operators must be right before cheap ones are
-NO_SHORTER = 1e-6  # seconds: below it, the stopwatch is what was timed
+SUMS = 4  # weight of a block's total time, so that expensive operators matter more than cheap ones
+RESOLUTION = 1e-6  # seconds; shorter times are mostly those of the stopwatch
+FEWEST_BLOCKS = 8
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-EAGER_CPU = {  # where a fit begins that runs operator by operator on a CPU
+EAGER_CPU = {  # start of a fit to operators on a CPU
     **START,
     "matmul": 0.7,
     "convolution": 0.6,
@@ -49,16 +50,9 @@ EAGER_CPU = {  # where a fit begins that runs operator by operator on a CPU
     "overlap": 2.0,
     "cache_speed": 3.0,
 }
-NOT_ON_CPU = frozenset(
-    (
-        "weight_cache_share",
-        "attention_mask",
-        "misaligned",
-        "serial_seconds",
-        "half_norms",
-        "kernel_seconds",
-        "recurrent",
-    )
+NOT_ON_CPU = frozenset(  # parameters that no CPU measurement determines
+    "weight_cache_share attention_mask misaligned serial_seconds half_norms kernel_seconds recurrent"
+    " start_seconds".split()
 )
 NOT_ON_GPU = frozenset(
     "operation transcendental norm_operation strided_norm_operation copied_element pooled_element overlap"
@@ -68,14 +62,14 @@ NOT_ON_GPU = frozenset(
 
 @dataclass(frozen=True)
 class Calibration:
-    """A device profile with how well it explains what was measured."""
+    """A device profile, and how well it predicts the measured times."""
 
     device: Device
-    fitted: Errors  # on the operators it was fitted to first
-    held_out: Errors  # on operators of blocks that this fit did not see; the profile is then fitted to all
+    fitted: Errors  # of the first fit, on the operators it was fitted to
+    held_out: Errors  # of the first fit, on the other operators; the profile is fitted to all
     blocks: int
     operators: int
-    interrupted: bool  # fewer blocks than there are
+    interrupted: bool  # stopped early
 
 
 def calibrate(
@@ -86,138 +80,122 @@ def calibrate(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Measure small networks on this machine, operator by operator, and fit its efficiency to them.
+    """Measure small networks on this machine, operator by operator, and fit a device profile to them.
 
-    Takes a few minutes. Every other block is held out of a first fit and judges it. Ctrl-C ends the measuring; what was
-    measured until then is fitted.
+    Takes a few minutes. Every other block is held out of a first fit, to judge it. Ctrl-C stops measuring and fits what
+    was measured so far.
 
     Args:
         device: "cpu", "cuda", "cuda:1" or "mps".
-        threads: of the CPU; as torch has it by default.
-        name: of the profile.
-        quick: a few repeats of every fourth block, to see that it works.
+        threads: CPU threads. Default: torch's setting.
+        name: name of the device profile.
+        quick: a few repeats of every fourth block, as a trial run.
+        progress: called with a description of the current step and the fraction done.
 
     Raises:
-        CostlabError: no such device, or too few blocks were measured.
+        CostlabError: unknown device, or too few blocks were measured.
     """
-    where = device_named(device)
+    where = find_torch_device(device)
     if threads is not None and threads < 1:
-        raise CostlabError(f"threads are 1 or more; {threads} is not")
-    report: Progress = progress or (lambda words, part: None)
+        raise CostlabError(f"threads must be 1 or more, got {threads}")
+    report = progress or silent
     with threads_of(threads):
         report("peaks", 0.0)
         peaks = machine(where, name, threads or torch.get_num_threads())
         chosen = list(blocks())[:: 4 if quick else 1]
         groups: list[list[Sample]] = [[], []]
-        between: list[float] = []  # seconds from one operator to the next
-        done = 0
+        gaps: list[float] = []  # mean seconds between operators, of each block
         interrupted = False
         try:
             for number, block in enumerate(chosen):
                 report(block.name, number / len(chosen))
-                model = block.build().eval()
-                taken = measure(
-                    model,
-                    block.shape,
-                    device=device,
-                    channels_last=block.channels_last,
-                    min_seconds=QUICK if quick else PER_BLOCK,
-                )
-                groups[number % 2] += samples_of(profile(model, block.shape), taken, block, peaks)
-                between.append((taken.overhead_seconds or 0.0) / max(len(taken.ops), 1))
-                done += 1
-                if taken.interrupted:
+                measurement, samples = measure_block(block, peaks, device, QUICK if quick else PER_BLOCK)
+                groups[number % 2] += samples
+                gaps.append((measurement.overhead_seconds or 0.0) / max(len(measurement.ops), 1))
+                if measurement.interrupted:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
-    if done < 8:
-        raise CostlabError(f"a calibration needs 8 blocks or more; {done} were measured")
-    return fitted(peaks, groups, max(median(between), 0.0), done, interrupted, where)
+    if len(gaps) < FEWEST_BLOCKS:
+        raise CostlabError(f"a calibration needs {FEWEST_BLOCKS} blocks or more; {len(gaps)} were measured")
+    return fit_device(peaks, groups, max(median(gaps), 0.0), len(gaps), interrupted)
 
 
-def fitted(
-    peaks: Device,
-    groups: Sequence[Sequence[Sample]],
-    between: float,
-    done: int,
-    interrupted: bool,
-    where: torch.device,
+def measure_block(block: Block, peaks: Device, device: str, seconds: float) -> tuple[Measurement, list[Sample]]:
+    """The times of a block, and a sample for each of its operators and for all of them together."""
+    model = block.build().eval()
+    last = block.channels_last
+    measurement = measure(model, block.shape, device=device, channels_last=last, min_seconds=seconds)
+    traced = profile(model, block.shape)
+    kernels = lower(traced, traced, ExecutionConfig(peaks, channels_last=last))
+    samples, together, total = [], [], 0.0
+    for position, op in enumerate(traced.ops):
+        own = [k._replace(op=0) for k in kernels if k.op == position]
+        timing = measurement.ops.get(op.name)
+        if own and timing is not None and timing.median > RESOLUTION:
+            samples.append(Sample(f"{block.name}: {op.name}", own, 1.0, timing.median))
+            together += own
+            total += timing.median
+    return measurement, samples + [Sample(block.name, together, 1.0, total)] * SUMS if samples else []
+
+
+def fit_device(
+    peaks: Device, groups: Sequence[Sequence[Sample]], gap: float, measured: int, interrupted: bool
 ) -> Calibration:
-    on_cpu = where.type == "cpu"
-    start = dict(EAGER_CPU if on_cpu else START)
-    start["start_seconds"] = 1e-8  # an operator has none; what a forward pass has goes to its operators, below
-    free = PARAMETERS.keys() - (NOT_ON_CPU | {"start_seconds"} if on_cpu else NOT_ON_GPU)
+    """The device with the efficiency that fits both groups, judged by a fit to the first.
+
+    Args:
+        gap: seconds between operators, added to the fitted launch time.
+        measured: number of blocks.
+    """
+    start = dict(START if peaks.is_gpu else EAGER_CPU)
+    start["start_seconds"] = 1e-8  # operators have none; that of a forward pass is part of `gap`
+    free = PARAMETERS.keys() - (NOT_ON_GPU if peaks.is_gpu else NOT_ON_CPU)
     first, second = (Samples(peaks, group) for group in groups)
     trial = fit([first], start, free)
     final = fit([first, second], trial, free)
-    final["launch_seconds"] += between
+    final["launch_seconds"] += gap
+    table = {key: float(f"{final[key]:.4g}") for key in PARAMETERS if key in free | {"start_seconds", "overlap"}}
     operators = sum(len({s.name for s in group if ": " in s.name}) for group in groups)
-    table = {
-        key: float(f"{final[key]:.4g}") for key in PARAMETERS if key in free or key in ("start_seconds", "overlap")
-    }
+    note = f"costlab calibrate: {operators} operators of {measured} small networks, torch {torch.__version__}"
     return Calibration(
-        device=with_efficiency(peaks, table, done, operators),
+        device=replace(peaks, efficiency={"eager": table, "fitted": {"eager": note}}),
         fitted=errors(first.predicted(trial), first.measured),
         held_out=errors(second.predicted(trial), second.measured),
-        blocks=done,
+        blocks=measured,
         operators=operators,
         interrupted=interrupted,
     )
 
 
-def with_efficiency(peaks: Device, table: dict[str, float], done: int, operators: int) -> Device:
-    from dataclasses import replace
-
-    note = f"costlab calibrate: {operators} operators of {done} small networks, torch {torch.__version__}"
-    return replace(peaks, efficiency={"eager": table, "fitted": {"eager": note}})
-
-
-def samples_of(traced: Profile, taken: Measurement, block: Block, device: Device) -> list[Sample]:
-    """Every operator of a block that was timed, with its kernels, and all of them together."""
-    kernels = lower(traced, traced, ExecutionConfig(device, channels_last=block.channels_last))
-    found, whole, seconds = [], [], 0.0
-    for position, op in enumerate(traced.ops):
-        own = [k._replace(op=0) for k in kernels if k.op == position]
-        timing = taken.ops.get(op.name)
-        if own and timing is not None and timing.median > NO_SHORTER:
-            found.append(Sample(f"{block.name}: {op.name}", own, 1.0, timing.median))
-            whole += own
-            seconds += timing.median
-    return found + [Sample(block.name, whole, 1.0, seconds)] * SUMS if found else []
-
-
-# What the machine can do at most.
-
-
 def machine(where: torch.device, name: str, threads: int) -> Device:
-    """This machine's peaks: those of a known card, else what large products and copies reach here."""
+    """This machine's peaks: those of a known graphics card, else measured with large products and copies."""
     here = environment(where)
     if where.type == "cuda":
         known = known_card(str(here["gpu"]))
         if known:
             return known
-    measured = "measured here by costlab calibrate: "
     flops = {"float32": product_flops(where, torch.float32)}
     matrix = {}
     for dtype in (torch.float16, torch.bfloat16) if where.type != "cpu" else (torch.bfloat16,):
         reached = product_flops(where, dtype)
         if reached > 1.5 * flops["float32"]:
             matrix[str(dtype).removeprefix("torch.")] = reached
+    units, clock = threads, here.get("cpu_hertz")
+    if where.type == "cuda":
+        units, clock = torch.cuda.get_device_properties(where).multi_processor_count, here.get("gpu_hertz")
+    caches = cpu_caches() if where.type == "cpu" else ()
+    measured = "measured here by costlab calibrate: "
+    product = measured + "product of two square matrices"
     sources = {
         "units": "threads used" if where.type == "cpu" else "the driver",
         "clock": "the system, at the time",
         "bandwidth": measured + "copy of 256 MB, bytes read and written",
         "launch_seconds": "assumption; the fitted efficiency has its own",
-        **{f"vector_flops.{key}": measured + "product of two square matrices" for key in flops},
-        **{f"matrix_flops.{key}": measured + "product of two square matrices" for key in matrix},
+        **{f"vector_flops.{key}": product for key in flops},
+        **{f"matrix_flops.{key}": product for key in matrix},
+        **{f"caches.{cache.level}.bytes": "the system" for cache in caches},
     }
-    units = threads
-    clock = here.get("cpu_hertz") or 1e9
-    if where.type == "cuda":
-        properties = torch.cuda.get_device_properties(where)
-        units, clock = properties.multi_processor_count, here.get("gpu_hertz") or 1e9
-    caches = cpu_caches() if where.type == "cpu" else ()
-    sources |= {f"caches.{cache.level}.bytes": "the system" for cache in caches}
     return Device(
         name=name,
         title=str(here.get("gpu") or here["cpu"] or "this machine"),
@@ -235,7 +213,7 @@ def machine(where: torch.device, name: str, threads: int) -> Device:
 
 
 def known_card(title: str) -> Device | None:
-    """The device profile of a graphics card by what its driver calls it: "NVIDIA H200" is the H200 of any form."""
+    """The device profile of a graphics card by the name that its driver reports; None for an unknown card."""
     names = {name.replace("-", ""): name for name in list_devices()}
     words = re.findall(r"[a-z0-9]+", title.lower())
     joined = ["".join(words[i:j]) for i in range(len(words)) for j in range(len(words), i, -1)]
@@ -244,7 +222,7 @@ def known_card(title: str) -> Device | None:
 
 
 def cpu_caches() -> tuple[Cache, ...]:
-    """The data caches of the first core, as Linux tells; none elsewhere."""
+    """The data caches of the first core, as Linux reports them; empty on other systems."""
     found = []
     for folder in sorted(CACHES.glob("index*")):
         kind, level, size, shared = (
@@ -271,6 +249,7 @@ def best(run: Callable[[], object], where: torch.device, seconds: float = 0.5) -
 
 
 def synchronise(where: torch.device) -> None:
+    """Wait until a device has done its work."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
     elif where.type == "mps":
@@ -278,14 +257,14 @@ def synchronise(where: torch.device) -> None:
 
 
 def product_flops(where: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large product of matrices."""
+    """FLOP/s of a large matrix product."""
     size = 1024 if where.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=where).to(dtype) for _ in range(2))
     return 2 * size**3 / best(lambda: a @ b, where)
 
 
 def copy_bandwidth(where: torch.device) -> float:
-    """Bytes a second, read and written, of a large copy."""
+    """Bytes/s, read and written, of a large copy."""
     source = torch.ones(2**25, device=where)
     target = torch.empty_like(source)
     return 2 * source.numel() * 4 / best(lambda: target.copy_(source), where)

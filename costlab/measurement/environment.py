@@ -1,4 +1,4 @@
-"""What a time depends on besides the network: the processor, its clock, the versions, and who else is at work."""
+"""What a time depends on besides the network: the processor, its clock, software versions, the load."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 
 from costlab._version import __version__
-from costlab.measurement.result import Fact
+from costlab.measurement.result import EnvironmentValue
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 
 
-def environment(device: torch.device) -> dict[str, Fact]:
-    """Facts about this machine and `device`; what cannot be read is None."""
-    facts: dict[str, Fact] = {
+def environment(device: torch.device) -> dict[str, EnvironmentValue]:
+    """This machine and `device`; values that cannot be read are None."""
+    facts: dict[str, EnvironmentValue] = {
         "costlab": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -45,7 +45,7 @@ def environment(device: torch.device) -> dict[str, Fact]:
 
 
 def cpu_name() -> str | None:
-    """The processor as its maker calls it."""
+    """The processor's name."""
     named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text_of(CPUINFO), re.M)
     if named:
         return named[1].strip()
@@ -56,27 +56,27 @@ def cpu_name() -> str | None:
 
 
 def cpu_hertz() -> float | None:
-    """The clock of the first core at this moment."""
+    """The current clock of the first core."""
     megahertz = re.search(r"^cpu MHz\s*:\s*([\d.]+)", text_of(CPUINFO), re.M)
     return float(megahertz[1]) * 1e6 if megahertz else None
 
 
 def gpu_hertz(device: torch.device) -> float | None:
-    """The clock of the streaming multiprocessors at this moment; None without NVIDIA's management library."""
+    """The current clock of the streaming multiprocessors; None without NVIDIA's management library."""
     try:
         return torch.cuda.clock_rate(device) * 1e6
-    except Exception:  # the library is missing, or forbids the question
+    except Exception:  # the library is missing or denies access
         return None
 
 
 def free_memory() -> int | None:
-    """Bytes that the system could still give to a program; None where it does not say."""
+    """Bytes of memory available to programs; None if the system does not tell."""
     available = re.search(r"^MemAvailable:\s*(\d+) kB", text_of(MEMINFO), re.M)
     return int(available[1]) * 1024 if available else None
 
 
 def text_of(path: Path) -> str:
-    """What a file of the system says; nothing where there is none."""
+    """The content of a system file; empty if there is none."""
     try:
         return path.read_text(errors="replace")
     except OSError:

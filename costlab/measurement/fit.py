@@ -1,6 +1,6 @@
-"""Fit the efficiency of a device to measured times: least squares on the logarithm, outliers held down.
+"""Fit the efficiency of a device to measured times: robust least squares on their logarithm.
 
-Whole networks or single operators are fitted alike: a sample is what was measured together.
+A sample is what was timed together: a whole network or a single operator.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costlab.core.statistics import rank_correlation
 from costlab.latency.devices import Device
 from costlab.latency.efficiency import PARAMETERS
 from costlab.latency.lowering import Kernel, KernelTable
 from costlab.latency.roofline import RooflineModel
 
 Array = np.ndarray
-OUTLIER = 0.08  # logarithm of a ratio from which on an error counts linearly
-PULL = 0.02  # weight of a parameter's distance from its start: what no sample tells stays there
-STEP = 1e-3  # of the logarithm of a parameter, for its derivative
+OUTLIER = 0.08  # log ratio above which an error counts linearly
+PULL = 0.02  # weight of a parameter's distance from its start: undetermined parameters stay there
+STEP = 1e-3  # finite difference of a parameter's logarithm
 
 
 class Sample(NamedTuple):
-    """Kernels that were timed together, and how long they took."""
+    """Kernels that were timed together."""
 
     name: str
     kernels: Sequence[Kernel]  # at the traced batch
-    batch: float  # the measured batch, in traced ones
+    batch: float  # measured batch over traced batch
     seconds: float
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples on one device, run in one way."""
+    """Samples from one device and execution mode."""
 
     device: Device
     samples: Sequence[Sample]
@@ -45,7 +46,7 @@ class Samples:
 
     @cached_property
     def network(self) -> Array:
-        """The sample of every kernel."""
+        """The index of each kernel's sample."""
         return np.repeat(np.arange(len(self.samples)), [len(s.kernels) for s in self.samples])
 
     @cached_property
@@ -56,12 +57,12 @@ class Samples:
 
     @cached_property
     def weights(self) -> Array:
-        """Bytes of weights of each kernel's sample."""
+        """Bytes of weights of the sample that each kernel belongs to."""
         constant = self.model.kernels.constant
         return np.bincount(self.network, constant, len(self.samples))[self.network]
 
     def predicted(self, efficiency: Mapping[str, float]) -> Array:
-        """Seconds of every sample."""
+        """Predicted seconds of every sample."""
         return self.model.seconds(efficiency, self.network, len(self.samples), self.weights)
 
 
@@ -71,13 +72,20 @@ class Errors(NamedTuple):
     networks: int
     median: float  # of |predicted / measured - 1|
     ninetieth: float  # its 90th percentile
-    spearman: float  # rank correlation
+    spearman: float | None  # rank correlation; None for a single value
 
 
 def fit(
     groups: Sequence[Samples], start: Mapping[str, float], free: Collection[str], evaluations: int = 20
 ) -> dict[str, float]:
-    """The efficiency that explains the samples best; parameters that are not `free` stay at `start`."""
+    """The efficiency that fits the samples best.
+
+    Args:
+        groups: samples of one or more devices that share the efficiency.
+        start: initial values; parameters that are not `free` keep them.
+        free: parameters to fit.
+        evaluations: maximum number of evaluations.
+    """
     from scipy.optimize import least_squares
 
     names = [name for name in PARAMETERS if name in free]
@@ -101,15 +109,5 @@ def fit(
 def errors(predicted: Array, measured: Array) -> Errors:
     """How far `predicted` is from `measured`, both in seconds."""
     off = np.abs(predicted / measured - 1)
-    return Errors(len(off), float(np.median(off)), float(np.percentile(off, 90)), spearman(predicted, measured))
-
-
-def spearman(a: Array, b: Array) -> float:
-    """The correlation of ranks; equal values share the mean of theirs. NaN for fewer than two."""
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1]) if len(a) > 1 else float("nan")
-
-
-def ranks(values: Array) -> Array:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    means: Array = np.cumsum(counts) - (counts - 1) / 2
-    return means[place]
+    order = rank_correlation(predicted.tolist(), measured.tolist())
+    return Errors(len(off), float(np.median(off)), float(np.percentile(off, 90)), order)

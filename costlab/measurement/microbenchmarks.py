@@ -1,13 +1,14 @@
-"""Small networks that a machine is calibrated by: every kind of operator, over sizes, none of them a published network.
+"""Small networks for calibration: every kind of operator at many sizes, none of them a published network.
 
-They are drawn from a seed, so that every machine runs the same. Operators are timed inside a block, where the caches
-hold what they hold in a network.
+They are drawn from a seed, so every machine runs the same ones. Operators are timed inside a block, where the caches
+are in the state they have in a network.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,12 +19,12 @@ SEED = 0
 SIDES = (112, 80, 56, 40, 28, 20, 14, 10, 7)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Sigmoid)
 IN_PLACE = (nn.ReLU6, nn.Hardswish)
-MOST_ELEMENTS = 4_000_000  # of a block's input: larger ones say nothing new
+MOST_ELEMENTS = 4_000_000  # of a block's input
 MOST_MULT_ADDS = 8e8  # of a convolution
 
 
 class Block(NamedTuple):
-    """A small network, built when it is its turn."""
+    """A small network, built on demand."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -32,7 +33,7 @@ class Block(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, k x k in groups, 1 x 1, with normalisation, an activation and a shortcut."""
+    """1 x 1, grouped k x k and 1 x 1 convolutions with batch norm, an activation and a shortcut."""
 
     def __init__(self, channels: int, inner: int, kernel: int, groups: int, activation: type[nn.Module]):
         super().__init__()
@@ -53,7 +54,7 @@ class Bottleneck(nn.Module):
 
 
 class Gate(nn.Module):
-    """Channels weighed by what they are on average."""
+    """Squeeze-and-excitation: channels scaled by a function of their means."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -65,7 +66,7 @@ class Gate(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Attention and two linear layers over tokens [n, l, d]."""
+    """A transformer encoder layer over tokens [n, l, d]."""
 
     def __init__(self, width: int, heads: int, fused: bool):
         super().__init__()
@@ -86,7 +87,7 @@ class Encoder(nn.Module):
 
 
 class Branches(nn.Module):
-    """Halves that go different ways and come together again, shuffled."""
+    """Two branches over halves of the channels, concatenated and shuffled."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -103,7 +104,7 @@ class Branches(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """A large depthwise convolution, a norm over channels and two linear layers, channels innermost in between."""
+    """A ConvNeXt block: large depthwise convolution, layer norm over channels, two linear layers."""
 
     def __init__(self, channels: int, kernel: int):
         super().__init__()
@@ -118,7 +119,7 @@ class ChannelNorm(nn.Module):
 
 
 class Windows(nn.Module):
-    """Images cut into windows of tokens and put together again, shifted."""
+    """A Swin block: attention within shifted windows."""
 
     def __init__(self, width: int, size: int):
         super().__init__()
@@ -134,7 +135,7 @@ class Windows(nn.Module):
 
 
 class Pools(nn.Module):
-    """Pooling with overlapping windows, and activations in place."""
+    """Pooling with overlapping windows, and in-place activations."""
 
     def __init__(self, stride: int):
         super().__init__()
@@ -147,7 +148,7 @@ class Pools(nn.Module):
 
 
 class Resize(nn.Module):
-    """Pooling of all sorts and back."""
+    """Pooling and upsampling."""
 
     def __init__(self, mode: str):
         super().__init__()
@@ -159,78 +160,103 @@ class Resize(nn.Module):
 
 
 def blocks(seed: int = SEED) -> Iterator[Block]:
-    """All blocks, the same for the same seed."""
+    """All blocks; the same seed gives the same blocks."""
     draw = random.Random(seed)
+    for family in (bottlenecks, convolutions, stems, encoders, mixers, windows, pools, heads):
+        yield from family(draw)
 
-    def image(channels: int, side: int) -> tuple[int, int, int, int]:
-        batch = draw.choice((1, 1, 1, 2, 4, 8))
-        while batch > 1 and batch * channels * side * side > MOST_ELEMENTS:
-            batch //= 2
-        return batch, channels, side, side
 
-    def channels(most: int = 512) -> int:
-        return min(most, 8 * draw.randint(1, 12) * draw.choice((1, 2, 4)))
+def image(draw: random.Random, channels: int, side: int) -> tuple[int, int, int, int]:
+    """The shape of a batch of images, neither too large nor always of one."""
+    batch = draw.choice((1, 1, 1, 2, 4, 8))
+    while batch > 1 and batch * channels * side * side > MOST_ELEMENTS:
+        batch //= 2
+    return batch, channels, side, side
 
+
+def channels(draw: random.Random, most: int) -> int:
+    """A number of channels, a multiple of 8."""
+    return min(most, 8 * draw.randint(1, 12) * draw.choice((1, 2, 4)))
+
+
+def bottlenecks(draw: random.Random) -> Iterator[Block]:
+    """Bottlenecks with dense, grouped and depthwise convolutions."""
     for number, side in enumerate(SIDES * 4):
-        last, c = number % 3 == 2, channels(64 if side > 40 else 256 if side > 14 else 1024)
+        c = channels(draw, 64 if side > 40 else 256 if side > 14 else 1024)
         inner = min(draw.choice((c // 4, c // 2, c, 2 * c, 4 * c, 6 * c)), 2048) // 8 * 8 or 8
         groups = draw.choice((1, inner, inner, inner // 8 if inner % 8 == 0 else inner))
         kernel = draw.choice((3, 3, 5, 7)) if groups == inner else 3
         while groups == 1 and inner * inner * 9 * side * side > MOST_MULT_ADDS and inner > 16:
             inner //= 2
-        activation = draw.choice(ACTIVATIONS)
-        yield Block(
-            f"bottleneck {c} {inner} {kernel} {groups}",
-            lambda c=c, i=inner, k=kernel, g=groups, a=activation: Bottleneck(c, i, k, g, a),  # type: ignore[misc]
-            image(c, side),
-            last,
-        )
+        build = partial(Bottleneck, c, inner, kernel, groups, draw.choice(ACTIVATIONS))
+        yield Block(f"bottleneck {c} {inner} {kernel} {groups}", build, image(draw, c, side), number % 3 == 2)
+
+
+def convolutions(draw: random.Random) -> Iterator[Block]:
+    """Two dense convolutions and a gate."""
+
+    def build(c: int, kernel: int) -> nn.Module:
+        first = nn.Conv2d(c, c, kernel, padding=kernel // 2)
+        second = nn.Conv2d(c, 2 * c, kernel, stride=2, padding=kernel // 2)
+        return nn.Sequential(first, nn.ReLU(), second, Gate(2 * c))
+
     for number, side in enumerate(SIDES * 3):
-        c = channels(64 if side > 40 else 256 if side > 14 else 768)
+        c = channels(draw, 64 if side > 40 else 256 if side > 14 else 768)
         while c * c * 2 * 9 * side * side > MOST_MULT_ADDS * 2 and c > 8:
             c //= 2
         kernel = draw.choice((3, 3, 3, 5))
-        yield Block(
-            f"convolutions {c} {kernel}",
-            lambda c=c, k=kernel: nn.Sequential(  # type: ignore[misc]
-                nn.Conv2d(c, c, k, padding=k // 2),
-                nn.ReLU(),
-                nn.Conv2d(c, 2 * c, k, stride=2, padding=k // 2),
-                Gate(2 * c),
-            ),
-            image(c, side),
-            number % 3 == 2,
-        )
+        shape = image(draw, c, side)
+        yield Block(f"convolutions {c} {kernel}", partial(build, c, kernel), shape, number % 3 == 2)
+
+
+def stems(draw: random.Random) -> Iterator[Block]:
+    """First layers on images."""
+
+    def build(c: int, kernel: int, stride: int) -> nn.Module:
+        convolution = nn.Conv2d(3, c, kernel, stride=stride, padding=kernel // 2 if stride < kernel else 0)
+        return nn.Sequential(convolution, nn.BatchNorm2d(c), nn.ReLU())
+
     for kernel, stride, side in ((3, 2, 224), (7, 2, 224), (4, 4, 224), (16, 16, 224), (3, 2, 320), (7, 2, 160)):
-        c = channels(96)
-        yield Block(
-            f"stem {c} {kernel}",
-            lambda c=c, k=kernel, s=stride: nn.Sequential(  # type: ignore[misc]
-                nn.Conv2d(3, c, k, stride=s, padding=k // 2 if s < k else 0), nn.BatchNorm2d(c), nn.ReLU()
-            ),
-            (draw.choice((1, 4)), 3, side, side),
-        )
+        c = channels(draw, 96)
+        yield Block(f"stem {c} {kernel}", partial(build, c, kernel, stride), (draw.choice((1, 4)), 3, side, side))
+
+
+def encoders(draw: random.Random) -> Iterator[Block]:
+    """Transformer encoder layers, with fused and unfused attention."""
     for number in range(20):
         width, length = 32 * draw.randint(2, 36), draw.choice((49, 50, 64, 129, 145, 196, 257, 320))
         heads = next(h for h in (width // 64, width // 32, 1) if h and width % h == 0)
-        yield Block(
-            f"encoder {width} {length}",
-            lambda w=width, h=heads, f=number % 3 > 0: Encoder(w, h, f),  # type: ignore[misc]
-            (draw.choice((1, 1, 4)), length, width),
-        )
+        shape = draw.choice((1, 1, 4)), length, width
+        yield Block(f"encoder {width} {length}", partial(Encoder, width, heads, number % 3 > 0), shape)
+
+
+def mixers(draw: random.Random) -> Iterator[Block]:
+    """Large depthwise kernels, layer norm over channels, and channel shuffles."""
     for side in (80, 56, 40, 28, 20, 14, 10, 7):
-        c = channels(96 if side > 40 else 384)
+        c = channels(draw, 96 if side > 40 else 384)
         kernel = draw.choice((5, 7, 7, 9))
-        yield Block(f"channel norm {c} {kernel}", lambda c=c, k=kernel: ChannelNorm(c, k), image(c, side))  # type: ignore[misc]
-        yield Block(f"branches {c}", lambda c=c: Branches(c), image(c, side))  # type: ignore[misc]
+        yield Block(f"channel norm {c} {kernel}", partial(ChannelNorm, c, kernel), image(draw, c, side))
+        yield Block(f"branches {c}", partial(Branches, c), image(draw, c, side))
+
+
+def windows(draw: random.Random) -> Iterator[Block]:
+    """Windowed attention."""
     for side, size in ((56, 7), (28, 7), (14, 7), (32, 8), (16, 8)):
         width = 32 * draw.randint(2, 10)
-        yield Block(f"windows {width} {size}", lambda w=width, s=size: Windows(w, s), (1, side, side, width))  # type: ignore[misc]
+        yield Block(f"windows {width} {size}", partial(Windows, width, size), (1, side, side, width))
+
+
+def pools(draw: random.Random) -> Iterator[Block]:
+    """Pooling and resizing."""
     for number, side in enumerate((112, 80, 56, 28, 28, 14)):
-        yield Block(f"pools {side}", lambda s=number % 2 + 1: Pools(s), image(channels(128), side))  # type: ignore[misc]
+        yield Block(f"pools {side}", partial(Pools, number % 2 + 1), image(draw, channels(draw, 128), side))
     for side in (112, 56, 28, 14):
         mode = draw.choice(("nearest", "bilinear"))
-        yield Block(f"resize {mode}", lambda m=mode: Resize(m), image(channels(128), side))  # type: ignore[misc]
+        yield Block(f"resize {mode}", partial(Resize, mode), image(draw, channels(draw, 128), side))
+
+
+def heads(draw: random.Random) -> Iterator[Block]:
+    """Classifiers."""
     for features, classes in ((512, 1000), (1280, 1000), (2048, 1000), (768, 21841), (4096, 4096), (9216, 4096)):
         rows = draw.choice((1, 1, 8))
-        yield Block(f"head {features}", lambda f=features, c=classes: nn.Linear(f, c), (rows, features))  # type: ignore[misc]
+        yield Block(f"head {features}", partial(nn.Linear, features, classes), (rows, features))

@@ -1,9 +1,9 @@
-"""The time of every operator: one forward pass is put on tape, then played again and again, operator by operator.
+"""The time of every operator: one forward pass is recorded, then replayed repeatedly, operator by operator.
 
-The tape holds what torch was asked for (function and arguments), and when each result was let go. Played in the same
-order on values that flow from one operator to the next, every operator finds the caches as in the network: its inputs
-just written, its weights where the rest of the network has left them, its output in memory that is taken and given back
-as the network does. What is missing is the Python between the operators.
+The recording holds each call (function and arguments), and when each result was released. Replayed in the same order,
+on values that flow from one operator to the next, every operator finds the caches as in the network: its inputs just
+written, its weights as the rest of the network left them, its output in memory that is allocated and freed as in the
+network. Only the Python between the operators is missing.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ Signature = tuple[str, tuple[tuple[int, ...], ...]]  # kind, shapes of the input
 
 
 class Slot(NamedTuple):
-    """The place of a result on the tape."""
+    """Stands for the result of an earlier call."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operator on tape."""
+    """One recorded operator."""
 
     signature: Signature
     func: Callable[..., Any]
-    args: Any  # with a Slot for each tensor that an earlier call made
+    args: Any  # with a Slot for each tensor that an earlier call returned
     kwargs: Any
-    made: tuple[int | None, ...]  # the slot of each result; None where it is no tensor, or an argument given back
-    released: list[int] = field(default_factory=list)  # slots that nothing refers to once this call is done
+    made: tuple[int | None, ...]  # the slot of each result; None for a non-tensor or a returned argument
+    released: list[int] = field(default_factory=list)  # slots that nothing refers to after this call
 
 
-class Tape(TorchDispatchMode):
-    """Collects `calls` while a forward pass runs under it for real; takes operators apart as the tracer does."""
+class OpRecording(TorchDispatchMode):
+    """Collects `calls` while a forward pass runs; decomposes operators as the tracer does."""
 
     def __init__(self, kinds: Collection[str]) -> None:
         super().__init__()
         self.kinds = kinds
         self.calls: list[Call] = []
-        self._slots: dict[int, int] = {}  # by the id of a tensor that lives
+        self._slots: dict[int, int] = {}  # by the id of a live tensor
         self._made = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # the skipping is what would import the compiler, for seconds
+        return False  # skipping would import the compiler, which takes seconds
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -77,10 +77,10 @@ class Tape(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         signature = signature_of(operator, args, kwargs)
-        taken = moved(args, self._slot), moved(kwargs, self._slot)
+        arguments = moved(args, self._slot), moved(kwargs, self._slot)
         result = func(*args, **kwargs)
         made = tuple(map(self._new, result if isinstance(result, (list, tuple)) else [result]))
-        self.calls.append(Call(signature, func, *taken, made))
+        self.calls.append(Call(signature, func, *arguments, made))
         return result
 
     def _slot(self, tensor: torch.Tensor) -> Any:
@@ -101,24 +101,24 @@ class Tape(TorchDispatchMode):
 
 
 def signature_of(operator: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
-    """What tells whether an operator on tape is one of the profile."""
-    given = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
-    attrs = operator.defaults | {k: json_value(v) for k, v in given.items() if isinstance(v, (bool, int, float))}
-    weight = given.get("weight")
+    """What a recorded operator and one of the profile have in common if they are the same."""
+    arguments = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
+    attrs = operator.defaults | {k: json_value(v) for k, v in arguments.items() if isinstance(v, (bool, int, float))}
+    weight = arguments.get("weight")
     kind = specific_kind(operator.kind, attrs, weight.dim() if isinstance(weight, torch.Tensor) else 0)
-    tensors = all_tensors([value for name, value in given.items() if name not in operator.overwritten])
+    tensors = all_tensors([value for name, value in arguments.items() if name not in operator.overwritten])
     return kind, tuple(tuple(tensor.shape) for tensor in tensors)
 
 
 def recorded(run: Callable[[], Any], kinds: Collection[str]) -> list[Call]:
     """The calls of one forward pass.
 
-    torch's fused layers for inference are switched off: the tracer, and so the profile, sees their parts.
+    torch's fused inference layers are disabled, because the tracer, and so the profile, sees their parts.
     """
-    tape = Tape(kinds)
-    with forward_pass(), tape:
+    recording = OpRecording(kinds)
+    with forward_pass(), recording:
         run()
-    return tape.calls
+    return recording.calls
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def forward_pass() -> Iterator[None]:
 
 
 def matched(calls: Sequence[Call], ops: Sequence[Op]) -> list[Op | None]:
-    """For each call the operator of the profile that it is: both in order, the longest common runs."""
+    """The profile's operator for each call, by the longest common runs of both sequences; None without one."""
     ours = [call.signature for call in calls]
     theirs = [(op.kind, tuple(t.shape for t in op.inputs)) for op in ops]
     if ours == theirs:
@@ -146,19 +146,19 @@ def matched(calls: Sequence[Call], ops: Sequence[Op]) -> list[Op | None]:
 
 
 class Stopwatch(Protocol):
-    """Takes the time between `start` and `stop`, many times over."""
+    """Times the code between `start` and `stop`, repeatedly."""
 
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
     def seconds(self) -> list[float]:
-        """All times since the last call of this."""
+        """All times since the last call of `seconds`."""
         ...
 
 
 class HostStopwatch:
-    """For work that is done when the call returns."""
+    """For work that is finished when a call returns."""
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
@@ -172,12 +172,12 @@ class HostStopwatch:
         self._seconds.append(self._clock() - self._started)
 
     def seconds(self) -> list[float]:
-        taken, self._seconds = self._seconds, []
-        return taken
+        seconds, self._seconds = self._seconds, []
+        return seconds
 
 
 class EventStopwatch:
-    """For work that a device does later, in order: events in its queue, read when all is done."""
+    """For work that a device does asynchronously: events in its queue, read when all is done."""
 
     def __init__(self, event: Callable[[], Any], synchronise: Callable[[], None]) -> None:
         self._event = event
@@ -198,6 +198,7 @@ class EventStopwatch:
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:
+    """The stopwatch for a device."""
     if device.type == "cpu":
         return HostStopwatch()
     return EventStopwatch(
@@ -206,10 +207,10 @@ def stopwatch_for(device: torch.device) -> Stopwatch:
 
 
 def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> list[float]:
-    """Make every call once, in order; the seconds of those that are timed.
+    """Make every call once, in order, and return the seconds of those that are timed.
 
     Raises:
-        CostlabError: a call does not work a second time, as where sizes depend on values that came from outside.
+        CostlabError: a call cannot be repeated, for example if sizes depend on values from outside the recording.
     """
     held: dict[int, torch.Tensor] = {}
     with forward_pass(), gc_paused():
@@ -224,17 +225,17 @@ def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> 
                     result = call.func(*args, **kwargs)
             except RuntimeError as error:
                 what = f"{call.signature[0]} cannot be replayed: {error}"
-                raise CostlabError(f"{what}; --no-ops (ops=False) measures the whole alone") from error
+                raise CostlabError(f"{what}; use --no-ops (ops=False) to measure only the whole network") from error
             results = result if isinstance(result, (list, tuple)) else (result,)
             held.update((slot, tensor) for slot, tensor in zip(call.made, results, strict=True) if slot is not None)
-            del args, kwargs, result, results  # or the memory of what is released next would stay taken
+            del args, kwargs, result, results  # otherwise memory released next would stay allocated
             for slot in call.released:
                 del held[slot]
     return stopwatch.seconds()
 
 
 def filled(value: Any, held: Mapping[int, torch.Tensor]) -> Any:
-    """The arguments of a call, with tensors in the slots."""
+    """The arguments of a call, with tensors for the slots."""
     if type(value) is Slot:
         return held[value.number]
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Measured times as plain data: of a whole network and of its operators, with where they were taken. No torch."""
+"""Measured times as plain data: of a network and its operators, with the machine that ran them. No torch."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from costlab.core.graph import InputInfo
 from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
+from costlab.formatting.notebook import html_repr
+from costlab.measurement.documents import SCHEMA_VERSION, parse, without
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from costlab.core.profile import Profile
 
-SCHEMA_VERSION = 1
-Fact = str | int | float | bool | None
+EnvironmentValue = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long something took, again and again."""
+    """Repeated times of the same thing."""
 
-    seconds: tuple[float, ...]  # of one run, for each repeat; raw
-    number: int = 1  # runs that each of them is the mean of
+    seconds: tuple[float, ...]  # raw: of one run, for each repeat
+    number: int = 1  # runs that each of `seconds` is the mean of
 
     def __post_init__(self) -> None:
         if not self.seconds or min(self.seconds) < 0 or self.number < 1:
-            raise ValueError("a timing has at least one repeat, of no less than 0 seconds")
+            raise ValueError("a timing needs at least one repeat, of 0 seconds or more")
 
     @property
     def median(self) -> float:
@@ -37,7 +38,7 @@ class Timing:
 
     @property
     def iqr(self) -> float:
-        """The distance between the quartiles; 0 for a single repeat."""
+        """Interquartile range; 0 for a single repeat."""
         if len(self.seconds) == 1:
             return 0.0
         low, _, high = quantiles(self.seconds, n=4, method="inclusive")
@@ -46,7 +47,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What `costlab.measure` found. Seconds are of one forward pass of the whole batch."""
+    """The result of `costlab.measure`. Seconds are of one forward pass of the whole batch."""
 
     __pydantic_config__: ClassVar = {"allow_inf_nan": False, "extra": "forbid"}
 
@@ -63,35 +64,35 @@ class Measurement:
     inputs: tuple[InputInfo, ...]
     whole: Timing = field(repr=False)
     ops: dict[str, Timing] = field(repr=False)  # by the operator's name in the profile
-    left_out: tuple[str, ...]  # operators of the profile that are not free and have no time
-    environment: dict[str, Fact]
-    interrupted: bool = False  # fewer repeats than were asked for
+    left_out: tuple[str, ...]  # operators that are not free but were not timed
+    environment: dict[str, EnvironmentValue]
+    interrupted: bool = False  # stopped early: fewer repeats than asked for
 
     @property
     def parts_seconds(self) -> float | None:
-        """The medians of all operators together; None where none was timed."""
+        """Sum of the operators' medians; None if none was timed."""
         return sum(timing.median for timing in self.ops.values()) if self.ops else None
 
     @property
     def overhead_seconds(self) -> float | None:
-        """The whole less its parts: Python, views, and whatever else lies between operators."""
+        """Time of the whole outside its operators: Python, views, gaps between operators."""
         return None if self.parts_seconds is None else self.whole.median - self.parts_seconds
 
     def join(self, profile: Profile) -> nx.DiGraph:
-        """A copy of the profile's graph with `measured_seconds` on every node; None where an operator has no time.
+        """A copy of the profile's graph with `measured_seconds` on every node; None if it was not timed.
 
         Raises:
-            CostlabError: the profile is of another network.
+            CostlabError: the profile belongs to another network.
         """
         graph = profile.graph.copy()
         if self.ops and not self.ops.keys() & set(graph):
-            raise CostlabError(f"the measurement of {self.name} has no operator of {profile.name}: another network")
+            raise CostlabError(f"the measurement of {self.name} belongs to another network than {profile.name}")
         for name, node in graph.nodes.items():
             node["measured_seconds"] = self.ops[name].median if name in self.ops else None
         return graph
 
     def to_json(self) -> str:
-        """A JSON document (schema version 1) that holds every raw time."""
+        """A JSON document (schema version 1) with every raw time."""
         whole = {"median": self.whole.median, "iqr": self.whole.iqr, **asdict(self.whole)}
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -109,46 +110,20 @@ class Measurement:
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
-        """Read what `to_json` wrote; derived numbers are derived again. Raises CostlabError for anything else."""
-        from pydantic import TypeAdapter, ValidationError
-
-        try:
-            document = json.loads(text)
-            if type(document) is not dict or document.get("schema_version") != SCHEMA_VERSION:
-                raise ValueError(f"it has no schema_version {SCHEMA_VERSION}")
-            for derived in ("schema_version", "parts_seconds", "overhead_seconds"):
-                document.pop(derived, None)
-            document["whole"] = raw(document.get("whole"))
-            document["ops"] = by_name(document.get("ops"))
-            return TypeAdapter(cls).validate_json(json.dumps(document), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the document"
-            raise CostlabError(f"not a costlab measurement: {where}: {first['msg']}") from None
-        except json.JSONDecodeError as error:
-            raise CostlabError(
-                f"not a costlab measurement: no valid JSON in line {error.lineno}: {error.msg}"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            what = str(error) if isinstance(error, ValueError) else "lists nest too deep"
-            raise CostlabError(f"not a costlab measurement: {what[:200]}") from None
+        """Read what `to_json` wrote; derived numbers are computed again. Raises CostlabError for anything else."""
+        return parse(cls, text, "a costlab measurement", raw_measurement)
 
     def _repr_html_(self) -> str:
-        from costlab.formatting.notebook import html_repr
-
         return html_repr(self)
 
 
-def raw(entry: Any) -> Any:
-    """A timing without the numbers that follow from its seconds."""
-    return {k: v for k, v in entry.items() if k not in ("median", "iqr", "name")} if type(entry) is dict else entry
-
-
-def by_name(entries: Any) -> dict[str, Any]:
-    """The list of operators as a mapping; ValueError where a name is missing or stands twice."""
+def raw_measurement(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without derived numbers, operators by name. Raises ValueError if a name is missing or repeated."""
+    document = without(document, "parts_seconds", "overhead_seconds")
+    entries = document.get("ops")
     if type(entries) is not list or not all(type(e) is dict and type(e.get("name")) is str for e in entries):
-        raise ValueError("ops should be a list of objects that have a name")
-    timings = {entry["name"]: raw(entry) for entry in entries}
-    if len(timings) < len(entries):
-        raise ValueError("an operator stands twice in ops")
-    return timings
+        raise ValueError("ops should be a list of objects with a name")
+    ops = {entry["name"]: without(entry, "median", "iqr", "name") for entry in entries}
+    if len(ops) < len(entries):
+        raise ValueError("ops names an operator twice")
+    return {**document, "whole": without(document.get("whole"), "median", "iqr"), "ops": ops}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from costlab.core.statistics import rank_correlation
 from costlab.errors import CostlabError
-from costlab.experiments.results import rank_correlation
 from costlab.formatting.units import factor, percent, seconds
 from costlab.plots.canvas import SMALL, axes_of, headline, in_units, plain, settled, shortened
 from costlab.plots.colours import ALARM, FAINT, INK, QUIET

@@ -333,7 +333,11 @@ def cells(entry: Mapping[str, Any]) -> list[str]:
     """One row of the summary."""
     found = [entry["way"], entry["families"], str(entry["prediction"]["networks"])]
     for of in (entry["prediction"], entry["mult_adds"]):
-        found += [units.percent(of["median"]), units.percent(of["ninetieth"]), f"{of['spearman']:.4f}"]
+        found += [
+            units.percent(of["median"]),
+            units.percent(of["ninetieth"]),
+            "" if of["spearman"] is None else f"{of['spearman']:.4f}",
+        ]
     return found
 
 

@@ -123,11 +123,11 @@ def test_a_card_is_known_by_what_its_driver_calls_it(title, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "tpu"], "no device 'tpu'"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
         (["--name", "a b"], "letters, digits"),
         (["-o", "here.json"], "ends in .toml"),
         (["-o", "no/such/folder/here.toml"], "there is no folder"),
-        (["--threads", "0"], "threads are 1 or more"),
+        (["--threads", "0"], "threads must be 1 or more"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
