@@ -12,8 +12,8 @@ from costlab.comparison import compare, seconds_by_module
 from costlab.core.profile import CostRow, Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
+from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
-from costlab.reports.columns import ROOT
 
 if TYPE_CHECKING:
     from costlab.latency.devices import Device

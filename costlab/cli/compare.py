@@ -117,7 +117,7 @@ def compare(
     for each, must_not in [*((c, True) for c in forbidden), *((c, False) for c in wanted)]:
         before, after = compared.totals(each.metric)
         broken = each.holds(after, before or 0) is must_not
-        verdicts.append(shown.Verdict(each, must_not, broken, tuple(compared.grown(each.metric))))
+        verdicts.append(shown.ConditionResult(each, must_not, broken, tuple(compared.grown(each.metric))))
     rows = top or None
     if form is Format.JSON:
         put(shown.document(compared, verdicts), output)

@@ -70,8 +70,8 @@ def rendered(chosen: Sequence[Device], form: Format, output: Path | None, in_ful
     if form is Format.JSON:
         return report.document(chosen)
     if form is Format.MARKDOWN:
-        return "\n".join(map(report.markdown_page, chosen)) if in_full else report.markdown_table(chosen)
+        return "\n".join(map(report.markdown_page, chosen)) if in_full else report.markdown(chosen)
     console = console_for(output)
     if in_full:
         return "\n".join(drawn(console, report.page(device)) for device in chosen)
-    return drawn(console, report.table(chosen, console.width, console.options.ascii_only))
+    return drawn(console, report.text(chosen, console.width, console.options.ascii_only))

@@ -129,4 +129,4 @@ def show_record(record: Record, form: Format, output: Path | None) -> None:
         put(experiments.markdown(record), output)
     else:
         console = console_for(output)
-        put(drawn(console, experiments.report(record, console.width, console.options.ascii_only)), output)
+        put(drawn(console, experiments.text(record, console.width, console.options.ascii_only)), output)

@@ -115,8 +115,8 @@ def lint(
     from costlab.ci.lint_run import run_lint
     from costlab.cli import Wishes, one_line
     from costlab.cli.jobs import jobs_of, load
+    from costlab.formatting.facts import title
     from costlab.reports.findings import verdict_line
-    from costlab.reports.header import title
 
     if top < 0:
         raise CostlabError(f"--top is a number of findings, 0 or more; {top} is not")

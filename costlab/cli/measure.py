@@ -110,7 +110,7 @@ def measure(
         from costlab.reports import timings
 
         console = console_for(output)
-        shown = timings.report(measurement, by.value, top or None, console.width, console.options.ascii_only)
+        shown = timings.text(measurement, by.value, top or None, console.width, console.options.ascii_only)
         text = drawn(console, shown)
         if profile_for is not None:
             text += below(predicted(loaded, profile_for, amp, channels_last, compiled), measurement)

@@ -96,10 +96,10 @@ def plot(
 ) -> None:
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
+    from costlab.core.metrics import sort_key
     from costlab.latency.devices import find_device
     from costlab.models import ModelSpec, profile_of
     from costlab.plots.rows import read_rows
-    from costlab.reports.tables import cost_named
 
     draw = getattr(plots, kind.replace("-", "_"))
     asked = {
@@ -125,7 +125,7 @@ def plot(
     if device is not None:
         options["device"] = find_device(device)
     if cost is not None:
-        cost_named(cost)
+        sort_key(cost)
     if output.suffix.lower() not in FORMATS:
         raise CostlabError(f"{output} is no picture that costlab writes: give a name in {', '.join(FORMATS)}")
     if kind not in SWEPT and len(model) > 1:

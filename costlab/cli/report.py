@@ -138,7 +138,8 @@ def rendered(
 ) -> str:
     """The report in one of the formats."""
     from costlab.core.serialization import to_json
-    from costlab.reports import csv, markdown, tables, text
+    from costlab.reports import csv, tables
+    from costlab.reports import profile as report
 
     seconds = prediction.by_op if prediction else None
     if form is Format.JSON:
@@ -158,6 +159,6 @@ def rendered(
     if form is Format.CSV:
         return csv.report(table)
     if form is Format.MARKDOWN:
-        return markdown.report(profile, table, prediction)
+        return report.markdown(profile, table, prediction)
     console = console_for(output)
-    return drawn(console, text.report(profile, table, console.width, console.options.ascii_only, prediction))
+    return drawn(console, report.text(profile, table, console.width, console.options.ascii_only, prediction))

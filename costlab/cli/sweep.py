@@ -203,7 +203,7 @@ def rendered(rows: Sweep, top: int, sort: str | None) -> str:
     shown = rows.top(top or len(rows), key.removeprefix("-"), largest=key.startswith("-"))
     axes = [column for name, column in columns_of_axes(rows.space).items() if len(rows.space.axes[name]) > 1]
     console = console_for(None)
-    return drawn(console, sweeps.table(shown, axes, JUDGED, console.width, console.options.ascii_only)) if shown else ""
+    return drawn(console, sweeps.text(shown, axes, JUDGED, console.width, console.options.ascii_only)) if shown else ""
 
 
 def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:

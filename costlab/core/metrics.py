@@ -52,12 +52,32 @@ METRICS: dict[str, Metric] = {
         Metric("flops", "FLOPs", stored=False, sortable=False),
         Metric("bytes_accessed", "bytes accessed", "B", stored=False),
         Metric("unused_params", "unused params", per_module=False, stored=False, sortable=False),
-        Metric("peak_activation_bytes", "peak activation bytes", "B", per_module=False, stored=False, sortable=False),
+        Metric("peak_activation_bytes", "peak activation", "B", per_module=False, stored=False, sortable=False),
         Metric("arithmetic_intensity", "arithmetic intensity", "FLOP/B", False, False, False, budgetable=False),
         Metric(PREDICTED, "predicted", "s", stored=False),
         Metric(MEASURED, "measured", "s", stored=False, sortable=False, budgetable=False),
     )
 }
+
+SORTABLE = tuple(
+    key for key, metric in METRICS.items() if metric.sortable and key != PREDICTED
+)  # known without a device
+
+
+def sort_key(name: str, timed: bool = False) -> str:
+    """The key of the metric that `name` means, if tables can be sorted by it.
+
+    Args:
+        name: with dashes or spaces for underscores: `mult-adds`.
+        timed: predicted times are known.
+
+    Raises:
+        CostlabError: there is no such metric, or it needs a device.
+    """
+    key = metric_named(name, lambda metric: metric.sortable).key
+    if key == PREDICTED and not timed:
+        raise CostlabError(f"{PREDICTED} needs a device: choose one with --device")
+    return key
 
 
 def metric_named(name: str, among: Callable[[Metric], bool] = lambda metric: metric.key != MEASURED) -> Metric:

@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-from rich.console import Group, RenderableType
-from rich.table import Table as Grid
-from rich.text import Text
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
 from costlab.crosscheck.conventions import Printed
 from costlab.crosscheck.counting import Check, Difference
 from costlab.crosscheck.explanations import FAILED, UNEXPLAINED
+from costlab.formatting import facts as header
+from costlab.formatting import table as tables
 from costlab.formatting import units
-from costlab.formatting.escaping import markdown_code, markdown_text, visible
-from costlab.formatting.grids import GAP, blank
-from costlab.reports.header import Fact, coverage, inputs, title
-from costlab.reports.markdown import row
-from costlab.reports.text import STYLES
+from costlab.formatting.escaping import markdown_text
+from costlab.formatting.facts import Fact, title
+from costlab.formatting.table import Column, Table
+from costlab.reports.header import coverage, inputs
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 COUNTERS = {"fvcore": "FlopCountAnalysis", "torch": "FlopCounterMode, its FLOPs halved"}
 
 
 def facts(check: Check, printed: Printed | None) -> list[Fact]:
-    """What stands above the numbers: the network, the tools, and what limits the comparison."""
+    """What stands above the numbers: the network, the tools, and what the comparison leaves out."""
     profile = check.profile
-    lines = [*inputs(profile), *(fact for fact in coverage(profile) if fact.alarm)]
+    lines = [*inputs(profile.trace.inputs), *(fact for fact in coverage(profile) if fact.tone)]
     for reading in check.readings:
         lines.append(Fact(reading.tool, f"{reading.version}, {COUNTERS[reading.tool]}"))
         if reading.note:
-            lines.append(Fact("", visible(reading.note)))
+            lines.append(Fact("", reading.note))
     if printed:
-        stops = f"; it stops with an error at {visible(printed.stops_at)}" if printed.stops_at else ""
+        stops = f"; it stops with an error at {printed.stops_at}" if printed.stops_at else ""
         lines.append(Fact(f"{printed.tool} rules", f"what {printed.tool} would print{stops}"))
     if check.unconfirmed:
-        unseen = ", ".join(f"{visible(kind)} {units.short(count)}" for kind, count in check.unconfirmed.items())
+        unseen = ", ".join(f"{kind} {units.short(count)}" for kind, count in check.unconfirmed.items())
         lines.append(Fact("unconfirmed", f"no tool counts {unseen}", "estimate"))
     return lines
 
 
 def verdict(check: Check) -> str:
-    """One line: how it ended."""
+    """The outcome in one line."""
     ran = [r.tool for r in check.readings if r.failure is None]
     if check.unexplained:
         count = len(check.unexplained)
@@ -54,103 +55,77 @@ def verdict(check: Check) -> str:
     return f"{what} ({' and '.join(ran)}){failed}"
 
 
-def numbers(
-    check: Check, printed: Printed | None, write: Callable[[int], str]
-) -> tuple[list[str], list[list[str]], list[str]]:
-    """Titles, one row a family, and totals: costlab's mult-adds, each tool's numbers, and what a convention gives."""
+def counts_table(check: Check, printed: Printed | None, write: Callable[[int], str]) -> Table:
+    """Mult-adds by family: costlab's, each tool's, and those a convention gives."""
     families = check.families()
-    columns: dict[str, Mapping[str, int]] = {"costlab": {f: counts["costlab"] for f, counts in families.items()}}
-    totals: list[int | None] = [check.profile.mult_adds]
+    columns: dict[str, tuple[Mapping[str, int], int | None]] = {
+        "costlab": ({f: counts["costlab"] for f, counts in families.items()}, check.profile.mult_adds)
+    }
     for reading in check.readings:
         if reading.failure is None:
-            columns[reading.tool] = {f: counts[reading.tool] for f, counts in families.items()}
-            totals.append(reading.total)
+            columns[reading.tool] = {f: counts[reading.tool] for f, counts in families.items()}, reading.total
     if printed:
-        columns[f"{printed.tool} rules"] = printed.families
-        totals.append(printed.total)
-    named = list(dict.fromkeys([*families, *(printed.families if printed else ())]))
-    body = [[f, *(write(column.get(f, 0)) for column in columns.values())] for f in named]
-    return ["family", *columns], body, ["total", *(units.UNKNOWN if t is None else write(t) for t in totals)]
+        columns[f"{printed.tool} rules"] = printed.families, printed.total
+    names = list(dict.fromkeys([*families, *(printed.families if printed else ())]))
+    return Table(
+        [
+            Column("family", names, (), "total", left=True, fit="wrap", least=8, code=True),
+            *(
+                Column(tool, [write(counts.get(f, 0)) for f in names], (), units.UNKNOWN if n is None else write(n))
+                for tool, (counts, n) in columns.items()
+            ),
+        ]
+    )
+
+
+def differences_table(differences: Sequence[Difference]) -> Table:
+    """What each tool counts differently, by how much, and why."""
+    tones = [{UNEXPLAINED: "alarm", FAILED: "estimate"}.get(d.cause, "") for d in differences]
+    return Table(
+        [
+            Column("tool", [d.tool for d in differences], tones, left=True),
+            Column("counts differently", [*map(place, differences)], tones, left=True, fit="wrap", least=10, code=True),
+            Column("by", [*map(gap, differences)], tones),
+            Column("because", [f"{d.cause}: {d.why}" for d in differences], tones, left=True, fit="wrap", least=20),
+        ]
+    )
 
 
 def place(difference: Difference) -> str:
     """Which operators: `batch_norm x52`, a family, or everything."""
     what = difference.kind or difference.family or "everything"
-    return visible(f"{what} x{difference.ops}" if difference.ops else what)
+    return f"{what} x{difference.ops}" if difference.ops else what
 
 
 def gap(difference: Difference) -> str:
     """How much more the tool counts, with its sign."""
     if difference.counted is None:
         return units.UNKNOWN
-    more = difference.counted - difference.mult_adds
-    return f"{'+' if more > 0 else '-' if more < 0 else ''}{units.short(abs(more))}"
-
-
-def reason(difference: Difference) -> str:
-    return f"{difference.cause}: {visible(difference.why)}"
-
-
-# Formats.
+    return units.change(difference.counted - difference.mult_adds)
 
 
 def text(check: Check, printed: Printed | None, width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide. Every digit is shown where there is room for it."""
-    header = Grid.grid(padding=(0, GAP, 0, 0))
-    header.add_column(no_wrap=True)
-    header.add_column(overflow="fold")
-    for fact in facts(check, printed):
-        style = STYLES[fact.alarm]
-        header.add_row(Text(fact.label, style=style or "dim"), Text(fact.value, style=style))
-    titles, body, totals = numbers(check, printed, units.exact)
-    if table_width([titles, *body, totals]) > width:
-        titles, body, totals = numbers(check, printed, units.short)
-    grid = blank(ascii_only, footer=True)
-    for number, (name, total) in enumerate(zip(titles, totals, strict=True)):
-        grid.add_column(Text(name), Text(total), justify="right" if number else "left", overflow="fold")
-    for cells in body:
-        grid.add_row(*map(Text, cells))
-    parts: list[RenderableType] = [Text(title(check.profile), style="bold"), header, Text(), grid]
+    """For terminals and pipes, `width` cells wide. Numbers are shown in full if there is room."""
+    from rich.console import Group, RenderableType
+    from rich.text import Text
+
+    shown = counts_table(check, printed, units.exact)
+    if not tables.fits(shown, width):
+        shown = counts_table(check, printed, units.short)
+    parts: list[RenderableType] = [Text(title(check.profile), style="bold"), header.text(facts(check, printed))]
+    parts += [Text(), tables.text(shown, width, ascii_only)]
     if check.differences:
-        parts += [Text(), why_grid(check.differences, ascii_only)]
+        parts += [Text(), tables.text(differences_table(check.differences), width, ascii_only)]
     return Group(*parts)
-
-
-def why_grid(differences: Iterable[Difference], ascii_only: bool) -> Grid:
-    grid = blank(ascii_only)
-    grid.add_column("tool", no_wrap=True)
-    grid.add_column("counts differently", overflow="fold")
-    grid.add_column("by", justify="right", no_wrap=True)
-    grid.add_column("because", overflow="fold")
-    for d in differences:
-        style = {UNEXPLAINED: "bold red", FAILED: "yellow"}.get(d.cause, "")
-        grid.add_row(*(Text(cell, style=style) for cell in (d.tool, place(d), gap(d), reason(d))))
-    return grid
-
-
-def table_width(rows: Sequence[Sequence[str]]) -> int:
-    """Cells that a table needs to show every word."""
-    columns = list(zip(*rows, strict=True))
-    return sum(max(map(len, column)) for column in columns) + GAP * (len(columns) - 1)
 
 
 def markdown(check: Check, printed: Printed | None) -> str:
     """For issues and pull requests: a heading, a list, and two tables."""
-    titles, body, totals = numbers(check, printed, units.exact)
-    lines = [
-        f"### {markdown_text(title(check.profile))}",
-        "",
-        *(f"- {fact.label}: {markdown_text(fact.value)}".replace("- :", "-") for fact in facts(check, printed)),
-        "",
-        row(titles),
-        row(["---", *("---:" for _ in titles[1:])]),
-        *(row([markdown_code(cells[0]), *cells[1:]]) for cells in body),
-        row(f"**{total}**" for total in totals),
-    ]
+    lines = [f"### {markdown_text(title(check.profile))}", "", *header.markdown(facts(check, printed)), ""]
+    lines.append(tables.markdown(counts_table(check, printed, units.exact)))
     if check.differences:
-        lines += ["", row(["tool", "counts differently", "by", "because"]), row(["---", "---", "---:", "---"])]
-        lines += [row([d.tool, markdown_code(place(d)), gap(d), markdown_text(reason(d))]) for d in check.differences]
-    return "\n".join([*lines, "", f"{markdown_text(verdict(check))}", ""])
+        lines += ["", tables.markdown(differences_table(check.differences))]
+    return "\n".join([*lines, "", markdown_text(verdict(check)), ""])
 
 
 def to_json(check: Check, printed: Printed | None) -> str:

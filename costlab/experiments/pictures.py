@@ -12,9 +12,9 @@ from costlab.core.statistics import rank_correlation
 from costlab.experiments.report import GUIDELINES, heading
 from costlab.experiments.results import Cell, Record
 from costlab.formatting import units
+from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.formatting.escaping import visible
 from costlab.plots.canvas import LARGE, NORMAL, SMALL, plain
-from costlab.plots.colours import FAINT, INK, QUIET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

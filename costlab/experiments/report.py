@@ -1,26 +1,25 @@
-"""What an experiment found, for terminals and pages: a row a network, the paper beside it, and what follows."""
+"""The results of an experiment for terminals and pages: a row a network, the paper beside it, and what follows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from statistics import median
-
-from rich.cells import cell_len
-from rich.console import Group
-from rich.table import Table as Grid
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from costlab.core.statistics import rank_correlation
 from costlab.experiments.designs import WIDTHS, rows_of
 from costlab.experiments.results import Cell, Record
+from costlab.formatting import facts as header
+from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
-from costlab.formatting.grids import GAP, blank
-from costlab.reports.header import Fact
-from costlab.reports.markdown import row
-from costlab.reports.text import STYLES
+from costlab.formatting.facts import Fact
+from costlab.formatting.table import Column, Table
 from costlab.reports.timings import NOISY, many
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 GUIDELINES = ("g1", "g2", "g3", "g4")
 
@@ -59,17 +58,17 @@ TIMES: dict[str, Callable[[Record, Cell], str]] = {
     "mult-adds\ntimes": lambda record, cell: units.factor(cell.mult_adds / record.first(cell).mult_adds),
 }
 OF_PREDICTION = ("predicted", "predicted\nrelative", "predicted\ntime")
-SACRIFICES = (  # what gives way on a narrow screen, in order
-    "paper's GPU\nbatches/s",
-    "paper's ARM\nimages/s",
-    "channels",
-    "predicted",
-    "memory\naccess",
-    "IQR",
-    "mult-adds",
-    "batches/s",
-    "measured",
-)
+DROPPED = {  # by a narrow terminal, in this order
+    "paper's GPU\nbatches/s": 1,
+    "paper's ARM\nimages/s": 2,
+    "channels": 3,
+    "predicted": 4,
+    "memory\naccess": 5,
+    "IQR": 6,
+    "mult-adds": 7,
+    "batches/s": 8,
+    "measured": 9,
+}
 
 
 def columns_of(record: Record) -> dict[str, Callable[[Record, Cell], str]]:
@@ -103,7 +102,7 @@ def facts(record: Record) -> list[Fact]:
         found.append(Fact("predicted", f"for {visible(record.predicted_for)}"))
     noisy = [cell for cell in record.cells if cell.measured.iqr > NOISY * cell.seconds]
     if noisy:
-        spread = f"the spread of {len(noisy)} of {len(record.cells)} is wide: something else is at work on this machine"
+        spread = f"the spread of {len(noisy)} of {len(record.cells)} is wide: another process is using this machine"
         found.append(Fact("NOISY", spread, "estimate"))
     if record.interrupted:
         found.append(Fact("INTERRUPTED", "fewer rounds than asked for", "estimate"))
@@ -195,84 +194,54 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def report(record: Record, width: int, ascii_only: bool = False) -> Group:
-    """The whole report, `width` cells wide where that is 40 or more."""
-    header = Grid.grid(padding=(0, GAP, 0, 0))
-    header.add_column(no_wrap=True)
-    header.add_column(overflow="fold")
-    for fact in facts(record):
-        style = STYLES[fact.alarm]
-        header.add_row(Text(fact.label, style=style or "dim"), Text(fact.value, style=style))
+def text(record: Record, width: int, ascii_only: bool = False) -> Group:
+    """For terminals and pipes, `width` cells wide if that is 40 or more."""
+    from rich.console import Group
+    from rich.text import Text
+
     sentences = [Text(visible(sentence)) for sentence in (*conclusions(record), *notes(record))]
-    return Group(
-        Text(heading(record), style="bold"), header, Text(), table(record, width, ascii_only), Text(), *sentences
-    )
+    shown = tables.text(table(record), width, ascii_only)
+    return Group(Text(heading(record), style="bold"), header.text(facts(record)), Text(), shown, Text(), *sentences)
+
+
+def markdown(record: Record, level: int = 3) -> str:
+    """The report as Markdown, below a heading with `level` hashes."""
+    lines = [f"{'#' * level} {markdown_text(heading(record))}", "", markdown_text(record.experiment.claim), ""]
+    lines += [*header.markdown(facts(record)), "", tables.markdown(table(record)), ""]
+    return "\n".join([*lines, *(f"{markdown_text(each)}\n" for each in (*conclusions(record), *notes(record)))])
 
 
 def heading(record: Record) -> str:
     return f"{record.experiment.title} (ShuffleNet V2, {record.experiment.source})"
 
 
-def table(record: Record, width: int, ascii_only: bool) -> Grid:
-    """A network a line, the columns of the paper's table below one another."""
-    columns = {title: [write(record, cell) for cell in record.cells] for title, write in columns_of(record).items()}
-    names = [visible(cell.row) for cell in record.cells]
-    settings = [visible(cell.column) for cell in record.cells]
-    wide = {title: max(map(cell_len, (*title.split("\n"), *cells))) + GAP for title, cells in columns.items()}
-    taken = max(map(cell_len, names)) + (max(map(cell_len, settings)) + GAP if any(settings) else 0)
-    for title in SACRIFICES:
-        if taken + sum(wide.values()) > width:
-            wide.pop(title, None)
-    grid = blank(ascii_only)
-    for _ in range(2 if any(settings) else 1):
-        grid.add_column(no_wrap=True)
-    for title in wide:
-        grid.add_column(Text(title), justify="right", no_wrap=True)
-    for place in range(len(record.cells)):
-        new = not place or settings[place] != settings[place - 1]
-        if new and place:
-            grid.add_section()
-        shown = [*([settings[place] if new else ""] if any(settings) else []), names[place]]
-        grid.add_row(*map(Text, [*shown, *(columns[title][place] for title in wide)]))
-    return grid
-
-
-def markdown(record: Record, level: int = 3) -> str:
-    """The report as GitHub writes it, below a heading of so many hashes."""
-    columns = columns_of(record)
-    heads = ["at"] if any(record.columns) else []
-    lines = [
-        f"{'#' * level} {markdown_text(heading(record))}",
-        "",
-        markdown_text(record.experiment.claim),
-        "",
-        *(f"- {fact.label}: {markdown_text(fact.value)}" for fact in facts(record)),
-        "",
-        row([*heads, "network", *(title.replace("\n", " ") for title in columns)]),
-        row([*("---" for _ in heads), "---", *("---:" for _ in columns)]),
+def table(record: Record) -> Table:
+    """A row a network, the columns of the paper's table below one another."""
+    cells = record.cells
+    columns = [
+        Column(name, [write(record, cell) for cell in cells], drop=DROPPED.get(name, 0))
+        for name, write in columns_of(record).items()
     ]
-    for cell in record.cells:
-        names = [cell.column, cell.row] if heads else [cell.row]
-        lines.append(row([*map(markdown_text, names), *(write(record, cell) for write in columns.values())]))
-    return "\n".join(
-        [*lines, "", *(f"{markdown_text(sentence)}\n" for sentence in (*conclusions(record), *notes(record)))]
-    )
+    networks = Column("network", [cell.row for cell in cells], left=True)
+    if not any(record.columns):
+        return Table([networks, *columns])
+    starts = [n for n, cell in enumerate(cells) if not n or cell.column != cells[n - 1].column]
+    return Table([Column("at", [cell.column for cell in cells], left=True), networks, *columns], sections=starts)
 
 
 def savings_markdown(records: Sequence[Record]) -> str:
     """What following the guidelines saves, predicted beside measured, as GitHub writes it."""
-    lines = [
-        row(("guideline", "at", "network", "measured saving", "share", "predicted saving", "share")),
-        row(("---", "---", "---", "---:", "---:", "---:", "---:")),
+    savings = [(record.name.upper(), saving) for record in records for saving in record.savings()]
+    columns = [
+        Column("guideline", [guideline for guideline, _ in savings], left=True),
+        Column("at", [saving.cell.column for _, saving in savings], left=True),
+        Column("network", [saving.cell.row for _, saving in savings], left=True),
+        Column("measured saving", [units.seconds(saving.measured) for _, saving in savings]),
+        Column("share", [units.percent(saving.measured_share) for _, saving in savings]),
+        Column("predicted saving", [units.seconds(saving.predicted) for _, saving in savings]),
+        Column("share", [units.percent(saving.predicted_share) for _, saving in savings]),
     ]
-    for record in records:
-        for saving in record.savings():
-            cell = saving.cell
-            names = record.name.upper(), cell.column, markdown_text(cell.row)
-            measured = units.seconds(saving.measured), units.percent(saving.measured_share)
-            predicted = units.seconds(saving.predicted), units.percent(saving.predicted_share)
-            lines.append(row((*names, *measured, *predicted)))
-    return "\n".join(lines) + "\n"
+    return tables.markdown(Table(columns)) + "\n"
 
 
 def savings_sentence(records: Sequence[Record]) -> str:

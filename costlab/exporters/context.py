@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from costlab.core.metrics import METRICS, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.serialization import op_data
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.reports.columns import COSTS
 
 if TYPE_CHECKING:
     from costlab.latency.prediction import Prediction
@@ -53,17 +53,17 @@ class Known:
     @property
     def keys(self) -> tuple[str, ...]:
         """Costs that the nodes have."""
-        return (*COSTS, *self.seconds)
+        return (*SORTABLE, *self.seconds)
 
     def written(self, key: str, value: float | None) -> str:
         """A cost as text; `?` where it is not known."""
         if key in SECONDS:
             return units.seconds(value)
-        return "?" if value is None else COSTS[key][1](value)
+        return "?" if value is None else METRICS[key].format(value)
 
     def label(self, key: str) -> str:
         """What a cost is called."""
-        return SECONDS[key] if key in SECONDS else COSTS[key][0].replace("\n", " ")
+        return SECONDS[key] if key in SECONDS else METRICS[key].label
 
 
 def known_of(
@@ -85,7 +85,7 @@ def known_of(
         measurement.join(view)  # says so where it is of another network
         seconds["measured_seconds"] = {name: timing.median for name, timing in measurement.ops.items()}
     key = cost.strip().lower().replace("-", "_").replace(" ", "_")
-    if key not in (*COSTS, *seconds):
+    if key not in (*SORTABLE, *seconds):
         why = NEEDS.get(key, "is unknown")
-        raise CostlabError(f"cost {cost!r} {why}; there are {', '.join((*COSTS, *seconds))}")
+        raise CostlabError(f"cost {cost!r} {why}; there are {', '.join((*SORTABLE, *seconds))}")
     return Known(view, prediction, measurement, seconds, key)

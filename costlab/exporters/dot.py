@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from costlab.exporters.context import Known
 from costlab.formatting import units
+from costlab.formatting.colours import ink_on
 from costlab.formatting.escaping import visible
-from costlab.plots.colours import group_of, ink_on
-from costlab.reports.header import title
+from costlab.formatting.facts import title
+from costlab.guidelines.analysis.groups import group_of
 
 INDENT = "  "
 

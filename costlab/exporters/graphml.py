@@ -8,7 +8,7 @@ from typing import Any
 from costlab.exporters.context import Known
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.reports.header import title
+from costlab.formatting.facts import title
 
 LISTS = ("inputs", "outputs")
 

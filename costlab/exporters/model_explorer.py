@@ -12,11 +12,11 @@ from typing import Any
 
 from costlab.core.cost import Cost, total
 from costlab.core.graph import Op
+from costlab.core.metrics import METRICS, SORTABLE
 from costlab.exporters.context import Known
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.guidelines.analysis.blocks import ancestry
-from costlab.reports.columns import COSTS
 from costlab.reports.header import facts
 
 HEAT = ({"stop": 0, "bgColor": "#FFFFFF"}, {"stop": 1, "bgColor": "#D55E00"})  # white: none; orange: the dearest
@@ -98,7 +98,7 @@ def layers(known: Known) -> dict[str, dict[str, str]]:
             continue
         whole = total(costs)
         told = {"type": visible(types[path])} if path in types else {}
-        told |= {known.label(key): write(getattr(whole, key)) for key, (_, write) in COSTS.items()}
+        told |= {known.label(key): METRICS[key].format(getattr(whole, key)) for key in SORTABLE}
         result[namespace(path)] = told
     return result
 

@@ -16,7 +16,7 @@ from costlab.errors import CostlabError
 from costlab.exporters.context import Known
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.reports.header import title
+from costlab.formatting.facts import title
 
 THREAD = 1
 COUNTER = "live activations"

@@ -1,28 +1,30 @@
-"""Names come from models and may hold anything: each format has them written so that they stay text."""
+"""Names come from models and may contain anything: how each format writes them so that they stay text."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, format, surrogate, private, unassigned, separators
-WILD = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w .,:;%()/=+?!-]")  # may mean something to Markdown or HTML
-FORMULA = ("=", "+", "-", "@")  # a spreadsheet runs what begins with one of these
+WILD = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[^\w .,:;%()/=+?!-]")  # may be markup in Markdown or HTML
+FORMULA = ("=", "+", "-", "@")  # a spreadsheet evaluates what begins with one of these
 
 
 def visible(text: str) -> str:
-    """Control characters, direction marks and halves of characters as escapes, so that none of them takes effect."""
+    """The text with control characters, direction marks and unpaired surrogates escaped, so that none has an effect."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if unicodedata.category(c) not in INVISIBLE else escape(c) for c in text)
 
 
 def escape(character: str) -> str:
+    """A character as Python escapes it: `\\x1b`."""
     return character.encode("unicode_escape").decode("ascii")
 
 
 def markdown_code(text: str) -> str:
-    """A code span that is safe in a table cell; where one could not be, HTML."""
+    """A code span that is safe in a table cell; HTML if no span would be."""
     text = visible(text)
     if not text:
         return ""
@@ -32,11 +34,16 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Words within a line of Markdown: what could mean anything becomes an entity, which never does."""
+    """Text within a line of Markdown: characters that could be markup become entities."""
     return WILD.sub(lambda match: f"&#{ord(match[0])};", visible(text))
 
 
+def html_text(text: str) -> str:
+    """Text in HTML: nothing in it is markup."""
+    return html.escape(visible(text))
+
+
 def spreadsheet(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet reads as a formula."""
     text = visible(text)
     return f"'{text}" if unicodedata.normalize("NFKC", text).lstrip().startswith(FORMULA) else text

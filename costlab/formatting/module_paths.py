@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+ROOT = "(root)"  # the operators that belong to no child module
 NUMBER = re.compile(r"[0-9]{1,9}")
 
 

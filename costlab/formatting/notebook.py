@@ -1,4 +1,4 @@
-"""The hook through which results show themselves in a notebook.
+"""Notebooks: the hook through which results show themselves, and the page that they become.
 
 A result's `_repr_html_` calls `html_repr`; the modules that render results register with it and are imported when the
 first result is shown, so that nothing below the reports imports them.
@@ -10,13 +10,37 @@ import functools
 import importlib
 from typing import Any
 
-RENDERERS = ["costlab.reports.notebook", "costlab.reports.timings"]  # modules that register with `render`
+from costlab.formatting.escaping import html_text
+
+RENDERERS = (  # modules that register with `render`
+    "costlab.reports.comparison",
+    "costlab.reports.notebook",
+    "costlab.reports.profile",
+    "costlab.reports.timings",
+)
+
+# Text takes its colour from the notebook, light or dark. Rules by class override the notebook's own for td and th.
+STYLE = """
+.costlab {overflow-x: auto}
+.costlab table {border-collapse: collapse; font-variant-numeric: tabular-nums}
+.costlab th, .costlab td {padding: 1px 10px 1px 0; text-align: right; vertical-align: top; white-space: nowrap;
+  background: none}
+.costlab td.left, .costlab th.left {text-align: left}
+.costlab td.left:last-child {white-space: normal}
+.costlab .quiet, .costlab .zero, .costlab th {opacity: 0.65; font-weight: normal}
+.costlab .alarm, .costlab .uncounted {color: #d33; font-weight: bold}
+.costlab .estimate {color: #b80}
+.costlab thead, .costlab tfoot {border: solid currentColor; border-width: 0 0 1px}
+.costlab tfoot {border-width: 1px 0 0; font-weight: bold}
+.costlab .bar {min-width: 8em}
+.costlab .bar i {display: block; height: 0.7em; background: #4a90d9}
+"""
 
 
 @functools.singledispatch
 def render(result: Any) -> str:
     """The HTML of a result; one registered function for each type of result."""
-    raise TypeError(f"nothing renders a {type(result).__name__}")
+    raise TypeError(f"no renderer is registered for {type(result).__name__}")
 
 
 def html_repr(result: Any) -> str:
@@ -24,3 +48,9 @@ def html_repr(result: Any) -> str:
     for name in RENDERERS:
         importlib.import_module(name)
     return render(result)
+
+
+def page(heading: str, *tables: str) -> str:
+    """A heading and tables below it, with their own style and no script."""
+    style, body = f"<style>{STYLE}</style>", "<br>".join(filter(None, tables))
+    return f'<div class="costlab">{style}<strong>{html_text(heading)}</strong>{body}</div>'

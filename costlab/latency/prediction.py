@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
+from costlab.formatting.escaping import visible
 from costlab.formatting.notebook import html_repr
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ class Prediction:
     def overhead_seconds(self) -> float:
         """Time of the forward pass outside its operators, when the GPU waits for the CPU to launch kernels."""
         return self.seconds - sum(self.by_op.values())
+
+    @property
+    def setup(self) -> str:
+        """What was predicted for, in words: `rtx3090, batch 8, float32, autocast, fusion pointwise`."""
+        parts = {
+            self.device: True,
+            f"batch {self.batch}": self.batch is not None,
+            self.dtype or "": self.dtype,
+            "autocast": self.amp,
+            "channels-last": self.channels_last,
+            f"fusion {self.fusion}": self.fusion != "none",
+        }
+        return visible(", ".join(part for part, stated in parts.items() if stated))
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costlab.core.profile import Profile
+from costlab.formatting.colours import GROUPS, OTHER, Group, ink_on
 from costlab.formatting.units import percent, seconds
+from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device
 from costlab.latency.prediction import Prediction
 from costlab.plots.canvas import NORMAL, axes_of, fits, headline, key, plain, settled, words
-from costlab.plots.colours import GROUPS, OTHER, Group, group_of, ink_on
 from costlab.plots.runs import amounts_of, written
-from costlab.reports.header import running
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def breakdown(
     ax.set_yticks([-row for row in range(len(bars))], list(bars))
     plain(ax)
     ax.tick_params(axis="y", length=0, labelsize=NORMAL)
-    where = f", predicted for {running(prediction)}" if prediction else ""
+    where = f", predicted for {prediction.setup}" if prediction else ""
     headline(ax, profile, f"share of each kind of operator{where}")
     present = {group for parts in bars.values() for group, _ in parts}
     key(ax, (group for group in GROUPS if group in present))

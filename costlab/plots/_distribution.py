@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from costlab.core.profile import Profile
 from costlab.formatting import units
+from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.latency.devices import Device
 from costlab.plots._pareto import axis_for, unit_of
 from costlab.plots.canvas import SMALL, axes_of, headline, plain, settled
-from costlab.plots.colours import FAINT, INK, QUIET
 from costlab.plots.rows import Row, column, row_of
 
 if TYPE_CHECKING:

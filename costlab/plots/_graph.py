@@ -7,15 +7,15 @@ from itertools import pairwise
 from math import floor, isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from costlab.core.metrics import sort_key
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.formatting.colours import GROUPS, QUIET, SCALE, Group, ink_on
+from costlab.formatting.module_paths import ROOT
 from costlab.formatting.units import percent, shape
 from costlab.plots.canvas import SMALL, SMALLER, axes_of, fits, headline, key, settled, shortened, words
-from costlab.plots.colours import GROUPS, QUIET, SCALE, Group, ink_on
 from costlab.plots.layered import Layout, layered
 from costlab.plots.runs import Run, amounts_of, runs_of, within, written
-from costlab.reports.columns import ROOT
-from costlab.reports.tables import cost_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def graph(profile: Profile, ax: Axes | None = None, module: str = "", cost: str 
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    cost = cost_named(cost)
+    cost = sort_key(cost)
     parts = parts_of(profile, module)
     layout = folded(layered(len(parts), edges_of(profile, parts)))
     ax = axes_of(ax, max(WIDTH * layout.width, NARROWEST), HEIGHT * layout.height + 1)

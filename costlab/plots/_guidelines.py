@@ -6,15 +6,15 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from costlab.core.profile import Profile
-from costlab.formatting.module_paths import merge_paths, path_pattern
+from costlab.formatting.colours import FAINT, GROUPS, INK, QUIET, Group
+from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.units import percent
 from costlab.guidelines import lint
+from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.analysis.layers import layer_of
 from costlab.guidelines.rules import equal_channel_width, group_convolution
 from costlab.plots.canvas import NORMAL, SMALL, axes_of, headline, key, plain, settled, shortened, words
-from costlab.plots.colours import FAINT, GROUPS, INK, QUIET, Group, group_of
 from costlab.plots.naming import Point, along, name_points
-from costlab.reports.columns import ROOT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from costlab.core.memory import StorageLifetime, live_activation_bytes, storage_lifetimes
 from costlab.core.profile import Profile
+from costlab.formatting.colours import FAINT, GROUPS, INK, OTHER, QUIET, Group
 from costlab.formatting.units import shape, size
+from costlab.guidelines.analysis.groups import group_of
 from costlab.plots.canvas import axes_of, headline, keep_apart, key, plain, shortened, words
-from costlab.plots.colours import FAINT, GROUPS, INK, OTHER, QUIET, Group, group_of
 from costlab.plots.runs import mark, runs_of
 
 if TYPE_CHECKING:

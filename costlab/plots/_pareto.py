@@ -6,31 +6,29 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from costlab.core.metrics import MEASURED, METRICS, PREDICTED, Metric
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
+from costlab.formatting.colours import INK, PALE
 from costlab.latency.devices import Device
 from costlab.plots.canvas import SMALL, axes_of, headline, in_units, plain, settled, shortened
-from costlab.plots.colours import INK, PALE
 from costlab.plots.naming import Point, along, name_points
-from costlab.plots.rows import MEASURED, Row, column, name_of, row_of
-from costlab.reports.columns import COSTS
-from costlab.reports.tables import SECONDS
+from costlab.plots.rows import Row, column, name_of, row_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
 
-def whole(write: Callable[[int], str]) -> Callable[[float], str]:
-    """Ticks lie where counts are."""
-    return lambda value: write(round(value))
+def tick(metric: Metric) -> Callable[[float], str]:
+    """How a metric is written on an axis: counts and bytes are whole numbers."""
+    return metric.format if metric.unit == "s" else lambda value: metric.format(round(value))
 
 
 NAMES: dict[str, tuple[str, Callable[[float], str]]] = {
-    **{key: (name.replace("\n", " "), whole(write)) for key, (name, write) in COSTS.items()},
-    "peak_activation_bytes": ("peak activation bytes", whole(units.size)),
-    SECONDS: ("predicted time", units.seconds),
+    **{key: (metric.label, tick(metric)) for key, metric in METRICS.items() if metric.unit in ("", "B")},
+    PREDICTED: ("predicted time", units.seconds),
     MEASURED: ("measured time", units.seconds),
 }
 AREA = 26  # square points
@@ -117,6 +115,6 @@ def axis_for(
 
 def unit_of(key: str) -> tuple[str, Callable[[float], str]]:
     """What a column is called, and its numbers as text."""
-    if key.startswith(f"{SECONDS}_"):
-        return f"{NAMES[SECONDS][0]} on {key.removeprefix(f'{SECONDS}_')}", units.seconds
+    if key.startswith(f"{PREDICTED}_"):
+        return f"{NAMES[PREDICTED][0]} on {key.removeprefix(f'{PREDICTED}_')}", units.seconds
     return NAMES.get(key, (key, "{:g}".format))

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from costlab.core.metrics import MEASURED, PREDICTED
 from costlab.core.statistics import rank_correlation
 from costlab.errors import CostlabError
+from costlab.formatting.colours import ALARM, FAINT, INK, QUIET
 from costlab.formatting.units import factor, percent, seconds
 from costlab.plots.canvas import SMALL, axes_of, headline, in_units, plain, settled, shortened
-from costlab.plots.colours import ALARM, FAINT, INK, QUIET
 from costlab.plots.naming import Point, along, name_points
-from costlab.plots.rows import MEASURED, Row, column, name_of
-from costlab.reports.tables import SECONDS
+from costlab.plots.rows import Row, column, name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,10 +63,10 @@ def predicted_vs_measured(rows: Sequence[Row], ax: Axes | None = None) -> Axes:
 def points_of(rows: Sequence[Row]) -> list[Point]:
     """Measured seconds across, predicted ones upwards."""
     found: list[Point] = []
-    for row, measured, predicted in zip(rows, column(rows, MEASURED), column(rows, SECONDS), strict=True):
+    for row, measured, predicted in zip(rows, column(rows, MEASURED), column(rows, PREDICTED), strict=True):
         name = shortened(name_of(row), LONGEST)
         if not measured or not predicted or min(measured, predicted) < 0:
-            raise CostlabError(f"row {len(found) + 1} ({name}) needs {SECONDS} and {MEASURED} above 0")
+            raise CostlabError(f"row {len(found) + 1} ({name}) needs {PREDICTED} and {MEASURED} above 0")
         found.append(Point(measured, predicted, name, AREA))
     return found
 

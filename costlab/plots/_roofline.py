@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Mapping
 from math import atan2, degrees
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
-from costlab.formatting.module_paths import merge_paths, path_pattern
+from costlab.formatting.colours import FAINT, GROUPS, INK, QUIET, Group
+from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.units import percent, seconds, short
+from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
+from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.devices import Device, find_device
-from costlab.latency.precision import FLOATS
 from costlab.plots.canvas import (
     SMALL,
     axes_of,
@@ -29,16 +30,12 @@ from costlab.plots.canvas import (
     shortened,
     words,
 )
-from costlab.plots.colours import FAINT, GROUPS, INK, QUIET, Group, group_of
 from costlab.plots.naming import Point, along, name_points
-from costlab.reports.columns import ROOT
-from costlab.reports.header import running
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-CEILINGS = ("float32", "tfloat32", "bfloat16", "float16")
 LARGEST, SMALLEST = 900, 8  # square points: of an operator that took all of the time, and of the cheapest
 NAMED = 12  # the dearest points
 LONGEST = 24  # characters of their paths
@@ -96,7 +93,7 @@ def roofline(
     ax = axes_of(ax, 8, 5)
     plain(ax, "bottom", "left")
     ax.set(xscale="log", yscale="log")
-    highest = max(device.peak_flops(dtype) for dtype in CEILINGS)
+    highest = max(ceilings(device))
     ridge = highest / device.bandwidth
     left = min([*(p.intensity for p in points), ridge / 100]) / ROOM
     right = max([*(p.intensity for p in points), ridge]) * ROOM
@@ -119,10 +116,10 @@ def roofline(
     without = f"; operators without any take {percent(idle / whole)} of the time" if idle > 0 else ""
     ax.set_xlabel(f"operations / byte accessed{without}", fontsize=SMALL, color=INK)
     ax.set_ylabel("operations / predicted second", fontsize=SMALL, color=INK)
-    headline(ax, profile, f"{seconds(whole)} predicted for {running(prediction)}; area: share of the time")
+    headline(ax, profile, f"{seconds(whole)} predicted for {prediction.setup}; area: share of the time")
     present = {p.group for p in points}
     key(ax, (group for group in GROUPS if group in present))
-    taken = ceilings(ax, device, dtype_of(profile))
+    taken = draw_ceilings(ax, device, main_dtype(profile))
     named = [Point(p.intensity, p.speed, p.name, size) for p, size in zip(points, sizes, strict=True)]
     slope = along(ax, (left, ridge), (left * device.bandwidth, highest))
     name_points(ax, named, NAMED, [*map(extent, taken), *slope])
@@ -157,23 +154,11 @@ def operations(cost: Cost) -> int:
     return cost.flops + cost.element_wise_ops
 
 
-def dtype_of(profile: Profile) -> str:
-    """The floating-point type that most mult-adds are computed in."""
-    found: Counter[str] = Counter()
-    for op, cost in zip(profile.ops, profile.costs, strict=True):
-        if cost and op.outputs and op.output.dtype in FLOATS:
-            found[op.output.dtype] += cost.mult_adds
-    return max(found, key=lambda dtype: found[dtype], default=FLOATS[0])
-
-
-def ceilings(ax: Axes, device: Device, dtype: str) -> list[Text]:
+def draw_ceilings(ax: Axes, device: Device, dtype: str) -> list[Text]:
     """The slope of the memory bandwidth, a peak for every dtype, and the ridge point of `dtype`; their names."""
     left, right = ax.get_xlim()
     bottom, _ = ax.get_ylim()
-    peaks: dict[float, list[str]] = {}
-    for name in CEILINGS:
-        if name in device.vector_flops or name in device.matrix_flops:  # all others are computed in float32
-            peaks.setdefault(device.peak_flops(name), []).append(name)
+    peaks = ceilings(device)
     ridge, top = device.ridge_point(dtype), max(peaks) / device.bandwidth
     slope = [(x, x * device.bandwidth) for x in (left, top)]
     ax.plot(*zip(*slope, strict=True), color=QUIET, linewidth=1)

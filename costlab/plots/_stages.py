@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
+from costlab.formatting.colours import FAINT, GROUPS, QUIET, Group
 from costlab.formatting.units import percent, shape
 from costlab.guidelines.analysis.layers import layer_of
 from costlab.plots.canvas import axes_of, headline, keep_apart, key, plain, words
-from costlab.plots.colours import FAINT, GROUPS, QUIET, Group
 from costlab.plots.runs import Run, amounts_of, mark, runs_of
 
 if TYPE_CHECKING:

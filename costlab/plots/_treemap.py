@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from costlab.core.metrics import sort_key
 from costlab.core.profile import Profile
+from costlab.formatting.colours import GROUPS, INK, OTHER, QUIET, Group, ink_on
+from costlab.formatting.module_paths import ROOT
 from costlab.formatting.units import percent
 from costlab.guidelines.analysis.blocks import ancestry
 from costlab.plots.canvas import SMALLER, axes_of, fits, headline, key, settled, words
-from costlab.plots.colours import GROUPS, INK, OTHER, QUIET, Group, ink_on
 from costlab.plots.runs import amounts_of, written
-from costlab.reports.columns import ROOT
-from costlab.reports.tables import cost_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def treemap(profile: Profile, ax: Axes | None = None, cost: str = "mult_adds") -
     Raises:
         CostlabError: there is no such cost.
     """
-    cost = cost_named(cost)
+    cost = sort_key(cost)
     tree = tree_of(profile, cost)
     ax = axes_of(ax, 8, 5)
     ax.set_axis_off()

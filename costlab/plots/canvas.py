@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
+from costlab.formatting.colours import INK, QUIET, Group
 from costlab.formatting.escaping import visible
-from costlab.plots.colours import INK, QUIET, Group
-from costlab.reports.header import title
+from costlab.formatting.facts import title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

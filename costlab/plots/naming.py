@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from costlab.formatting.colours import INK, QUIET
 from costlab.formatting.escaping import visible
 from costlab.plots.canvas import GAP, SMALLER, extent
-from costlab.plots.colours import INK, QUIET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from costlab.core.files import os_error_reason
+from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.validation import finite_float
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device
-from costlab.reports.tables import SECONDS, SORTABLE
 
-NAME, MEASURED = "name", "measured_seconds"
+NAME = "name"
 TABLES = (".csv", ".json", ".jsonl", ".parquet")
 LARGEST = 50_000_000  # bytes of a table
 MOST = 20_000_000  # numbers and words of one
@@ -93,7 +93,7 @@ def row_of(profile: Profile, device: str | Path | Device | None = None, **runnin
     given = " ".join(f"{key}={value}" for key, value in profile.arguments.items())
     costs = {key: getattr(profile.total, key) for key in (*SORTABLE, "peak_activation_bytes")}
     if device is not None:
-        costs[SECONDS] = predict(profile, device, **running).seconds
+        costs[PREDICTED] = predict(profile, device, **running).seconds
     return {NAME: f"{profile.name} {given}".strip(), **costs}
 
 

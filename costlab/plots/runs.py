@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from costlab.core.metrics import METRICS
 from costlab.core.profile import Profile, cut
+from costlab.formatting.colours import Group
+from costlab.formatting.module_paths import ROOT
+from costlab.guidelines.analysis.groups import group_of
 from costlab.plots.canvas import keep_apart, settled, shortened, words
-from costlab.plots.colours import Group, group_of
-from costlab.reports.columns import COSTS, ROOT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +67,8 @@ def amounts_of(profile: Profile, positions: Iterable[int], cost: str) -> Counter
 
 def written(profile: Profile, cost: str) -> tuple[str, str]:
     """The name of a cost, and how much of it the network takes: `mult-adds`, `300.8 M`."""
-    name, write = COSTS[cost]
-    return name.replace("\n", " "), write(getattr(profile.total, cost))
+    metric = METRICS[cost]
+    return metric.label, metric.format(getattr(profile.total, cost))
 
 
 def mark(ax: Axes, places: Iterable[tuple[str, float]]) -> None:

@@ -1,174 +1,158 @@
-"""A comparison as text, JSON and Markdown: totals, the modules that differ, and the conditions that were asked for."""
+"""A comparison as text, Markdown, notebook HTML and JSON: totals, the modules that differ, and the conditions given."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from costlab.ci.budgets import PREDICTED, Condition
+from costlab.ci.budgets import Condition
 from costlab.comparison import Comparison, Pair
 from costlab.core.cost import COST_KEYS
+from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
+from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, visible
-from costlab.formatting.grids import blank
-from costlab.reports.columns import ROOT
-from costlab.reports.header import running, title
-from costlab.reports.text import shortened
+from costlab.formatting.facts import title
+from costlab.formatting.module_paths import ROOT
+from costlab.formatting.notebook import page, render
+from costlab.formatting.table import Column, Table
 
-TOTALS = {  # label and unit
-    "mult_adds": ("mult-adds", ""),
-    "params": ("params", ""),
-    "memory_access": ("memory access", ""),
-    "bytes_accessed": ("bytes accessed", "B"),
-    "element_wise_ops": ("element-wise ops", ""),
-    "activations": ("activations", ""),
-    "peak_activation_bytes": ("peak activation", "B"),
-    PREDICTED: ("predicted", "s"),
-}
-SHOWN = ("mult_adds", "params", "memory_access")  # of every module
+if TYPE_CHECKING:
+    from rich.console import Group
+
+TOTALS = (
+    "mult_adds",
+    "params",
+    "memory_access",
+    "bytes_accessed",
+    "element_wise_ops",
+    "activations",
+    "peak_activation_bytes",
+    PREDICTED,
+)
+COMPARED = ("mult_adds", "params", "memory_access")  # of every module, the most important first
 ROWS = 30  # modules shown by default
-NAME_WIDTH = 36
+NOTEBOOK_ROWS = 20
 
 
-class Verdict(NamedTuple):
+class ConditionResult(NamedTuple):
     """A condition, and whether it broke."""
 
     condition: Condition
     forbidden: bool  # it must not be true
     broken: bool
-    grown: tuple[Pair, ...]  # the modules behind it
-
-
-def changed(comparison: Comparison, top: int | None) -> tuple[list[Pair], list[Pair]]:
-    """The modules whose costs differ, the largest change first, and those cut off by `top`."""
-    pairs = [p for p in comparison.pairs if any(p.change(key) for key in SHOWN)]
-    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in SHOWN])
-    return (pairs, []) if top is None else (pairs[:top], pairs[top:])
-
-
-def counts(comparison: Comparison) -> dict[str, int]:
-    """How many modules of each status."""
-    result: dict[str, int] = {}
-    for pair in comparison.pairs:
-        result[pair.status] = result.get(pair.status, 0) + 1
-    return result
-
-
-def total_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """Label, base, head, change and ratio of every total."""
-    for key, (label, unit) in TOTALS.items():
-        before, after = comparison.totals(key)
-        if before is not None and after is not None:
-            ends = units.quantity(before, unit), units.quantity(after, unit)
-            yield label, *ends, units.change(after - before, unit), units.ratio(before, after)
-
-
-def columns(comparison: Comparison) -> tuple[str, ...]:
-    """What is shown of every module, what matters most first."""
-    return (PREDICTED, *SHOWN) if comparison.head_latency else SHOWN
-
-
-def differences(pairs: Sequence[Pair], keys: Sequence[str]) -> list[str]:
-    """By how much modules grew together."""
-    return [units.change(sum(pair.change(key) for pair in pairs), units.unit_of(key)) for key in keys]
-
-
-def networks(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """What is compared, line by line."""
-    yield "base", title(comparison.base)
-    yield "head", title(comparison.head)
-    base, head = comparison.base_latency, comparison.head_latency
-    if base and head:
-        yield "on", running(head if base.batch == head.batch else replace(head, batch=None))
-
-
-def renamed(pair: Pair) -> str:
-    """Both paths of a module that moved."""
-    name = visible(pair.name) or ROOT
-    return f"{name} (was {visible(pair.base.name) or ROOT})" if pair.status == "moved" and pair.base else name
-
-
-def told(verdict: Verdict) -> str:
-    """A condition and what became of it."""
-    text = visible(verdict.condition.text)
-    if not verdict.broken:
-        return f"ok: {'not ' if verdict.forbidden else ''}{text}"
-    growth = ", ".join(
-        f"{visible(p.name) or ROOT} {differences([p], [verdict.condition.metric])[0]}" for p in verdict.grown
-    )
-    return f"BROKEN: {text}" + (f"; grew most: {growth}" if growth else "")
+    grown: tuple[Pair, ...]  # the modules that grew most
 
 
 def text(
-    comparison: Comparison, verdicts: Sequence[Verdict], top: int | None, width: int, ascii_only: bool = False
+    comparison: Comparison, results: Sequence[ConditionResult], top: int | None, width: int, ascii_only: bool = False
 ) -> Group:
-    """Totals, then the modules that differ, `width` cells wide."""
-    totals = blank(ascii_only)
-    totals.add_column("")
-    for name in ("base", "head", "change", ""):
-        totals.add_column(name, justify="right", no_wrap=True)
-    for cells in total_rows(comparison):
-        totals.add_row(*cells)
-    shown, rest = changed(comparison, top)
-    modules = blank(ascii_only)
-    modules.add_column("module", no_wrap=True)
-    keys = columns(comparison)[: 4 if width >= 94 else 3 if width >= 80 else 2 if width >= 56 else 1]
-    for key in keys:
-        modules.add_column(TOTALS[key][0], justify="right", no_wrap=True)
-    modules.add_column("", no_wrap=True)
-    name_width = max(12, min(NAME_WIDTH, width - 13 * len(keys) - 9))
-    for pair in shown:
-        name = shortened(renamed(pair), name_width, pair.status != "moved", ascii_only)
-        modules.add_row(Text(name), *differences([pair], keys), Text(pair.status, style="dim"))
-    if rest:
-        modules.add_row(Text(f"{len(rest)} others", style="dim"), *differences(rest, keys), "")
-    lines = [Text(told(v), style="bold red" if v.broken else "") for v in verdicts]
-    tally = ", ".join(f"{count} {status}" for status, count in counts(comparison).items())
-    parts: list[RenderableType] = [modules, Text()] if shown else []
-    return Group(
-        *(Text(f"{name:<4}  {said}") for name, said in networks(comparison)),
-        Text(),
-        totals,
-        Text(),
-        *parts,
-        Text(f"modules: {tally}", style="dim"),
-        *lines,
-    )
+    """For terminals and pipes, `width` cells wide."""
+    from rich.console import Group, RenderableType
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(f"{label:<4}  {value}") for label, value in networks(comparison)]
+    parts += [Text(), tables.text(totals_table(comparison, ("", "base", "head")), width, ascii_only), Text()]
+    modules = modules_table(comparison, top)
+    if modules.columns[0].cells:
+        parts += [tables.text(modules, width, ascii_only), Text()]
+    tally = Counter(pair.status for pair in comparison.pairs)
+    parts.append(Text(f"modules: {', '.join(f'{n} {status}' for status, n in tally.items())}", style="dim"))
+    parts += [Text(sentence(result), style="bold red" if result.broken else "") for result in results]
+    return Group(*parts)
 
 
-def markdown(comparison: Comparison, verdicts: Sequence[Verdict], top: int | None) -> str:
-    """The same for pull requests."""
-    base, head, *more = (markdown_code(said) for _, said in networks(comparison))
-    lines = [
-        f"### {base} → {head}",
-        "",
-        *(f"Predicted for {said}\n" for said in more),
-        "| total | base | head | change | |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    lines += [f"| {' | '.join(cells)} |" for cells in total_rows(comparison)]
-    shown, rest = changed(comparison, top)
-    keys = columns(comparison)
-    if shown:
-        heads = " | ".join(TOTALS[key][0] for key in keys)
-        lines += ["", f"| module | {heads} | |", f"| --- |{' ---: |' * len(keys)} --- |"]
-    for pair in shown:
-        cells = differences([pair], keys)
-        lines.append(f"| {markdown_code(renamed(pair))} | {' | '.join(cells)} | {pair.status} |")
-    if rest:
-        lines.append(f"| {len(rest)} others | {' | '.join(differences(rest, keys))} | |")
-    if verdicts:
-        lines += ["", *(f"- {markdown_code(told(v))}" for v in verdicts)]
+def markdown(comparison: Comparison, results: Sequence[ConditionResult], top: int | None) -> str:
+    """For pull requests."""
+    base, head, *on = (markdown_code(value) for _, value in networks(comparison))
+    lines = [f"### {base} → {head}", "", *(f"Predicted for {setup}\n" for setup in on)]
+    lines.append(tables.markdown(totals_table(comparison, ("total", "base", "head"))))
+    modules = modules_table(comparison, top)
+    if modules.columns[0].cells:
+        lines += ["", tables.markdown(modules)]
+    if results:
+        lines += ["", *(f"- {markdown_code(sentence(result))}" for result in results)]
     return "\n".join([*lines, ""])
 
 
-def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
+@render.register
+def html(comparison: Comparison) -> str:
+    """For notebooks."""
+    base, head, *on = (value for _, value in networks(comparison))
+    modules = modules_table(comparison, NOTEBOOK_ROWS)
+    return page(
+        f"{base} → {head}{''.join(f', {setup}' for setup in on)}",
+        tables.html(totals_table(comparison, ("total", "base", "head"))),
+        tables.html(modules) if modules.columns[0].cells else "",
+    )
+
+
+def totals_table(comparison: Comparison, heads: tuple[str, str, str]) -> Table:
+    """Base, head and change of every total that both networks have."""
+    rows = []
+    for key in TOTALS:
+        before, after = comparison.totals(key)
+        if before is not None and after is not None:
+            metric = METRICS[key]
+            change, ratio = metric.change(after - before), units.ratio(before, after)
+            rows.append((metric.label, metric.format(before), metric.format(after), change, ratio))
+    labels, *ends, changes, ratios = zip(*rows, strict=True)
+    sides = [Column(head, cells) for head, cells in zip(heads[1:], ends, strict=True)]
+    growth = Column("change", changes, drop=2), Column("", ratios, drop=1)
+    return Table([Column(heads[0], labels, left=True), *sides, *growth])
+
+
+def modules_table(comparison: Comparison, top: int | None) -> Table:
+    """The modules whose costs differ, the largest change first, and those cut off by `top` as one row."""
+    pairs = [p for p in comparison.pairs if any(p.change(key) for key in COMPARED)]
+    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in COMPARED])
+    rest = pairs[top:] if top is not None else []
+    pairs = pairs[:top]
+    rows = [*([pair] for pair in pairs), *([rest] if rest else [])]
+    names = [*map(module_name, pairs), *([f"{len(rest)} others"] if rest else [])]
+    status = [*(pair.status for pair in pairs), *([""] if rest else [])]
+    keys = (PREDICTED, *COMPARED) if comparison.head_latency else COMPARED
+    costs = [
+        Column(METRICS[key].label, [change_of(row, key) for row in rows], drop=len(keys) - i if i else 0)
+        for i, key in enumerate(keys)
+    ]
+    name = Column("module", names, left=True, fit="end", least=20, code=True)
+    return Table([name, *costs, Column("", status, ["quiet"] * len(rows), left=True)], rest=len(rows) - len(pairs))
+
+
+def change_of(pairs: Sequence[Pair], key: str) -> str:
+    """The change of a metric over some modules together."""
+    return METRICS[key].change(sum(pair.change(key) for pair in pairs))
+
+
+def networks(comparison: Comparison) -> list[tuple[str, str]]:
+    """What is compared, and on what."""
+    base, head = comparison.base_latency, comparison.head_latency
+    on = [("on", (head if base.batch == head.batch else replace(head, batch=None)).setup)] if base and head else []
+    return [("base", title(comparison.base)), ("head", title(comparison.head)), *on]
+
+
+def module_name(pair: Pair) -> str:
+    """The path of a module; both paths if it moved."""
+    name = pair.name or ROOT
+    return f"{name} (was {pair.base.name or ROOT})" if pair.status == "moved" and pair.base else name
+
+
+def sentence(result: ConditionResult) -> str:
+    """A condition and its outcome."""
+    condition = visible(result.condition.text)
+    if not result.broken:
+        return f"ok: {'not ' if result.forbidden else ''}{condition}"
+    metric = result.condition.metric
+    growth = ", ".join(f"{visible(p.name) or ROOT} {change_of([p], metric)}" for p in result.grown)
+    return f"BROKEN: {condition}" + (f"; grew most: {growth}" if growth else "")
+
+
+def document(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
     """The comparison as JSON: every module of both, unknown values null."""
     keys = (*COST_KEYS, "bytes_accessed")
 
@@ -202,7 +186,7 @@ def document(comparison: Comparison, verdicts: Sequence[Verdict]) -> str:
                     }
                     for pair in comparison.pairs
                 ],
-                "conditions": [{"condition": v.condition.text, "broken": v.broken} for v in verdicts],
+                "conditions": [{"condition": r.condition.text, "broken": r.broken} for r in results],
             },
             indent=1,
             allow_nan=False,

@@ -5,29 +5,30 @@ from __future__ import annotations
 import csv
 import io
 
+from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.formatting import units
 from costlab.formatting.escaping import spreadsheet
-from costlab.reports.columns import unknown
-from costlab.reports.tables import SECONDS, SORTABLE, Line, Table
+from costlab.reports.tables import CostTable, ReportRow
 
 WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}
 
 
-def report(table: Table) -> str:
-    """The rows of a table; a cost that is not known is an empty cell."""
+def report(table: CostTable) -> str:
+    """The rows of a table; an unknown cost is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    timed = [SECONDS] if table.predicted_seconds is not None else []
-    named = [*WORDS[table.by], "output_shape", "ops", *SORTABLE, "unused_params", "uncounted", "estimated"]
-    writer.writerow([*named, *timed])
-    writer.writerows(cells(table, line) for line in (*table.lines, *table.rest))
+    timed = [PREDICTED] if table.predicted_seconds is not None else []
+    head = [*WORDS[table.by], "output_shape", "ops", *SORTABLE, "unused_params", "uncounted", "estimated"]
+    writer.writerow([*head, *timed])
+    writer.writerows(cells(table, row) for row in (*table.lines, *table.rest))
     return text.getvalue()
 
 
-def cells(table: Table, line: Line) -> list[str | int | float]:
-    words = [line.name, line.type][: len(WORDS[table.by])]
-    shape = "" if line.output_shape is None else units.shape(line.output_shape)
-    costs = ["" if unknown(line, key) else getattr(line, key) for key in SORTABLE]
-    seconds = [line.predicted_seconds or 0.0] if table.predicted_seconds is not None else []
-    counts = line.unused_params, line.uncounted, line.estimated
-    return [*map(spreadsheet, words), shape, line.ops, *costs, *counts, *seconds]
+def cells(table: CostTable, row: ReportRow) -> list[str | int | float]:
+    """One line, in the order of the head."""
+    words = [row.name, row.type][: len(WORDS[table.by])]
+    shape = "" if row.output_shape is None else units.shape(row.output_shape)
+    costs = ["" if (cost := row.cost(key)) is None else cost for key in SORTABLE]
+    seconds = [row.predicted_seconds or 0.0] if table.predicted_seconds is not None else []
+    counts = row.unused_params, row.uncounted, row.estimated
+    return [*map(spreadsheet, words), shape, row.ops, *costs, *counts, *seconds]

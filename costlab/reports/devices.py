@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from costlab.formatting import table as tables
 from costlab.formatting import units
-from costlab.formatting.escaping import markdown_code, markdown_text, visible
-from costlab.formatting.grids import GAP, blank
+from costlab.formatting.escaping import markdown_text, visible
+from costlab.formatting.table import GAP, Column, Table
 from costlab.latency.devices import Device
-from costlab.reports.markdown import row
 
 if TYPE_CHECKING:
     from costlab.measurement.fit import Errors
@@ -24,18 +23,16 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"
 
-# Title and cell of each column of the table.
-COLUMNS: dict[str, Callable[[Device], str]] = {
-    "device": lambda device: visible(device.name),
-    "title": lambda device: visible(device.title),
-    "float32\nFLOP/s": lambda device: units.short(round(device.peak_flops("float32"))),
-    "float16\nFLOP/s": lambda device: units.short(round(device.peak_flops("float16"))),
-    "bandwidth": lambda device: units.short(round(device.bandwidth), "B/s"),
-    "ridge point\nfloat16": lambda device: units.short(round(device.ridge_point("float16"))),
-    "memory": lambda device: units.size(device.memory),
-}
-WORDS = ("device", "title")  # begin on the left; numbers end on the right
-SACRIFICES = ("title", "memory", "ridge point\nfloat16", "bandwidth")  # what gives way on a narrow screen, in order
+# Title and cell of each column of the table, and when a narrow terminal drops it.
+COLUMNS: tuple[tuple[str, Callable[[Device], str], int], ...] = (
+    ("device", lambda device: device.name, 0),
+    ("title", lambda device: device.title, 1),
+    ("float32\nFLOP/s", lambda device: units.short(round(device.peak_flops("float32"))), 0),
+    ("float16\nFLOP/s", lambda device: units.short(round(device.peak_flops("float16"))), 0),
+    ("bandwidth", lambda device: units.short(round(device.bandwidth), "B/s"), 4),
+    ("ridge point\nfloat16", lambda device: units.short(round(device.ridge_point("float16"))), 3),
+    ("memory", lambda device: units.size(device.memory), 2),
+)
 
 
 class Number(NamedTuple):
@@ -46,19 +43,25 @@ class Number(NamedTuple):
     source: str
 
 
-def table(devices: Sequence[Device], width: int, ascii_only: bool = False) -> Grid:
-    """One line a device, `width` cells wide where that is 40 or more."""
-    columns = {title: [title.split("\n"), *([cell(device)] for device in devices)] for title, cell in COLUMNS.items()}
-    wide = {title: max(cell_len(line) for cell in cells for line in cell) for title, cells in columns.items()}
-    for title in SACRIFICES:
-        if sum(wide.values()) + GAP * (len(wide) - 1) > width:
-            del wide[title]
-    grid = blank(ascii_only)
-    for title in wide:
-        grid.add_column(Text(title), justify="left" if title in WORDS else "right", no_wrap=True)
-    for device in devices:
-        grid.add_row(*(Text(COLUMNS[title](device)) for title in wide))
-    return grid
+def table(devices: Sequence[Device]) -> Table:
+    """One row a device."""
+    words = ("device", "title")
+    return Table(
+        [
+            Column(title, [*map(cell, devices)], left=title in words, drop=drop, code=title == "device")
+            for title, cell, drop in COLUMNS
+        ]
+    )
+
+
+def text(devices: Sequence[Device], width: int, ascii_only: bool = False) -> Grid:
+    """The table for terminals and pipes, `width` cells wide if that is 40 or more."""
+    return tables.text(table(devices), width, ascii_only)
+
+
+def markdown(devices: Sequence[Device]) -> str:
+    """The table for issues and wikis."""
+    return tables.markdown(table(devices)) + "\n"
 
 
 def page(device: Device) -> Group:
@@ -73,21 +76,11 @@ def page(device: Device) -> Group:
     return Group(Text(heading(device), style="bold"), body, Text(), foot)
 
 
-def markdown_table(devices: Sequence[Device]) -> str:
-    """The table as GitHub writes it."""
-    rules = ("---" if title in WORDS else "---:" for title in COLUMNS)
-    lines = [row(title.replace("\n", " ") for title in COLUMNS), row(rules)]
-    for device in devices:
-        cells = [cell(device) for cell in COLUMNS.values()]
-        lines.append(row([markdown_code(device.name), *map(markdown_text, cells[1:])]))
-    return "\n".join(lines) + "\n"
-
-
 def markdown_page(device: Device) -> str:
     """Every number of a device with its source, as GitHub writes it."""
-    lines = [f"### {markdown_text(heading(device))}", "", row(Number._fields), row(("---", "---:", "---"))]
-    lines += [row(map(markdown_text, number)) for number in numbers_of(device)]
-    return "\n".join(lines) + "\n"
+    labels, values, sources = zip(*numbers_of(device), strict=True)
+    columns = Column("label", labels, left=True), Column("value", values), Column("source", sources, left=True)
+    return f"### {markdown_text(heading(device))}\n\n{tables.markdown(Table(columns))}\n"
 
 
 def document(devices: Sequence[Device]) -> str:

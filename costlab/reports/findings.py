@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 from costlab.ci.lint_run import SEVERITIES, LintRun
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.formatting.module_paths import merge_paths, path_pattern
+from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
+from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import BUDGET, Finding, LintResult, RuleVerdict, sort_key
 from costlab.guidelines.registry import GUIDELINES
-from costlab.reports.columns import ROOT
 
 FUSIONS = {
     "none": "nothing fused",
     "bn": "batch norm folded",
     "pointwise": "batch norm folded, element-wise operators fused",
 }
-VERDICT_COLUMNS = ("guideline", "verdict", "measured", "limit", "findings", "")
 
 
 class FindingGroup(NamedTuple):
@@ -122,7 +121,7 @@ def located_sentence(finding: Finding, device: str | None, model: bool = False) 
 
 
 def verdict_rows(result: LintResult) -> Iterator[tuple[RuleVerdict, tuple[str, ...]]]:
-    """Each verdict with its cells of VERDICT_COLUMNS."""
+    """Each verdict with its rule, word, measured value, limit, number of findings and detail."""
     counts = Counter(f.rule for f in result.findings)
     for v in result.verdicts:
         if v.rule.startswith(BUDGET):
@@ -154,12 +153,52 @@ def verdict_line(result: LintResult, accepted: int = 0) -> str:
     return f"broken: {broken} ({tally})" if broken else f"nothing broken ({tally})"
 
 
-def statistics_table(run: LintRun) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table of the rules that found something; seconds only with a device."""
-    head = ["rule", "findings", "elements", *(["seconds"] if run.device else [])]
-    rows = []
-    for rule, found in run.statistics.items():
-        if found.findings:
-            cells = [visible(rule_label(rule)), units.exact(found.findings), units.short(found.excess_memory_access)]
-            rows.append(cells + [units.seconds(found.predicted_seconds_saved)] * bool(run.device))
-    return head, rows
+def verdict_table(result: LintResult) -> Table:
+    """One row for each rule."""
+    verdicts, cells = zip(*verdict_rows(result), strict=True)
+    rules, words, measured, limits, counts, details = zip(*cells, strict=True)
+    broken = ["alarm" if verdict.verdict == "broken" else "" for verdict in verdicts]
+    quiet = ["quiet"] * len(verdicts)
+    return Table(
+        [
+            Column("guideline", rules, left=True, fit="wrap", least=20),
+            Column("verdict", words, broken, left=True),
+            Column("measured", measured),
+            Column("limit", limits, quiet, drop=2),
+            Column("findings", counts, drop=2),
+            Column("", details, quiet, left=True, drop=1, fit="wrap", least=24),
+        ]
+    )
+
+
+def findings_table(result: LintResult, top: int | None) -> Table | None:
+    """The `top` most expensive groups of findings, and a row for the rest; None if there are no findings."""
+    groups, rest = top_groups(result.findings, top)
+    rows = [(g.first.severity, g.first.rule, g.location, group_sentence(g, result.device)) for g in groups]
+    if rest:
+        rows.append(("", "", rest, ""))
+    if not rows:
+        return None
+    severities, rules, locations, sentences = zip(*rows, strict=True)
+    return Table(
+        [
+            Column("", severities, left=True),
+            Column("rule", rules, left=True),
+            Column("module", locations, left=True, code=True),
+            Column("finding", sentences, left=True),
+        ],
+        rest=len(rows) - len(groups),
+    )
+
+
+def statistics_table(run: LintRun) -> Table:
+    """The rules with findings; seconds only with a device."""
+    rules = {rule: found for rule, found in run.statistics.items() if found.findings}
+    columns = [
+        Column("rule", [*map(rule_label, rules)], left=True, fit="wrap", least=20),
+        Column("findings", [units.exact(found.findings) for found in rules.values()]),
+        Column("elements", [units.short(found.excess_memory_access) for found in rules.values()]),
+    ]
+    if run.device:
+        columns.append(Column("seconds", [units.seconds(f.predicted_seconds_saved) for f in rules.values()]))
+    return Table(columns)

@@ -6,7 +6,7 @@ import secrets
 
 from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
-from costlab.reports.columns import ROOT
+from costlab.formatting.module_paths import ROOT
 from costlab.reports.findings import FindingGroup, group_findings, sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}

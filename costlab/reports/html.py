@@ -14,9 +14,9 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from costlab.core.profile import Profile
+from costlab.formatting.facts import title
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
-from costlab.reports.header import title
 from costlab.reports.html_data import document
 
 if TYPE_CHECKING:

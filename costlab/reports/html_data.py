@@ -9,21 +9,23 @@ from typing import Any
 
 from costlab.core.graph import Op, Source, Tensor
 from costlab.core.memory import storage_lifetimes
+from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
 from costlab.formatting import units
+from costlab.formatting.colours import GROUPS, ink_on
 from costlab.formatting.escaping import visible
+from costlab.formatting.facts import Fact, title
+from costlab.formatting.module_paths import ROOT
+from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
+from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.devices import Device
 from costlab.latency.execution import AUTOCAST
 from costlab.latency.prediction import Prediction
-from costlab.plots._roofline import CEILINGS, dtype_of
-from costlab.plots.colours import GROUPS, group_of, ink_on
 from costlab.reports import findings
-from costlab.reports.columns import COSTS, ROOT
-from costlab.reports.header import facts, running, title
+from costlab.reports.header import facts
 from costlab.reports.prose import blocks
-from costlab.reports.tables import SECONDS
 
 SHOWN = (  # costs to choose from, as a reader meets them
     "mult_adds",
@@ -63,8 +65,11 @@ def document(
         "title": title(profile),
         "name": visible(profile.name),
         "facts": [
-            *facts(profile, prediction),
-            ("versions", visible(f"costlab {profile.costlab}, torch {profile.torch}"), ""),
+            (label, visible(value), tone)
+            for label, value, tone in (
+                *facts(profile, prediction),
+                Fact("versions", f"costlab {profile.costlab}, torch {profile.torch}"),
+            )
         ],
         "costs": list(costs(profile, prediction)),
         "groups": [(group.name, group.colour, ink_on(group.colour)) for group in GROUPS],
@@ -72,7 +77,7 @@ def document(
         "ops": operators(profile, prediction, paths, words),
         "amounts": amounts(profile, prediction),
         "tensors": tensors(profile, words),
-        "roofline": ceilings(profile, prediction, device) if prediction and device else None,
+        "roofline": roofline(profile, prediction, device) if prediction and device else None,
         "lint": lint(result, paths, rules),
         "words": list(words.numbers),
     }
@@ -94,10 +99,10 @@ def module_paths(profile: Profile) -> list[str]:
 def costs(profile: Profile, prediction: Prediction | None) -> Iterator[dict[str, Any]]:
     """What can be chosen: the name, the unit, and how much of it the network takes."""
     for key in SHOWN:
-        name, total = COSTS[key][0].replace("\n", " "), getattr(profile.total, key)
-        yield {"key": key, "name": name, "unit": units.unit_of(key), "total": total}
+        metric = METRICS[key]
+        yield {"key": key, "name": metric.label, "unit": metric.unit, "total": getattr(profile.total, key)}
     if prediction:
-        yield {"key": SECONDS, "name": "predicted latency", "unit": "s", "total": prediction.seconds}
+        yield {"key": PREDICTED, "name": "predicted latency", "unit": "s", "total": prediction.seconds}
 
 
 def modules(profile: Profile, paths: Mapping[str, int], words: Words) -> dict[str, Any]:
@@ -139,7 +144,7 @@ def amounts(profile: Profile, prediction: Prediction | None) -> dict[str, list[A
     columns: dict[str, list[Any]] = {key: [getattr(cost, key, None) for cost in profile.costs] for key in SHOWN}
     columns["params"] = [op.params for op in profile.ops]
     if prediction:
-        columns[SECONDS] = [prediction.by_op.get(op.name, 0.0 if op.free else None) for op in profile.ops]
+        columns[PREDICTED] = [prediction.by_op.get(op.name, 0.0 if op.free else None) for op in profile.ops]
     return columns
 
 
@@ -177,17 +182,13 @@ def tensors(profile: Profile, words: Words) -> dict[str, Any]:
     }
 
 
-def ceilings(profile: Profile, prediction: Prediction, device: Device) -> dict[str, Any]:
+def roofline(profile: Profile, prediction: Prediction, device: Device) -> dict[str, Any]:
     """What a device can do at most, and the type that the network computes in there."""
-    dtype = AUTOCAST[device.type] if prediction.amp else prediction.dtype or dtype_of(profile)
-    peaks: dict[float, list[str]] = {}
-    for name in CEILINGS:
-        if name in device.vector_flops or name in device.matrix_flops:
-            peaks.setdefault(device.peak_flops(name), []).append(name)
+    dtype = AUTOCAST[device.type] if prediction.amp else prediction.dtype or main_dtype(profile)
     return {
-        "running": visible(running(prediction)),
+        "running": prediction.setup,
         "bandwidth": device.bandwidth,
-        "peaks": [[peak, ", ".join(names)] for peak, names in peaks.items()],
+        "peaks": [[peak, ", ".join(names)] for peak, names in ceilings(device).items()],
         "peak": device.peak_flops(dtype),
     }
 

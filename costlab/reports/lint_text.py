@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table as Grid
 from rich.text import Text
 
 from costlab.ci.lint_run import LintRun, ModelLint
+from costlab.formatting import table as tables
 from costlab.formatting.escaping import visible
-from costlab.formatting.grids import blank
-from costlab.guidelines.model import LintResult
 from costlab.reports.findings import (
     FUSIONS,
-    VERDICT_COLUMNS,
     savings,
     sentence,
     statistics_table,
     top_groups,
-    verdict_rows,
+    verdict_table,
 )
 
-STYLES = {"error": "bold red", "warning": "yellow", "note": "dim", "broken": "bold red", "holds": ""}
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 INDENT = 4
 
 
@@ -42,18 +39,12 @@ def report(run: LintRun, top: int | None, width: int, ascii_only: bool = False, 
             parts.append(Text(error, style="bold red"))
             continue
         heading = Text(f"{model.title}, {FUSIONS[model.result.fusion]}", style="bold")
-        parts += [heading, Text(), verdict_table(model.result, width, ascii_only)]
+        parts += [heading, Text(), tables.text(verdict_table(model.result), width, ascii_only)]
         parts += [] if statistics else findings_text(model, top)
         if model.accepted:
             parts += [Text(), Text(f"{model.accepted} in the baseline", style="dim")]
     if statistics and run.findings:
-        head, rows = statistics_table(run)
-        table = blank(ascii_only)
-        for number, name in enumerate(head):
-            table.add_column(name, justify="right" if number else "left", no_wrap=number > 0)
-        for cells in rows:
-            table.add_row(*map(Text, cells))
-        parts += [Text(), table]
+        parts += [Text(), tables.text(statistics_table(run), width, ascii_only)]
     return Group(*parts)
 
 
@@ -77,15 +68,3 @@ def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
 def indented(text: str, style: str = "") -> Padding:
     """A paragraph below the head of a finding."""
     return Padding(Text(visible(text), style=style), (0, 0, 0, INDENT), expand=False)
-
-
-def verdict_table(result: LintResult, width: int, ascii_only: bool) -> Grid:
-    """One row for each rule, with the columns that fit the width."""
-    kept = 6 if width >= 90 else 5 if width >= 70 else 3
-    table = blank(ascii_only)
-    for number, name in enumerate(VERDICT_COLUMNS[:kept]):
-        table.add_column(name, justify="right" if 2 <= number < 5 else "left", no_wrap=0 < number < 5)
-    for verdict, cells in verdict_rows(result):
-        styles = "", STYLES[verdict.verdict], "", "dim", "", "dim"
-        table.add_row(*[Text(cell, style=style) for cell, style in zip(cells, styles, strict=True)][:kept])
-    return table

@@ -4,43 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-from rich.cells import cell_len
-from rich.console import Group, JustifyMethod, RenderableType
-from rich.table import Table as Grid
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from costlab.comparison import compare
 from costlab.core.cost import COST_KEYS, Cost, total
+from costlab.core.metrics import METRICS
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
+from costlab.formatting import facts as header
+from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, markdown_text, visible
-from costlab.formatting.grids import GAP, blank
-from costlab.reports.columns import ROOT
-from costlab.reports.comparison import total_rows
-from costlab.reports.header import Fact, coverage, inputs, title
-from costlab.reports.markdown import row
-from costlab.reports.text import STYLES, shortened
+from costlab.formatting.facts import Fact, title
+from costlab.formatting.module_paths import ROOT
+from costlab.formatting.table import Column, Table
+from costlab.reports.comparison import totals_table
+from costlab.reports.header import coverage, inputs
 from costlab.rewrite.result import Change
 
-COSTS = {"mult_adds": "mult-adds", "params": "params", "memory_access": "memory"}
-SACRIFICES = (
-    "memory_access",
-    "params",
-    "rank",
-)  # what gives way, one after the other, where the width does not do for all
-NAME_LEAST, NAME_MOST = 8, 40  # cells
-TOTALS_WIDE = 58  # cells that the totals take with their change
-NAMES_SHOWN = 8  # of the layers left for one reason
+if TYPE_CHECKING:
+    from rich.console import Group
+
+DROPPED = {"mult_adds": 0, "params": 2, "memory_access": 1}  # the costs shown, and when a narrow terminal drops them
+NAMES_SHOWN = 8  # of the layers left unchanged for one reason
 
 
-class Column(NamedTuple):
-    """A column of the table of layers: a cell for every layer, for everything else, and for the total."""
+def text(change: Change, width: int, ascii_only: bool = False) -> Group:
+    """For terminals and pipes, `width` cells wide."""
+    from rich.console import Group, RenderableType
+    from rich.text import Text
 
-    key: str  # "name", "rank", "error" or a cost
-    title: str
-    cells: list[str]
+    totals = totals_table(compare(change.base, change.head), ("", "before", "after"))
+    layers = tables.text(layers_table(change), width, ascii_only) if change.layers else Text("no layer was replaced")
+    parts: list[RenderableType] = [Text(heading(change), style="bold"), header.text(facts(change)), Text()]
+    parts += [tables.text(totals, width, ascii_only), Text(), layers]
+    for reason, paths in reasons(change).items():
+        parts.append(Text(f"unchanged, {visible(reason)} ({len(paths)}): {named(paths, visible)}", style="dim"))
+    return Group(*parts)
+
+
+def markdown(change: Change) -> str:
+    """For issues and pull requests: a heading, a list, and two tables."""
+    totals = totals_table(compare(change.base, change.head), ("total", "before", "after"))
+    lines = [f"### {markdown_code(heading(change))}", "", *header.markdown(facts(change)), "", tables.markdown(totals)]
+    if change.layers:
+        lines += ["", tables.markdown(layers_table(change))]
+    unchanged = reasons(change).items()
+    lines += ["", *(f"- unchanged, {markdown_text(why)} ({len(p)}): {named(p, markdown_code)}" for why, p in unchanged)]
+    return "\n".join([*lines, ""])
 
 
 def heading(change: Change) -> str:
@@ -50,117 +60,53 @@ def heading(change: Change) -> str:
 
 def facts(change: Change) -> list[Fact]:
     """What stands above the numbers."""
-    lines = [*inputs(change.base), *(fact for fact in coverage(change.base) if fact.alarm)]
+    lines = [*inputs(change.base.trace.inputs), *(fact for fact in coverage(change.base) if fact.tone)]
     if change.output_error is not None:
-        error = units.percent(change.output_error)
-        lines.append(Fact("output error", f"{error} (relative, {visible(change.compared_on)})"))
+        lines.append(Fact("output error", f"{units.percent(change.output_error)} (relative, {change.compared_on})"))
     elif change.compared_on:
-        lines.append(Fact("output error", f"unknown: {visible(change.compared_on)}", "estimate"))
+        lines.append(Fact("output error", f"unknown: {change.compared_on}", "estimate"))
     return lines
 
 
-def columns(change: Change) -> list[Column]:
-    """Name, rank, every cost before and after, and weight error; the last row of costs is the sum of those above it."""
+def layers_table(change: Change) -> Table:
+    """Rank, costs before and after, and weight error of every layer; the others as one row."""
     layers = change.layers
     before, after = zip(*(change.costs[layer.path] for layer in layers), strict=True)
-    sides = {"before": with_total(before, change.base.total), "after": with_total(after, change.head.total)}
-    result = [Column("name", "module", [*(visible(layer.path) or ROOT for layer in layers), "others", "total"])]
-    for key, label in COSTS.items():
+    sides = {"before": with_rest(before, change.base.total), "after": with_rest(after, change.head.total)}
+    names = [*(layer.path or ROOT for layer in layers), "others"]
+    columns = [Column("module", names, (), "total", left=True, fit="end", least=40, code=True)]
+    known = all(layer.weight_error is not None for layer in layers)
+    if known:
+        columns.append(Column("rank", [*(f"{layer.rank}/{layer.full_rank}" for layer in layers), ""], drop=3))
+    for key, drop in DROPPED.items():
+        label = METRICS[key].label.removesuffix(" access")
         for side, costs in sides.items():
-            result.append(Column(key, f"{label} {side}", [units.short(getattr(cost, key)) for cost in costs]))
-    if all(layer.weight_error is not None for layer in layers):
-        ranks = (f"{layer.rank}/{layer.full_rank}" for layer in layers)
-        errors = (units.percent(layer.weight_error) for layer in layers)
-        result.insert(1, Column("rank", "rank", [*ranks, "", ""]))
-        result.append(Column("error", "weight error", [*errors, "", ""]))
-    return result
+            *cells, whole = (METRICS[key].format(getattr(cost, key)) for cost in costs)
+            columns.append(Column(f"{label}\n{side}", cells, total=whole, drop=drop))
+    if known:
+        columns.append(Column("weight\nerror", [*(units.percent(layer.weight_error) for layer in layers), ""]))
+    return Table(columns, rest=1)
 
 
-def with_total(parts: Sequence[Cost], whole: Cost) -> list[Cost]:
-    """The parts, what they leave of the whole, and the whole."""
+def with_rest(parts: Sequence[Cost], whole: Cost) -> list[Cost]:
+    """The parts, what is left of the whole, and the whole."""
     known = total(parts)
     return [*parts, Cost(**{key: getattr(whole, key) - getattr(known, key) for key in COST_KEYS}), whole]
 
 
 def reasons(change: Change) -> dict[str, list[str]]:
-    """The paths of the layers left, by reason, the most frequent first."""
-    found: dict[str, list[str]] = {}
+    """The paths of the layers left unchanged, by reason, the most frequent first."""
+    paths: dict[str, list[str]] = {}
     for left in change.left:
-        found.setdefault(left.reason, []).append(left.path)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+        paths.setdefault(left.reason, []).append(left.path)
+    return dict(sorted(paths.items(), key=lambda item: -len(item[1])))
 
 
 def named(paths: list[str], write: Callable[[str], str]) -> str:
     """Some of the paths, and how many more there are."""
     more = len(paths) - NAMES_SHOWN
-    shown = ", ".join(write(path or ROOT) for path in paths[:NAMES_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-# Formats.
-
-
-def text(change: Change, width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide."""
-    header = Grid.grid(padding=(0, GAP, 0, 0))
-    header.add_column(no_wrap=True)
-    header.add_column(overflow="fold")
-    for fact in facts(change):
-        style = STYLES[fact.alarm]
-        header.add_row(Text(fact.label, style=style or "dim"), Text(fact.value, style=style))
-    totals = blank(ascii_only)
-    room = 5 if width >= TOTALS_WIDE else 3
-    for number, name in enumerate(("", "before", "after", "change", "")[:room]):
-        totals.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for shown in total_rows(compare(change.base, change.head)):
-        totals.add_row(*shown[:room])
-    parts: list[RenderableType] = [Text(heading(change), style="bold"), header, Text(), totals, Text()]
-    parts.append(layers(change, width, ascii_only) if change.layers else Text("no layer was replaced"))
-    for reason, paths in reasons(change).items():
-        parts.append(Text(f"left, {visible(reason)} ({len(paths)}): {named(paths, visible)}", style="dim"))
-    return Group(*parts)
-
-
-def layers(change: Change, width: int, ascii_only: bool) -> Grid:
-    """The table of layers, with the costs that find room."""
-    names, *others = columns(change)
-    longest = max(map(cell_len, names.cells))
-    for given_up in range(len(SACRIFICES) + 1):
-        kept = [column for column in others if column.key not in SACRIFICES[:given_up]]
-        heads = [column.title.replace(" ", "\n") for column in kept]
-        taken = sum(max(map(cell_len, [*t.split("\n"), *c.cells])) + GAP for t, c in zip(heads, kept, strict=True))
-        if width - taken >= min(longest, NAME_MOST):
-            break
-    name_width = max(min(longest, width - taken), NAME_LEAST)
-    grid = blank(ascii_only, footer=True)
-    for column, head in zip([names, *kept], ["module", *heads], strict=True):
-        justify: JustifyMethod = "left" if column is names else "right"
-        grid.add_column(head, column.cells[-1], justify=justify, no_wrap=True, vertical="bottom")
-    for name, *cells in zip(*(column.cells[:-1] for column in (names, *kept)), strict=True):
-        grid.add_row(Text(shortened(name, name_width, True, ascii_only)), *cells)
-    return grid
-
-
-def markdown(change: Change) -> str:
-    """For issues and pull requests: a heading, a list, and two tables."""
-    result = [
-        f"### {markdown_code(heading(change))}",
-        "",
-        *(f"- {fact.label}: {markdown_text(fact.value)}" for fact in facts(change)),
-        "",
-        row(["total", "before", "after", "change", ""]),
-        row(["---", "---:", "---:", "---:", "---:"]),
-        *map(row, total_rows(compare(change.base, change.head))),
-    ]
-    if change.layers:
-        names, *others = columns(change)
-        written = [*map(markdown_code, names.cells[:-2]), *names.cells[-2:]]
-        *body, sums = zip(written, *(column.cells for column in others), strict=True)
-        result += ["", row(["module", *(column.title for column in others)]), row(["---", *("---:" for _ in others)])]
-        result += [*map(row, body), row(f"**{cell}**" if cell else "" for cell in sums)]
-    left = reasons(change).items()
-    result += ["", *(f"- left, {markdown_text(why)} ({len(p)}): {named(p, markdown_code)}" for why, p in left)]
-    return "\n".join([*result, ""])
+    names = ", ".join(write(path or ROOT) for path in paths[:NAMES_SHOWN])
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def document(change: Change) -> str:

@@ -10,9 +10,9 @@ from costlab._version import __version__
 from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.core.graph import Source
 from costlab.formatting.escaping import visible
+from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.model import BUDGET, FAILURE, Finding
 from costlab.guidelines.registry import GUIDELINES
-from costlab.reports.columns import ROOT
 from costlab.reports.findings import located_sentence, sentence
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

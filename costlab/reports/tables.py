@@ -1,4 +1,4 @@
-"""The rows of a report as data: which ones, in which order, and what is left over, so that columns sum to the total."""
+"""The rows of a report as data: which ones, in which order, and the rest, so that columns sum to the total."""
 
 from __future__ import annotations
 
@@ -8,50 +8,49 @@ from dataclasses import dataclass, fields, replace
 
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.graph import Op
+from costlab.core.metrics import PREDICTED, sort_key
 from costlab.core.profile import CostRow, Profile, Total, cut
 from costlab.errors import CostlabError
 
 BY = ("module", "kind", "op")
-SORTABLE = (*COST_KEYS, "bytes_accessed")
-SECONDS = "predicted_seconds"  # a cost like the others where a device is given
-ROWS = 30  # what the default depth aims at: a screenful
+ROWS = 30  # the default depth shows no more: a screenful
 
 
 @dataclass(frozen=True, slots=True)
-class Line(CostRow):
+class ReportRow(CostRow):
     """A row of a report."""
 
-    uncounted: int = 0  # operators in it that no rule knows: its costs leave them out
-    estimated: int = 0  # operators in it that rest on a guessed size
-    predicted_seconds: float | None = None  # known for a device only
+    uncounted: int = 0  # operators in it without a cost rule, which its costs leave out
+    estimated: int = 0  # operators in it whose cost depends on a guessed size
+    predicted_seconds: float | None = None  # with a device only
 
-    @property
-    def unknown(self) -> bool:
-        """Nothing in it has a cost that is known."""
-        return 0 < self.ops == self.uncounted
+    def cost(self, key: str) -> float | None:
+        """One of its costs; None if no operator in it has a cost rule. Parameters are always known."""
+        unknown = 0 < self.ops == self.uncounted and key not in ("params", "param_bytes")
+        return None if unknown else getattr(self, key)
 
     @property
     def empty(self) -> bool:
-        """It costs nothing at all."""
+        """Whether it costs nothing at all."""
         return not self.uncounted and not any(getattr(self, key) for key in COST_KEYS)
 
 
 @dataclass(frozen=True)
-class Table:
+class CostTable:
     """The rows of one report. `lines` and `rest` together sum to `total`."""
 
     by: str  # one of BY
     depth: int | None  # where by is "module": path components shown; None for every module by itself
     key: str  # the cost that shares are of
-    lines: tuple[Line, ...]
-    rest: tuple[Line, ...]  # parameters that no row owns, and the rows cut off by `top`
+    lines: tuple[ReportRow, ...]
+    rest: tuple[ReportRow, ...]  # parameters that no row owns, and the rows cut off by `top`
     folded: int  # rows left out because they cost nothing
     total: Total
-    predicted_seconds: float | None = None  # of the whole forward pass: operators, and waiting between them
+    predicted_seconds: float | None = None  # of the whole forward pass: operators and gaps between them
 
     def share(self, row: Cost) -> float | None:
-        """The part of the total that a row has; None where the total is nothing."""
-        whole = self.predicted_seconds if self.key == SECONDS else getattr(self.total, self.key)
+        """The share of the total that a row has; None if the total is 0."""
+        whole = self.predicted_seconds if self.key == PREDICTED else getattr(self.total, self.key)
         part = getattr(row, self.key, whole)  # the total itself is a row without seconds of its own
         return part / whole if whole and part is not None else None
 
@@ -66,24 +65,27 @@ def table(
     fold: bool = True,
     seconds: Mapping[str, float] | None = None,
     predicted_seconds: float | None = None,
-) -> Table:
+) -> CostTable:
     """The rows of a profile.
 
     Args:
         by: "module", "kind" or "op".
-        depth: cut module paths to so many names; by default every module stands for itself.
-        top: keep the dearest rows, in the cost `sort` or in mult-adds, and add up the others.
-        sort: a cost to sort by, dearest first; by default modules and operators keep the order of execution.
-        fold: leave out rows without any cost.
-        seconds: predicted for each operator, by its name.
-        predicted_seconds: of the whole forward pass.
+        depth: cut module paths to this many names; by default every module has its own row.
+        top: show the most expensive rows in `sort`, or in mult-adds, and sum the rest.
+        sort: a metric to sort by, most expensive first; by default modules and operators keep their execution order.
+        fold: leave out rows that cost nothing.
+        seconds: the predicted time of each operator, by name.
+        predicted_seconds: the predicted time of the whole forward pass.
+
+    Returns:
+        The rows; those in `lines` and `rest` sum to `total`.
 
     Raises:
-        CostlabError: no such row or cost, `top` below 1, or a depth without modules.
+        CostlabError: an unknown `by` or metric, `top` below 1, or `depth` with rows other than modules.
     """
     timed = seconds is not None
     check_choice(by, depth, top, sort, timed)
-    key = cost_named(sort or "mult_adds", timed)
+    key = sort_key(sort or "mult_adds", timed)
     everything = list(rows_by(profile, by, depth))
     if seconds is not None:
         everything = with_seconds(everything, profile, by, depth, seconds)
@@ -95,41 +97,32 @@ def table(
     if top is not None and len(lines) > top:
         rest.append(together(f"{len(lines) - top} others", lines[top:]))
         lines = lines[:top]
-    unread = unread_parameters(profile)
-    if by != "module" and unread.params:
-        rest.append(unread)
-    return Table(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds)
+    unused = unused_parameters(profile)
+    if by != "module" and unused.params:
+        rest.append(unused)
+    return CostTable(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds)
 
 
 def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, timed: bool = False) -> None:
-    """Raise CostlabError where no profile has such a table."""
+    """Raise CostlabError if no profile has such a table."""
     if by not in BY:
-        raise CostlabError(f"a report is by {', '.join(BY)}; got {by!r}")
+        raise CostlabError(f"rows are by {', '.join(BY[:-1])} or {BY[-1]}, got {by!r}")
     if depth is not None and by != "module":
-        raise CostlabError(f"depth cuts module paths: it goes with rows by module, not by {by}")
+        raise CostlabError(f"depth needs rows by module, got rows by {by}")
     if depth is not None and depth < 0:
-        raise CostlabError(f"depth is a number of names in a module path, 0 or more; {depth} is not")
+        raise CostlabError(f"depth must be 0 or greater, got {depth}")
     if top is not None and top < 1:
-        raise CostlabError(f"top is a number of rows, 1 or more; {top} is not")
+        raise CostlabError(f"top must be 1 or greater, got {top}")
     if sort is not None:
-        cost_named(sort, timed)
+        sort_key(sort, timed)
 
 
-def cost_named(name: str, timed: bool = False) -> str:
-    """The cost that `name` means, written `mult_adds`, `mult-adds` or `mult adds`."""
-    key = name.strip().lower().replace("-", "_").replace(" ", "_")
-    if key == SECONDS and not timed:
-        raise CostlabError(f"{SECONDS} are known for a device only: name one with --device")
-    if key not in (*SORTABLE, SECONDS):
-        raise CostlabError(f"no cost {name!r} to sort by; there are {', '.join(SORTABLE)}, with a device {SECONDS}")
-    return key
-
-
-def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[Line]:
+def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]:
+    """Every row, in the order of the profile."""
     if by == "op":
         for op, cost in zip(profile.ops, profile.costs, strict=True):
             known = cost or Cost(params=op.params, param_bytes=op.param_bytes)
-            yield Line(
+            yield ReportRow(
                 **{key: getattr(known, key) for key in COST_KEYS},
                 name=op.name,
                 type=op.kind,
@@ -146,7 +139,7 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[Line]:
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
     for name, row in rows.items():
         known_row = {field.name: getattr(row, field.name) for field in fields(CostRow)}
-        yield Line(**known_row, uncounted=uncounted[name], estimated=estimated[name])
+        yield ReportRow(**known_row, uncounted=uncounted[name], estimated=estimated[name])
 
 
 def grouping(by: str, depth: int | None) -> Callable[[Op], str]:
@@ -157,21 +150,21 @@ def grouping(by: str, depth: int | None) -> Callable[[Op], str]:
 
 
 def with_seconds(
-    lines: Iterable[Line], profile: Profile, by: str, depth: int | None, seconds: Mapping[str, float]
-) -> list[Line]:
-    """The rows with what is predicted for their operators."""
+    lines: Iterable[ReportRow], profile: Profile, by: str, depth: int | None, seconds: Mapping[str, float]
+) -> list[ReportRow]:
+    """The rows with the predicted time of their operators."""
     group, sums = grouping(by, depth), Counter[str]()
     for op in profile.ops:
         sums[group(op)] += seconds.get(op.name, 0.0)  # type: ignore[assignment]
     return [replace(line, predicted_seconds=sums[line.name]) for line in lines]
 
 
-def together(name: str, lines: Iterable[Line]) -> Line:
-    """One row for many."""
+def together(name: str, lines: Iterable[ReportRow]) -> ReportRow:
+    """One row for several."""
     lines = list(lines)
     cost = total(lines)
     timed = any(line.predicted_seconds is not None for line in lines)
-    return Line(
+    return ReportRow(
         **{key: getattr(cost, key) for key in COST_KEYS},
         name=name,
         ops=sum(line.ops for line in lines),
@@ -182,10 +175,10 @@ def together(name: str, lines: Iterable[Line]) -> Line:
     )
 
 
-def unread_parameters(profile: Profile) -> Line:
-    """Parameters that no operator reads: they have a module, but no operator and no kind."""
+def unused_parameters(profile: Profile) -> ReportRow:
+    """Parameters that no operator reads: they belong to a module, but to no operator and no kind."""
     modules = profile.trace.modules
-    return Line(
+    return ReportRow(
         name="unused parameters",
         params=sum(m.unused_params for m in modules),
         param_bytes=sum(m.unused_param_bytes for m in modules),
@@ -194,7 +187,7 @@ def unread_parameters(profile: Profile) -> Line:
 
 
 def default_depth(profile: Profile) -> int:
-    """The deepest depth, 1 at least, at which no more than a screenful of modules costs anything."""
+    """The greatest depth, at least 1, at which no more than a screenful of modules costs anything."""
     paths = {op.module for op in profile.ops if not op.free or op.params}
     paths |= {m.path for m in profile.trace.modules if m.unused_params}
     deepest = max((len(path.split(".")) for path in paths), default=1)

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from costlab.formatting import units
-from costlab.reports.markdown import row
+from costlab.formatting.table import markdown_row as row
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PAGE = FOLDER.with_suffix(".md")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from costlab.core.files import write_text
 from costlab.errors import CostlabError
+from costlab.formatting.table import markdown_row as row
 from costlab.latency import devices
 from costlab.latency.devices import Device, read_device
 from costlab.latency.efficiency import PARAMETERS
-from costlab.reports.markdown import row
 
 PAGE = Path(__file__).parents[1] / "latency.md"
 DATA = Path(devices.__file__).parent / "data"

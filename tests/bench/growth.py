@@ -51,8 +51,8 @@ def profiled(count: int) -> Profile:
 def text(profile: Profile) -> None:
     from rich.console import Console
 
+    from costlab.reports.profile import text as report
     from costlab.reports.tables import default_depth, table
-    from costlab.reports.text import report
 
     rows = table(profile, "module", depth=default_depth(profile), top=None, sort=None, fold=True)
     Console(file=io.StringIO(), width=100).print(report(profile, rows, 100, False))

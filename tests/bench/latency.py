@@ -26,12 +26,12 @@ from tables import I9, RTX3090, RTX3090_NHWC, RTX4090, TABLES, Network, Row, Tab
 import costlab
 from costlab.errors import CostlabError
 from costlab.formatting import units
+from costlab.formatting.table import markdown_row
 from costlab.latency.devices import Device, write_device
 from costlab.latency.efficiency import PARAMETERS, START, generated
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
 from costlab.measurement.fit import Sample, Samples, errors, fit
-from costlab.reports.markdown import row as markdown_row
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 from generate.latency_page import fingerprint, shipped, write_page

@@ -388,9 +388,11 @@ def test_sentences_name_the_numbers_that_the_record_has():
 def test_no_line_is_wider_than_the_screen(name, width, predicted):
     from rich.console import Console
 
+    from costlab.formatting.table import text as text_of
+
     console = Console(width=1000, highlight=False, color_system=None)
     with console.capture() as capture:
-        console.print(report.table(made(name, predicted=predicted), width, ascii_only=True))
+        console.print(text_of(report.table(made(name, predicted=predicted)), width, ascii_only=True))
     text = capture.get()
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
     assert all(cell.row in text for cell in made(name).cells)

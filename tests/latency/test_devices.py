@@ -345,7 +345,7 @@ def test_any_device_survives_being_written_and_can_be_shown(device):
 
     assert parsed(text(device).encode(), "box") == device
     assert json.loads(report.document([device]))["devices"][0]["title"] == device.title
-    assert "\x1b" not in report.markdown_page(device) + report.markdown_table([device])
+    assert "\x1b" not in report.markdown_page(device) + report.markdown([device])
 
 
 def test_a_device_that_could_not_be_read_again_is_not_written(tmp_path):

@@ -25,6 +25,7 @@ from costlab.core.cost import FAMILIES
 from costlab.core.memory import live_activation_bytes, storage_lifetimes
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.formatting.colours import GROUPS, ink_on
 from costlab.plots._breakdown import SHOWN
 from costlab.plots._breakdown import parts_of as shares_of
 from costlab.plots._graph import INPUT, OUTPUT, edges_of, parts_of
@@ -32,7 +33,6 @@ from costlab.plots._guidelines import points_of
 from costlab.plots._stages import stages_of
 from costlab.plots._treemap import Box, squarified, tree_of
 from costlab.plots.canvas import LONGEST, shortened
-from costlab.plots.colours import GROUPS, ink_on
 from costlab.plots.layered import layered
 from costlab.plots.runs import runs_of
 from costlab.tracing._profile import profile
@@ -400,7 +400,7 @@ def test_a_picture_is_the_same_every_time(saved, tmp_path, suffix, magic, capsys
         (["memory", "{}", "-o", "x.png", "--cost", "params"], "--cost does not go with memory"),
         (["treemap", "{}", "-o", "x.png", "--module", "head"], "--module does not go with treemap"),
         (["graph", "{}", "-o", "x.png", "--module", "heda"], "did you mean 'head"),
-        (["treemap", "{}", "-o", "x.png", "--cost", "money"], "no cost 'money'"),
+        (["treemap", "{}", "-o", "x.png", "--cost", "money"], "unknown metric 'money'"),
         (["memory", "{}", "-o", "no/such/folder/x.png"], "cannot be written"),
     ],
 )

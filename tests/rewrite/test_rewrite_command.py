@@ -105,7 +105,7 @@ def test_vgg16_at_53_percent_saving_shows_the_ranks_chosen(capsys):
     ranks = re.findall(r"^(features\.\d+) +(\d)/9 .* ([\d.]+)%$", printed, re.M)
     assert len(ranks) >= 5
     assert len({rank for _, rank, _ in ranks}) > 1
-    kept = re.search(r"^left, as it is within the target \((\d+)\): features.0, ", printed, re.M)
+    kept = re.search(r"^unchanged, as it is within the target \((\d+)\): features.0, ", printed, re.M)
     assert len(ranks) + int(kept[1]) == 13
 
 

@@ -1,12 +1,8 @@
-"""One colour a family of operators, the same in every plot."""
+"""The palette: one colour for each group of operator families, the same in every plot and report."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-from costlab.core.cost import FAMILY_OF
-from costlab.core.graph import Op
-from costlab.guidelines.analysis.op_classes import op_class
 
 
 class Group(NamedTuple):
@@ -17,7 +13,7 @@ class Group(NamedTuple):
     families: tuple[str, ...]
 
 
-# The colours of Okabe and Ito (Color Universal Design, 2008), which most people tell apart whatever they see, and grey.
+# The colours of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers tell apart, and grey.
 GROUPS = (
     Group("convolution", "#0072B2", ("convolution",)),
     Group("depthwise convolution", "#56B4E9", ()),
@@ -29,29 +25,19 @@ GROUPS = (
     Group("pooling and reduction", "#999999", ("pooling", "reduction", "interpolation", "fourier")),
     Group("other", "#444444", ()),
 )
-DEPTHWISE, ELEMENT_WISE, OTHER = GROUPS[1], GROUPS[5], GROUPS[-1]
-OF_FAMILY = {family: group for group in GROUPS for family in group.families}
+GROUP_NAMED = {group.name: group for group in GROUPS}
+OTHER = GROUP_NAMED["other"]
 
 INK = "#222222"
-QUIET = "#6A6A6A"  # text of the second rank; 5 to 1 on white
-FAINT = "#DDDDDD"  # lines and grounds behind the data
-PALE = "#AAAAAA"  # data of the second rank
-SCALE = "Blues"  # more is darker
+QUIET = "#6A6A6A"  # secondary text; contrast 5:1 on white
+FAINT = "#DDDDDD"  # lines and backgrounds behind the data
+PALE = "#AAAAAA"  # secondary data
+SCALE = "Blues"  # darker is more
 ALARM = "#D55E00"
 
 
-def group_of(op: Op) -> Group:
-    """What an operator is coloured as; "other" where no family knows it."""
-    kind = op_class(op)
-    if kind == "depthwise":
-        return DEPTHWISE
-    if kind == "element-wise":
-        return ELEMENT_WISE
-    return OF_FAMILY.get(FAMILY_OF.get(op.kind, ""), OTHER)
-
-
 def ink_on(colour: str) -> str:
-    """Black or white, whichever stands out from a colour, `#RRGGBB` (WCAG 2.2, relative luminance)."""
+    """Black or white, whichever contrasts more with a colour `#RRGGBB` (WCAG 2.2, relative luminance)."""
     parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
