@@ -49,8 +49,8 @@ def check(
     if model.endswith(".json") and not model.startswith("hf:"):
         raise CostlabError(f"{model} is a saved profile: to check it other counters need the network that it is of")
     from costlab.crosscheck import report as rendering
-    from costlab.crosscheck.conventions import printed
-    from costlab.crosscheck.counting import compare_counters
+    from costlab.crosscheck.differences import compare_counters
+    from costlab.crosscheck.emulation import count_like
     from costlab.models import ModelSpec, load_model
     from costlab.tracing._profile import profile
 
@@ -58,7 +58,7 @@ def check(
         loaded = load_model(ModelSpec(model, parsed(argument), tuple(inputs or ()), batch, resolution, dtype))
         traced = profile(loaded.model, loaded.inputs, **loaded.origin)
         result = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
-    column = printed(traced, convention.value) if convention else None
+    column = count_like(traced, convention.value) if convention else None
     if form is Format.JSON:
         put(rendering.to_json(result, column), output)
     elif form is Format.MARKDOWN:

@@ -14,7 +14,7 @@ from costlab.cli.screen import console_for, drawn, put, working
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.reports import rewriting
-from costlab.rewrite.result import Change
+from costlab.rewrite.result import RewriteComparison
 
 if TYPE_CHECKING:
     import torch
@@ -104,11 +104,11 @@ def rewrite(
         from costlab.models import ModelSpec, load_model
         from costlab.rewrite import dac, depthwise_separable, output_error
         from costlab.rewrite._output_error import random_inputs
-        from costlab.rewrite.files import check_destination, save, tensors
+        from costlab.rewrite.files import check_destination, load_tensors, save
 
         if output is not None:
             check_destination(output)
-        given = tensors(data) if data else None
+        given = load_tensors(data) if data else None
         torch.manual_seed(seed)
         spec = ModelSpec(model, arguments, tuple(inputs or ()), batch, resolution, dtype)
         loaded = load_model(spec, weights=rule is Rule.DAC or output is not None)
@@ -127,7 +127,7 @@ def rewrite(
                     compared_on = str(failure)
         else:
             result = depthwise_separable(loaded.model, **layers)
-        change = Change(
+        change = RewriteComparison(
             rule.value,
             result.layers,
             result.left,
@@ -148,7 +148,7 @@ def profiled(loaded: Loaded, model: torch.nn.Module) -> Profile:
     return profile(model, loaded.inputs, **loaded.origin)
 
 
-def rendered(change: Change, form: Format) -> str:
+def rendered(change: RewriteComparison, form: Format) -> str:
     """The report in one of the formats."""
     if form is Format.JSON:
         return rewriting.document(change)

@@ -1,57 +1,50 @@
-"""What fvcore, thop and ptflops would print for a profile, by each tool's published rules.
+"""The published rules by which fvcore, thop and ptflops count: one table per tool, from what it looks at to a formula.
 
-One table a tool, from what it looks at to its formula. What a tool's table does not hold, that tool counts as zero.
 fvcore looks at operators; thop and ptflops look at modules by their exact type, ptflops also at functions of
-`torch.nn.functional`. Read in fvcore 0.1.5.post20221221, thop 0.1.1.post2209072238 and ptflops 0.7.5.
+`torch.nn.functional`. Anything that is not in a tool's table counts zero. Read in fvcore 0.1.5.post20221221,
+thop 0.1.1.post2209072238 and ptflops 0.7.5.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
-from costlab.core.cost import FAMILY_OF
-from costlab.core.graph import Op, Source, Tensor
-from costlab.core.profile import Profile
-from costlab.errors import CostlabError
+from costlab.core.graph import Op, Tensor
 
 Formula = Callable[[Op], int]
+ModuleRules = dict[tuple[str, str], Formula]  # by type of module and kind of operator
 
 
 class StopsError(Exception):
-    """The tool ends with an error at this operator."""
-
-
-# Formulas.
+    """The tool fails with an error at this operator."""
 
 
 def inputs(times: int) -> Formula:
-    """`times` for each element of the first input."""
+    """`times` per element of the first input."""
     return lambda op: times * op.inputs[0].numel
 
 
 def outputs(times: int) -> Formula:
-    """`times` for each output element."""
+    """`times` per output element."""
     return lambda op: times * op.output.numel
 
 
 def normalisation(with_weight: int, without: int) -> Formula:
-    """So many for each element, with and without a weight."""
+    """A number per input element, which depends on whether there is a weight."""
     return lambda op: (with_weight if op.find("weight") else without) * op.inputs[0].numel
 
 
 def convolution(op: Op) -> int:
-    """Batch x weight x output positions, input positions where it is transposed."""
+    """Batch x weight x output positions; input positions if transposed."""
     where = op["input"] if op.kind.startswith("conv_transpose") else op.output
     positions = where.numel // where.shape[-len(op["weight"].shape) + 1]
     return positions * op["weight"].numel
 
 
 def biased(formula: Formula) -> Formula:
-    """`formula`, and one for each output element where there is a bias."""
+    """`formula`, plus one per output element if there is a bias."""
     return lambda op: formula(op) + (op.output.numel if op.find("bias") else 0)
 
 
@@ -61,12 +54,12 @@ def linear(op: Op) -> int:
 
 
 def product_of(left: str, right: str) -> Formula:
-    """Elements of the left matrices x columns of the right ones; a batch that only the right side has is missed."""
+    """Elements of the left matrices x columns of the right ones: a batch of the right side alone is missed."""
     return lambda op: op[left].numel * op[right].shape[-1]
 
 
 def cell(op: Op) -> int:
-    """One step of a recurrent network: its two linear layers."""
+    """One step of a recurrent cell: its two linear layers."""
     return op["input"].shape[0] * (op["w_ih"].numel + op["w_hh"].numel)
 
 
@@ -77,34 +70,35 @@ def attention(op: Op) -> int:
     return q.numel + scores * (q.shape[-1] + 1 + v.shape[-1])
 
 
-# fvcore: one formula an operator (fvcore/nn/flop_count.py, jit_handles.py).
+# fvcore (fvcore/nn/flop_count.py, jit_handles.py).
 
 
 def fvcore_convolution(op: Op) -> int:
-    """Nothing for one whose padding is given in words: it is another operator."""
+    """Zero if the padding is a string, which is another operator (`_convolution_mode`)."""
     return 0 if isinstance(op.attrs.get("padding"), str) else convolution(op)
 
 
 def fvcore_norm(op: Op) -> int:
-    """5 an element with a weight, else 4. Stops outside 2 to 5 dimensions."""
+    """5 per element with a weight, else 4. Fails outside 2 to 5 dimensions."""
     if not 2 <= len(op.inputs[0].shape) <= 5:
         raise StopsError
     return normalisation(5, 4)(op)
 
 
 def fvcore_batch_norm(op: Op) -> int:
+    """2 per element with a weight, else 1; in train mode like the other norms."""
     return fvcore_norm(op) if op.attrs.get("training") else normalisation(2, 1)(op)
 
 
 def fvcore_matmul(op: Op) -> int:
-    """Stops where the right side is a vector."""
+    """Fails if the right side is a vector."""
     if len(op["other"].shape) < 2:
         raise StopsError
     return product_of("self", "other")(op)
 
 
 def fvcore_einsum(op: Op) -> int:
-    """Half of numpy's FLOPs on its best path, printed with four digits; two equations have a product instead."""
+    """Half of numpy's FLOPs on the optimal path, rounded to four digits; two equations have products instead."""
     import numpy as np
 
     shapes = [t.shape for t in op.each("tensors")]
@@ -119,6 +113,102 @@ def fvcore_einsum(op: Op) -> int:
     flops = next(line for line in report.splitlines() if "optimized flop" in line.lower())
     return int(float(flops.partition(":")[2]) // 2)
 
+
+# thop and ptflops.
+
+
+def layers(op: Op) -> Iterator[list[Tensor]]:
+    """w_ih, w_hh and the biases of each layer of a recurrent operator in one direction, or of a cell."""
+    if op.kind.endswith("_cell"):
+        yield [t for t in op.inputs if t.name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+        return
+    weights = op.each("params")
+    step = len(weights) // op.attrs["num_layers"]
+    for first in range(0, len(weights), step):
+        yield weights[first : first + step // directions(op)]
+
+
+def directions(op: Op) -> int:
+    """2 if bidirectional, else 1."""
+    return 2 if op.attrs.get("bidirectional") else 1
+
+
+def rows(op: Op) -> int:
+    """Steps x batch of a recurrent operator; packed sequences count as if all were as long as the longest."""
+    if op.kind.endswith("_cell"):
+        return op["input"].shape[0]
+    if op.find("data"):
+        state = op.find("hx") or op["hx.0"]
+        return op["batch_sizes"].numel * state.shape[-2]
+    return prod(op["input"].shape[:2])
+
+
+def thop_recurrent(gates: int, products: int) -> Formula:
+    """h (i + h) + h per gate, 2 h more with biases; then `products` element-wise products of size h."""
+
+    def formula(op: Op) -> int:
+        cost = 0
+        for layer, (w_ih, w_hh, *others) in enumerate(layers(op)):
+            h = w_hh.shape[0] // gates
+            i = directions(op) * h if layer else w_ih.shape[1]
+            cost += gates * (h * (i + h) + h + (2 * h if biases(others) else 0)) + products * h
+        return rows(op) * directions(op) * cost
+
+    return formula
+
+
+def ptflops_recurrent(gates: int, products: int) -> Formula:
+    """Both weights, both biases, and `products` element-wise products of size h. Fails on packed sequences."""
+
+    def formula(op: Op) -> int:
+        if op.find("data"):
+            raise StopsError
+        cost = 0
+        for w_ih, w_hh, *others in layers(op):
+            cost += w_ih.numel + w_hh.numel + biases(others) + products * w_hh.shape[0] // gates
+        return rows(op) * directions(op) * cost
+
+    return formula
+
+
+def biases(weights: list[Tensor]) -> int:
+    """Elements of the biases of a layer."""
+    return sum(t.numel for t in weights if len(t.shape) == 1)
+
+
+def thop_convolution(op: Op) -> int:
+    """Output elements x input channels per group x kernel, for transposed convolutions as well."""
+    return op.output.numel * (op["input"].shape[1] // op.attrs["groups"]) * prod(op["weight"].shape[2:])
+
+
+def thop_softmax(op: Op) -> int:
+    """Of n elements: n exponentials, n - 1 additions, n divisions."""
+    features = op.inputs[0].shape[op.attrs["dim"]]
+    return op.inputs[0].numel // features * (3 * features - 1)
+
+
+def thop_adaptive_average(op: Op) -> int:
+    """Additions over the mean window and one division per output element."""
+    window = prod(i / o for i, o in zip(op.inputs[0].shape[2:], op.output.shape[2:], strict=True))
+    return int((window + 1) * op.output.numel)
+
+
+def ptflops_convolution(op: Op) -> int:
+    """With a bias; the first dimension is taken to be the batch and the second the channels."""
+    where = op["input"] if op.kind.startswith("conv_transpose") else op.output
+    batch = op["input"].shape[0]
+    bias = batch * prod(op.output.shape[1:]) if op.find("bias") else 0
+    return batch * prod(where.shape[2:]) * op["weight"].numel + bias
+
+
+def deformed_convolution(op: Op) -> int:
+    """A convolution with 24 more operations per tap, 25 with a mask."""
+    positions = op["input"].shape[0] * prod(op.output.shape[2:])
+    extra = prod(op["weight"].shape[2:]) * (25 if op.attrs["use_mask"] else 24)
+    return ptflops_convolution(op) + positions * extra
+
+
+# The tables.
 
 FVCORE: dict[str, Formula] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), fvcore_convolution),
@@ -141,97 +231,9 @@ FVCORE: dict[str, Formula] = {
 }
 
 
-# thop and ptflops: one formula a module type and the operator inside it.
-
-ModuleRules = dict[tuple[str, str], Formula]
-
-
 def each_of(types: str, kinds: str, formula: Formula) -> ModuleRules:
-    """`formula` for every type with every kind, both lists of words."""
+    """`formula` for every pair of a type and a kind, both separated by spaces."""
     return dict.fromkeys(product(types.split(), kinds.split()), formula)
-
-
-def layers(op: Op) -> Iterator[list[Tensor]]:
-    """The weights of each layer of a recurrent operator, in one direction, or of a cell: w_ih, w_hh and the others."""
-    if op.kind.endswith("_cell"):
-        yield [t for t in op.inputs if t.name in ("w_ih", "w_hh", "b_ih", "b_hh")]
-        return
-    weights = op.each("params")
-    step = len(weights) // op.attrs["num_layers"]
-    for first in range(0, len(weights), step):
-        yield weights[first : first + step // directions(op)]
-
-
-def directions(op: Op) -> int:
-    return 2 if op.attrs.get("bidirectional") else 1
-
-
-def rows(op: Op) -> int:
-    """Steps x batch of a recurrent operator; of packed sequences, as if all were as long as the longest."""
-    if op.kind.endswith("_cell"):
-        return op["input"].shape[0]
-    if op.find("data"):
-        state = op.find("hx") or op["hx.0"]
-        return op["batch_sizes"].numel * state.shape[-2]
-    return prod(op["input"].shape[:2])
-
-
-def thop_recurrent(gates: int, products: int) -> Formula:
-    """A gate costs h (i + h) + h, 2 h more with biases; `products` element-wise ones of size h follow."""
-
-    def formula(op: Op) -> int:
-        cost = 0
-        for layer, (w_ih, w_hh, *others) in enumerate(layers(op)):
-            h = w_hh.shape[0] // gates
-            i = directions(op) * h if layer else w_ih.shape[1]
-            cost += gates * (h * (i + h) + h + (2 * h if biases(others) else 0)) + products * h
-        return rows(op) * directions(op) * cost
-
-    return formula
-
-
-def ptflops_recurrent(gates: int, products: int) -> Formula:
-    """Both weights, both biases, and `products` element-wise ones of size h. Stops at packed sequences."""
-
-    def formula(op: Op) -> int:
-        if op.find("data"):
-            raise StopsError
-        cost = 0
-        for w_ih, w_hh, *others in layers(op):
-            cost += w_ih.numel + w_hh.numel + biases(others) + products * w_hh.shape[0] // gates
-        return rows(op) * directions(op) * cost
-
-    return formula
-
-
-def biases(weights: list[Tensor]) -> int:
-    """Elements of the biases among the weights of a layer."""
-    return sum(t.numel for t in weights if len(t.shape) == 1)
-
-
-def thop_convolution(op: Op) -> int:
-    """Output elements x input channels of a group x kernel: a transposed one too, over its output."""
-    return op.output.numel * (op["input"].shape[1] // op.attrs["groups"]) * prod(op["weight"].shape[2:])
-
-
-def thop_softmax(op: Op) -> int:
-    """Of n elements: n exponentials, n - 1 additions, n divisions."""
-    features = op.inputs[0].shape[op.attrs["dim"]]
-    return op.inputs[0].numel // features * (3 * features - 1)
-
-
-def thop_adaptive_average(op: Op) -> int:
-    """Additions over the mean window and one division an output element."""
-    window = prod(i / o for i, o in zip(op.inputs[0].shape[2:], op.output.shape[2:], strict=True))
-    return int((window + 1) * op.output.numel)
-
-
-def ptflops_convolution(op: Op) -> int:
-    """The same with a bias; the first dimension is taken for the batch and the second for channels."""
-    where = op["input"] if op.kind.startswith("conv_transpose") else op.output
-    batch = op["input"].shape[0]
-    bias = batch * prod(op.output.shape[1:]) if op.find("bias") else 0
-    return batch * prod(where.shape[2:]) * op["weight"].numel + bias
 
 
 CONVOLUTIONS = "conv1d conv2d conv3d"
@@ -263,13 +265,6 @@ THOP: ModuleRules = {
     **each_of("LSTM", "lstm", thop_recurrent(4, 4)),
     **each_of("LSTMCell", "lstm_cell", thop_recurrent(4, 4)),
 }
-
-
-def deformed_convolution(op: Op) -> int:
-    """A convolution whose every tap takes 24 operations more, 25 with a mask."""
-    positions = op["input"].shape[0] * prod(op.output.shape[2:])
-    extra = prod(op["weight"].shape[2:]) * (25 if op.attrs["use_mask"] else 24)
-    return ptflops_convolution(op) + positions * extra
 
 
 POOLS = " ".join(
@@ -313,9 +308,9 @@ PTFLOPS: ModuleRules = {
     **each_of("MultiheadAttention", "baddbmm", lambda op: product_of("batch1", "batch2")(op) + op.output.numel),
 }
 
-# ptflops replaces these functions in their namespace: they count wherever they are called, once more inside a module of
-# the table above. A profile does not tell `F.softmax(x)` from `x.softmax()`, or `torch.matmul(a, b)` from `a @ b`: all
-# are taken for the first. Additions and multiplications are taken for operators, which ptflops does not see.
+# ptflops patches these functions, so they count wherever they are called, a second time inside modules of the table
+# above. A profile cannot tell `F.softmax(x)` from `x.softmax()`, or `torch.matmul(a, b)` from `a @ b`: all count as the
+# first. Additions and multiplications count as operators (`+`, `*`), which ptflops does not see.
 PTFLOPS_FUNCTIONS: dict[str, Formula] = {
     **dict.fromkeys(("relu", "prelu", "elu", "relu6", "gelu", "silu", "softmax"), inputs(1)),
     **dict.fromkeys(POOLS.split(), inputs(1)),
@@ -327,116 +322,8 @@ PTFLOPS_FUNCTIONS: dict[str, Formula] = {
     "baddbmm": lambda op: product_of("batch1", "batch2")(op) + op["self"].numel,
 }
 
-# They keep the function that they call from the day they were built.
-HOLD_FUNCTIONS = ("TransformerEncoderLayer", "TransformerDecoderLayer")
+# Modules that bind a function when they are built, so that the patch does not reach them.
+BIND_FUNCTIONS = ("TransformerEncoderLayer", "TransformerDecoderLayer")
 
-# Classes outside torch that ptflops knows, by the end of the file that they are written in.
-ELSEWHERE = {"DeformConv2d": "torchvision/ops/deform_conv.py", "Attention": "timm/layers/attention.py"}
-
-
-def module_types(profile: Profile) -> list[str]:
-    """For each operator the type of the module that calls it, where that is a class of torch or of `ELSEWHERE`, or "".
-
-    A subclass is another type, also of the same name. A profile gives for a class of torch the line that calls it, and
-    for any other the line that it is written in: this is how they are told apart.
-    """
-    lines: dict[str, Source] = {}
-    for op in profile.ops:
-        if op.source is not None:
-            lines.setdefault(op.module, op.source)
-    known = {}
-    for module in profile.trace.modules:
-        file = module.source.file if module.source else ""
-        own = module.source is None or module.source == lines.get(module.path)
-        own = own or (module.type in ELSEWHERE and file.endswith(ELSEWHERE[module.type]))
-        known[module.path] = module.type if own else ""
-    types = [known.get(op.module, "") for op in profile.ops]
-    parts = encoder_parts(profile.ops)
-    return [part if owner == "TransformerEncoderLayer" else owner for owner, part in zip(types, parts, strict=True)]
-
-
-def encoder_parts(ops: tuple[Op, ...]) -> Iterator[str]:
-    """The part of nn.TransformerEncoderLayer that calls an operator: its fused path calls none of its modules.
-
-    Linear layers go to the attention up to the one that follows the scores, and after it to nn.Linear.
-    """
-    attended: dict[str, int] = {}
-    for op in ops:
-        since = attended.get(op.module, 3)  # linear layers since the scores
-        if op.kind == "scaled_dot_product_attention":
-            attended[op.module] = 0
-            yield "MultiheadAttention"
-        elif op.kind == "linear":
-            attended[op.module] = since + 1
-            yield "Linear" if 1 <= since < 3 else "MultiheadAttention"
-        else:
-            yield "LayerNorm" if op.kind == "layer_norm" else "TransformerEncoderLayer"
-
-
-def fvcore(profile: Profile) -> list[int | None]:
-    """Its tracer drops what no output depends on."""
-    dropped = unused(profile)
-    return [0 if op.name in dropped else counted(op, FVCORE.get(op.kind)) for op in profile.ops]
-
-
-def unused(profile: Profile) -> set[str]:
-    """The names of operators whose results do not enter into what the network returns."""
-    outputs = set(profile.trace.outputs)
-    waiting = [i for i, op in enumerate(profile.ops) if any(t.storage in outputs for t in op.outputs)]
-    used = set(waiting)
-    while waiting:
-        before = set(profile.ops[waiting.pop()].after) - used
-        used |= before
-        waiting.extend(before)
-    return {op.name for i, op in enumerate(profile.ops) if i not in used}
-
-
-def thop(profile: Profile) -> list[int | None]:
-    types = module_types(profile)
-    return [counted(op, THOP.get((owner, op.kind))) for op, owner in zip(profile.ops, types, strict=True)]
-
-
-def ptflops(profile: Profile) -> list[int | None]:
-    """Its default backend, `pytorch`. Modules below one that it knows are left out."""
-    types = module_types(profile)
-    covers = tuple({f"{op.module}." for op, owner in zip(profile.ops, types, strict=True) if owner == "Attention"})
-    counts = []
-    for op, owner in zip(profile.ops, types, strict=True):
-        rule = None if op.module.startswith(covers) else PTFLOPS.get((owner, op.kind))
-        function = None if owner in HOLD_FUNCTIONS else PTFLOPS_FUNCTIONS.get(op.kind)
-        counts.append(counted(op, rule, function))
-    return counts
-
-
-def counted(op: Op, *formulas: Formula | None) -> int | None:
-    """What formulas add up to for one operator; None where the tool stops with an error."""
-    try:
-        return sum(formula(op) for formula in formulas if formula and not op.free)
-    except StopsError:
-        return None
-
-
-CONVENTIONS: dict[str, Callable[[Profile], list[int | None]]] = {"fvcore": fvcore, "thop": thop, "ptflops": ptflops}
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """What a tool would print."""
-
-    tool: str
-    families: Mapping[str, int]  # by family of operators, zeros left out
-    total: int | None  # None where it stops with an error
-    stops_at: str | None  # the name of the operator
-
-
-def printed(profile: Profile, tool: str) -> Printed:
-    """What `tool`, one of `CONVENTIONS`, would print for the whole batch. Raises CostlabError for another tool."""
-    if tool not in CONVENTIONS:
-        raise CostlabError(f"no convention {tool!r}; there are {', '.join(CONVENTIONS)}")
-    families: Counter[str] = Counter()
-    stops_at = None
-    for op, count in zip(profile.ops, CONVENTIONS[tool](profile), strict=True):
-        families[FAMILY_OF.get(op.kind, op.kind)] += count or 0
-        if count is None and stops_at is None:
-            stops_at = op.name
-    return Printed(tool, {f: n for f, n in families.items() if n}, None if stops_at else families.total(), stops_at)
+# Classes outside torch that ptflops counts, by the end of their source file.
+OUTSIDE_TORCH = {"DeformConv2d": "torchvision/ops/deform_conv.py", "Attention": "timm/layers/attention.py"}

@@ -1,4 +1,4 @@
-"""A network copied to real or to weightless tensors, so that another tool can run it and the user's stays untouched."""
+"""Copies of a network with real or meta tensors, for other tools to run, so that the user's network is not touched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from costlab.tracing.modules import tensors_in, unwrap
 from costlab.tracing.restoration import CONTAINERS
 from costlab.tracing.tensors import moved
 
-SPREAD = 0.02  # of made-up weights: small enough that deep networks stay finite
+SPREAD = 0.02  # standard deviation of random weights: small enough that deep networks stay finite
 
 Call = tuple[torch.nn.Module, list[Any], dict[str, Any]]  # a network with the arguments of its forward
 
@@ -23,7 +23,7 @@ def copied(
     kwargs: Mapping[str, Any],
     make: Callable[[torch.Tensor], torch.Tensor],
 ) -> Call:
-    """A copy of `model` in eval mode and of its inputs, every tensor in them replaced by what `make` makes of it.
+    """A copy of `model` in eval mode and of its inputs, with every tensor replaced by `make(tensor)`.
 
     No parameter of the copy requires a gradient.
     """
@@ -37,7 +37,7 @@ def copied(
 
 
 def tensors_of(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """Parameters, buffers and the tensors that modules keep as plain attributes, each once."""
+    """Parameters, buffers and tensors in plain attributes of modules, each once."""
     seen = set()
     for module in model.modules():
         plain = [v for v in module.__dict__.values() if isinstance(v, (torch.Tensor, tuple, *CONTAINERS))]
@@ -48,7 +48,7 @@ def tensors_of(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 
 def real(tensor: torch.Tensor) -> torch.Tensor:
-    """The same tensor on the CPU, with memory of its own; one without data gets small random numbers, or zeros."""
+    """A copy on the CPU; a tensor without data gets small random numbers, or zeros if it is not floating-point."""
     if not tensor.is_meta:
         return tensor.to("cpu", copy=True)
     if tensor.is_floating_point():
@@ -62,5 +62,5 @@ def meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def meta_numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """As `meta` where the tensor holds floating-point numbers; indices and masks keep their values."""
+    """As `meta` for floating-point tensors; indices and masks keep their values."""
     return meta(tensor) if tensor.is_floating_point() or tensor.is_complex() else tensor.clone()

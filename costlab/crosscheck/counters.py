@@ -1,4 +1,4 @@
-"""What other counters say: fvcore's FlopCountAnalysis and torch's FlopCounterMode, run on copies of the network."""
+"""The counts of other tools: fvcore's FlopCountAnalysis and torch's FlopCounterMode, run on copies of the network."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from costlab.tracing.operators import kind_of, operator_of
 from costlab.tracing.restoration import random_state
 from costlab.tracing.tensors import moved
 
-MEMORY = 4 << 30  # bytes of weights and live activations up to which a network is run for real
+MEMORY = 4 << 30  # most bytes of weights and live activations with which a network is executed
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one tool says of one forward pass, or why it says nothing."""
+class ToolCount:
+    """What one tool counts for one forward pass, or why it fails."""
 
     tool: str  # "fvcore" or "torch"
     version: str
-    counts: Mapping[str, int] = field(default_factory=dict)  # its number by operator kind, a mult-add counted as one
-    unknown: Mapping[str, int] = field(default_factory=dict)  # calls of operators that it has no formula for, by kind
-    inside: Mapping[str, int] = field(default_factory=dict)  # of `counts`, by operators that costlab takes apart
+    counts: Mapping[str, int] = field(default_factory=dict)  # by operator kind, one per mult-add
+    unknown: Mapping[str, int] = field(default_factory=dict)  # unsupported calls, by operator kind
+    inside: Mapping[str, int] = field(default_factory=dict)  # of `counts`, by operators that costlab decomposes
     failure: str | None = None  # one line
-    note: str | None = None  # one line: how it had to be run
+    note: str | None = None  # one line: how it was run
 
     @property
     def total(self) -> int:
-        """What the tool prints."""
+        """The total that the tool prints."""
         return sum(self.counts.values())
 
 
-def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], needed: int = 0) -> Reading:
-    """FlopCountAnalysis of a real copy on the CPU; not run where `needed`, bytes of memory, is above `MEMORY`.
+def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], needed: int = 0) -> ToolCount:
+    """Run FlopCountAnalysis on a copy with real weights on the CPU, unless `needed` bytes of memory exceed `MEMORY`.
 
-    It runs as by its documentation, without the fused inference paths of nn.MultiheadAttention and
-    nn.TransformerEncoder. It is handed positional inputs and returned tensors: its tracer takes nothing else.
+    As its documentation says, it runs without the fused inference paths of nn.MultiheadAttention and
+    nn.TransformerEncoder. Its tracer accepts only positional tensors and returned tensors.
     """
     version = importlib.metadata.version("fvcore")
     if needed > MEMORY:
-        reason = f"not run: it computes for real, which takes {size(needed)} of memory here, more than {size(MEMORY)}"
-        return Reading("fvcore", version, failure=reason)
+        reason = f"not run: it executes the network, which takes {size(needed)} of memory; the limit is {size(MEMORY)}"
+        return ToolCount("fvcore", version, failure=reason)
     try:
         with quiet(), random_state(), without_fast_path(), torch.no_grad():
             from fvcore.nn import FlopCountAnalysis
@@ -67,67 +67,67 @@ def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str,
             for name, calls in analysis.unsupported_ops().items():
                 unknown[kind_of(name)] += calls
     except Exception as error:
-        return Reading("fvcore", version, failure=one_line(error))
-    return Reading("fvcore", version, counts, dict(unknown))
+        return ToolCount("fvcore", version, failure=one_line(error))
+    return ToolCount("fvcore", version, counts, dict(unknown))
 
 
-def run_torch(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Reading:
-    """FlopCounterMode over a weightless copy; its FLOPs are halved, and kept apart by the operator that made them.
+def run_torch(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ToolCount:
+    """Run FlopCounterMode over a copy on the meta device; its FLOPs are halved and split by operator.
 
-    Where torch cannot run the copy, because values are needed, the mode is laid over costlab's own trace.
+    If torch cannot run the copy because it needs values, the mode runs on top of costlab's own trace.
     """
     with quiet(), random_state(), without_fast_path():
         try:
             with torch.inference_mode():
                 copy, call_args, call_kwargs = copied(model, args, kwargs, meta)
-                module = UnderCounter(copy)
+                module = CountedNetwork(copy)
                 module(*call_args, **call_kwargs)
             return module.reading()
         except Exception as error:
             alone = one_line(error)
         try:
             copy, call_args, call_kwargs = copied(model, args, kwargs, meta_numbers)
-            module = UnderCounter(copy)
+            module = CountedNetwork(copy)
             trace(module, call_args, call_kwargs, RULES)
-            return module.reading(f"counts on the shapes that costlab traced, for by itself it fails: {alone}")
+            return module.reading(f"counts on the shapes that costlab traced, because it fails by itself: {alone}")
         except Exception as error:
-            return Reading("torch", torch.__version__, failure=one_line(error))
+            return ToolCount("torch", torch.__version__, failure=one_line(error))
 
 
-class UnderCounter(torch.nn.Module):
+class CountedNetwork(torch.nn.Module):
     """A network whose forward runs under a FlopCounterMode."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
         self.counter = FlopCounterMode(display=False)
-        self.split = ByKind(self.counter)
+        self.split = SplitByKind(self.counter)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        with self.counter, self.split, functions_noted(self.split):
+        with self.counter, self.split, functions_attributed(self.split):
             return self.model(*args, **kwargs)
 
-    def reading(self, note: str | None = None) -> Reading:
-        """What the last forward pass was counted as."""
+    def reading(self, note: str | None = None) -> ToolCount:
+        """The counts of the last forward pass."""
         split = self.split
         counts, inside = ({k: n // 2 for k, n in flops.items() if n} for flops in (split.flops, split.inside))
-        return Reading("torch", torch.__version__, counts, dict(split.nothing), inside, note=note)
+        return ToolCount("torch", torch.__version__, counts, dict(split.uncounted), inside, note=note)
 
 
-class ByKind(TorchDispatchMode):
-    """Keeps apart what a FlopCounterMode below it adds for each operator that the network calls."""
+class SplitByKind(TorchDispatchMode):
+    """Splits the count of a FlopCounterMode below it by the operator that the network calls."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()
         self.flops: Counter[str] = Counter()
-        self.nothing: Counter[str] = Counter()  # calls that it added nothing for
-        self.inside: Counter[str] = Counter()  # of `flops`, by what costlab has no rule for but takes apart
+        self.uncounted: Counter[str] = Counter()  # calls for which it added nothing
+        self.inside: Counter[str] = Counter()  # of `flops`, by operators without a rule that costlab decomposes
         self._counter = counter
         self._outer: str | None = None
 
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
-        """Note what the body adds as inside of `name`, or of what the call is inside of already."""
+        """Attribute what the body adds to `name`, or to the outer operator if there is one."""
         outer, self._outer = self._outer, self._outer or name
         try:
             yield
@@ -148,15 +148,15 @@ class ByKind(TorchDispatchMode):
         result = func(*args, **kwargs)
         added = self._counter.get_total_flops() - before
         self.flops[operator.kind] += added
-        self.nothing[operator.kind] += added == 0
+        self.uncounted[operator.kind] += added == 0
         if self._outer is not None:
             self.inside[self._outer] += added
         return result
 
 
 @contextmanager
-def functions_noted(split: ByKind) -> Iterator[None]:
-    """Run the body with `split` told of every autograd function, each of which is one operator to a tracer."""
+def functions_attributed(split: SplitByKind) -> Iterator[None]:
+    """Run the body with autograd functions attributed in `split`: each is one operator to a tracer."""
     original = torch.autograd.Function.__dict__["apply"]
 
     def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -171,7 +171,7 @@ def functions_noted(split: ByKind) -> Iterator[None]:
 
 
 class TensorsOnly(torch.nn.Module):
-    """A network whose forward takes tensors by position and returns a tuple of tensors."""
+    """A network whose forward takes positional tensors and returns a tuple of tensors."""
 
     def __init__(self, model: torch.nn.Module, args: list[Any], kwargs: dict[str, Any]) -> None:
         super().__init__()
@@ -185,8 +185,8 @@ class TensorsOnly(torch.nn.Module):
         return tuple(found)
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given: Iterator[torch.Tensor] = iter(tensors)
-        args, kwargs = moved(self.arguments, lambda _: next(given))
+        remaining = iter(tensors)
+        args, kwargs = moved(self.arguments, lambda _: next(remaining))
         return tuple(tensors_in(self.model(*args, **kwargs)))
 
 
@@ -205,7 +205,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def without_fast_path() -> Iterator[None]:
-    """Run the body with nn.MultiheadAttention written out in its parts."""
+    """Run the body with nn.MultiheadAttention decomposed into its parts."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
-from costlab.crosscheck.conventions import Printed
-from costlab.crosscheck.counting import Check, Difference
+from costlab.crosscheck.differences import CountDifference, CrossCheck
+from costlab.crosscheck.emulation import ConventionCount
 from costlab.crosscheck.explanations import FAILED, UNEXPLAINED
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COUNTERS = {"fvcore": "FlopCountAnalysis", "torch": "FlopCounterMode, its FLOPs halved"}
 
 
-def facts(check: Check, printed: Printed | None) -> list[Fact]:
+def facts(check: CrossCheck, printed: ConventionCount | None) -> list[Fact]:
     """What stands above the numbers: the network, the tools, and what the comparison leaves out."""
     profile = check.profile
     lines = [*inputs(profile.trace.inputs), *(fact for fact in coverage(profile) if fact.tone)]
@@ -41,7 +41,7 @@ def facts(check: Check, printed: Printed | None) -> list[Fact]:
     return lines
 
 
-def verdict(check: Check) -> str:
+def verdict(check: CrossCheck) -> str:
     """The outcome in one line."""
     ran = [r.tool for r in check.readings if r.failure is None]
     if check.unexplained:
@@ -55,7 +55,7 @@ def verdict(check: Check) -> str:
     return f"{what} ({' and '.join(ran)}){failed}"
 
 
-def counts_table(check: Check, printed: Printed | None, write: Callable[[int], str]) -> Table:
+def counts_table(check: CrossCheck, printed: ConventionCount | None, write: Callable[[int], str]) -> Table:
     """Mult-adds by family: costlab's, each tool's, and those a convention gives."""
     families = check.families()
     columns: dict[str, tuple[Mapping[str, int], int | None]] = {
@@ -78,7 +78,7 @@ def counts_table(check: Check, printed: Printed | None, write: Callable[[int], s
     )
 
 
-def differences_table(differences: Sequence[Difference]) -> Table:
+def differences_table(differences: Sequence[CountDifference]) -> Table:
     """What each tool counts differently, by how much, and why."""
     tones = [{UNEXPLAINED: "alarm", FAILED: "estimate"}.get(d.cause, "") for d in differences]
     return Table(
@@ -91,20 +91,20 @@ def differences_table(differences: Sequence[Difference]) -> Table:
     )
 
 
-def place(difference: Difference) -> str:
+def place(difference: CountDifference) -> str:
     """Which operators: `batch_norm x52`, a family, or everything."""
     what = difference.kind or difference.family or "everything"
     return f"{what} x{difference.ops}" if difference.ops else what
 
 
-def gap(difference: Difference) -> str:
+def gap(difference: CountDifference) -> str:
     """How much more the tool counts, with its sign."""
     if difference.counted is None:
         return units.UNKNOWN
     return units.change(difference.counted - difference.mult_adds)
 
 
-def text(check: Check, printed: Printed | None, width: int, ascii_only: bool = False) -> Group:
+def text(check: CrossCheck, printed: ConventionCount | None, width: int, ascii_only: bool = False) -> Group:
     """For terminals and pipes, `width` cells wide. Numbers are shown in full if there is room."""
     from rich.console import Group, RenderableType
     from rich.text import Text
@@ -119,7 +119,7 @@ def text(check: Check, printed: Printed | None, width: int, ascii_only: bool = F
     return Group(*parts)
 
 
-def markdown(check: Check, printed: Printed | None) -> str:
+def markdown(check: CrossCheck, printed: ConventionCount | None) -> str:
     """For issues and pull requests: a heading, a list, and two tables."""
     lines = [f"### {markdown_text(title(check.profile))}", "", *header.markdown(facts(check, printed)), ""]
     lines.append(tables.markdown(counts_table(check, printed, units.exact)))
@@ -128,7 +128,7 @@ def markdown(check: Check, printed: Printed | None) -> str:
     return "\n".join([*lines, "", markdown_text(verdict(check)), ""])
 
 
-def to_json(check: Check, printed: Printed | None) -> str:
+def to_json(check: CrossCheck, printed: ConventionCount | None) -> str:
     """Everything, exact; schema version 1 (docs/conventions.md)."""
     profile = check.profile
     document = {

@@ -19,7 +19,7 @@ from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
-from costlab.rewrite.result import Change
+from costlab.rewrite.result import RewriteComparison
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,7 +28,7 @@ DROPPED = {"mult_adds": 0, "params": 2, "memory_access": 1}  # the costs shown, 
 NAMES_SHOWN = 8  # of the layers left unchanged for one reason
 
 
-def text(change: Change, width: int, ascii_only: bool = False) -> Group:
+def text(change: RewriteComparison, width: int, ascii_only: bool = False) -> Group:
     """For terminals and pipes, `width` cells wide."""
     from rich.console import Group, RenderableType
     from rich.text import Text
@@ -42,7 +42,7 @@ def text(change: Change, width: int, ascii_only: bool = False) -> Group:
     return Group(*parts)
 
 
-def markdown(change: Change) -> str:
+def markdown(change: RewriteComparison) -> str:
     """For issues and pull requests: a heading, a list, and two tables."""
     totals = totals_table(compare(change.base, change.head), ("total", "before", "after"))
     lines = [f"### {markdown_code(heading(change))}", "", *header.markdown(facts(change)), "", tables.markdown(totals)]
@@ -53,12 +53,12 @@ def markdown(change: Change) -> str:
     return "\n".join([*lines, ""])
 
 
-def heading(change: Change) -> str:
+def heading(change: RewriteComparison) -> str:
     """`vgg16 (torchvision) rewritten: dac`."""
     return f"{title(change.base)} rewritten: {change.rule}"
 
 
-def facts(change: Change) -> list[Fact]:
+def facts(change: RewriteComparison) -> list[Fact]:
     """What stands above the numbers."""
     lines = [*inputs(change.base.trace.inputs), *(fact for fact in coverage(change.base) if fact.tone)]
     if change.output_error is not None:
@@ -68,7 +68,7 @@ def facts(change: Change) -> list[Fact]:
     return lines
 
 
-def layers_table(change: Change) -> Table:
+def layers_table(change: RewriteComparison) -> Table:
     """Rank, costs before and after, and weight error of every layer; the others as one row."""
     layers = change.layers
     before, after = zip(*(change.costs[layer.path] for layer in layers), strict=True)
@@ -94,7 +94,7 @@ def with_rest(parts: Sequence[Cost], whole: Cost) -> list[Cost]:
     return [*parts, Cost(**{key: getattr(whole, key) - getattr(known, key) for key in COST_KEYS}), whole]
 
 
-def reasons(change: Change) -> dict[str, list[str]]:
+def reasons(change: RewriteComparison) -> dict[str, list[str]]:
     """The paths of the layers left unchanged, by reason, the most frequent first."""
     paths: dict[str, list[str]] = {}
     for left in change.left:
@@ -109,7 +109,7 @@ def named(paths: list[str], write: Callable[[str], str]) -> str:
     return f"{names} and {more} more" if more > 0 else names
 
 
-def document(change: Change) -> str:
+def document(change: RewriteComparison) -> str:
     """Everything, exact; schema version 1 (docs/rewriting.md)."""
     keys = (*COST_KEYS, "bytes_accessed")
 

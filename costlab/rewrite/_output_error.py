@@ -1,4 +1,4 @@
-"""How far the answers of a rewritten network lie from those of the network that it was made from."""
+"""How far the outputs of a rewritten network are from those of the original."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from costlab.tracing.tensors import moved
 def output_error(
     base: torch.nn.Module, head: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> float:
-    """||y - y'|| / ||y|| over all floating-point outputs together, in eval mode; both networks stay as they are.
+    """||y - y'|| / ||y|| over all floating-point outputs, in eval mode; neither network is changed.
 
     Args:
-        inputs, kwargs: what forward takes.
+        inputs, kwargs: the arguments of forward.
 
     Raises:
         CostlabError: a forward pass fails, or the outputs differ in number or shape.
     """
-    outputs, changed = (answers(model, inputs, kwargs or {}) for model in (base, head))
+    outputs, changed = (outputs_of(model, inputs, kwargs or {}) for model in (base, head))
     if [y.shape for y in outputs] != [y.shape for y in changed]:
-        raise CostlabError("the outputs of the two networks have different shapes: there is no error to tell")
+        raise CostlabError("the outputs of the two networks differ in number or shape")
     error = math.fsum(float((y - z).norm() ** 2) for y, z in zip(outputs, changed, strict=True))
     size = math.fsum(float(y.norm() ** 2) for y in outputs)
     return math.sqrt(error / size) if size else 0.0 if not error else math.inf
 
 
-def answers(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
+def outputs_of(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
     """Every floating-point tensor that the network returns, in float64."""
     with ExitStack() as stack:
         stack.enter_context(modules_restored(list(model.modules()), train=False))
         stack.enter_context(random_state())
         stack.enter_context(torch.no_grad())
-        given = moved((list(inputs), dict(kwargs)), torch.clone)
+        call_args, call_kwargs = moved((list(inputs), dict(kwargs)), torch.clone)
         try:
-            result = model(*given[0], **given[1])
+            result = model(*call_args, **call_kwargs)
         except Exception as error:
             lines = str(error).strip().splitlines() or ["no message"]
             raise CostlabError(
@@ -52,7 +52,7 @@ def answers(model: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, 
 
 
 def random_inputs(inputs: Any, seed: int) -> Any:
-    """The same structure with normal random numbers for every tensor that has no data."""
+    """The same structure with standard normal random numbers in every tensor on the meta device."""
     generator = torch.Generator().manual_seed(seed)
 
     def filled(tensor: torch.Tensor) -> torch.Tensor:

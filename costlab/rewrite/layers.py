@@ -1,6 +1,6 @@
-"""A depthwise and a pointwise convolution in place of one convolution.
+"""A depthwise and a pointwise convolution that replace one convolution.
 
-Shapes: input channels i, outputs o, groups g, kernel elements k, rank r depthwise kernels for each input channel.
+Shapes: input channels i, outputs o, groups g, kernel elements k, rank r = depthwise kernels per input channel.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import torch
 from torch import nn
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONV_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-
-# What networks read from their convolutions, to pad for them or to share them out.
+# Attributes that networks read from their convolutions, for example to pad their inputs.
 ATTRIBUTES = "in_channels out_channels kernel_size stride padding dilation groups padding_mode".split()
 
 
 class Separable(nn.Sequential):
-    """`depthwise` [i r, 1, k...], then `pointwise` [o, i/g r, 1...]; answers as the convolution that it replaces."""
+    """`depthwise` [i r, 1, k...], then `pointwise` [o, i/g r, 1...]; has the attributes of the replaced convolution."""
 
     depthwise: Conv
     pointwise: Conv
@@ -34,20 +33,21 @@ class Separable(nn.Sequential):
 
     @property
     def weight(self) -> torch.Tensor:
-        """That of the pointwise convolution: networks ask their convolutions for dtype and device."""
+        """The pointwise weight: networks read dtype and device from the weights of their convolutions."""
         return self.pointwise.weight
 
     @property
     def bias(self) -> torch.Tensor | None:
+        """The pointwise bias."""
         return self.pointwise.bias
 
 
 class DepthwisePointwise(Separable):
-    """Two convolutions with nothing between them, which amount to one."""
+    """Two convolutions with nothing between them: together one linear map."""
 
     @property
     def weight(self) -> torch.Tensor:
-        """[o, i/g, k...]: the one kernel that both amount to."""
+        """[o, i/g, k...]: the kernel of the single convolution equal to the pair."""
         kernels, mixing = self.depthwise.weight, self.pointwise.weight
         g, o, i = self.pointwise.groups, self.pointwise.out_channels, self.depthwise.in_channels
         kernels = kernels.reshape(g, i // g, len(kernels) // i, -1)
@@ -55,41 +55,31 @@ class DepthwisePointwise(Separable):
         return torch.einsum("gcrk,gncr->gnck", kernels, mixing).reshape(o, i // g, *self.depthwise.kernel_size)
 
 
-def kind_of(conv: Conv) -> type[Conv]:
-    """The class of torch that `conv` is of, or derives from."""
-    return next(kind for kind in KINDS if isinstance(conv, kind))
+def conv_type(conv: Conv) -> type[Conv]:
+    """The class of torch.nn that `conv` is an instance of."""
+    return next(kind for kind in CONV_TYPES if isinstance(conv, kind))
 
 
-def pair(conv: Conv, rank: int, device: Any) -> tuple[Conv, Conv]:
-    """The two convolutions without a bias, and with weights as torch initialises them."""
-    kind = kind_of(conv)
+def separable_pair(conv: Conv, rank: int, device: Any) -> tuple[Conv, Conv]:
+    """The depthwise and pointwise convolution, without biases and with torch's initial weights."""
+    kind = conv_type(conv)
     inner = conv.in_channels * rank
-    options: dict[str, Any] = {"device": device, "dtype": conv.weight.dtype}
-    depthwise = kind(
-        conv.in_channels,
-        inner,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        conv.dilation,  # type: ignore[arg-type]
-        groups=conv.in_channels,
-        bias=False,
-        padding_mode=conv.padding_mode,
-        **options,
-    )
-    return depthwise, kind(inner, conv.out_channels, 1, groups=conv.groups, bias=False, **options)
+    options: dict[str, Any] = {"bias": False, "device": device, "dtype": conv.weight.dtype}
+    spatial = {name: getattr(conv, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+    depthwise = kind(conv.in_channels, inner, groups=conv.in_channels, **spatial, **options)
+    return depthwise, kind(inner, conv.out_channels, 1, groups=conv.groups, **options)
 
 
 def full_rank(conv: Conv) -> int:
-    """min(o/g, k): the number of singular values of one input channel's weights."""
+    """min(o/g, k): the number of singular values of the weights of one input channel."""
     return min(conv.out_channels // conv.groups, prod(conv.kernel_size))
 
 
 def mult_adds(conv: Conv) -> int:
-    """o i/g k for one output position."""
+    """o i/g k per output position."""
     return conv.out_channels * (conv.in_channels // conv.groups) * prod(conv.kernel_size)
 
 
 def mult_adds_of_pair(conv: Conv, rank: int) -> int:
-    """r (i k + o i/g) for one output position: r g/o + r/k times as much as `conv`."""
+    """r (i k + o i/g) per output position: r g/o + r/k times the mult-adds of `conv`."""
     return rank * (conv.in_channels * prod(conv.kernel_size) + conv.out_channels * (conv.in_channels // conv.groups))

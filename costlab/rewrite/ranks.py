@@ -1,7 +1,7 @@
 """Ranks chosen from the singular values of each layer, without data.
 
 The squared weight error of a layer at rank r is the sum of its squared singular values beyond the r-th, over all input
-channels. It falls with r by less and less, as the r-th values do in every channel, while the cost rises by the same.
+channels. It falls with r by less and less, while the cost grows linearly.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from costlab.errors import CostlabError
 
 
 @dataclass(frozen=True)
-class Option:
-    """One way to have a layer: at a rank, or as it is."""
+class RankOption:
+    """One choice for a layer: a rank, or the layer unchanged."""
 
-    rank: int | None  # None: as it is
+    rank: int | None  # None: unchanged
     error: float  # relative squared weight error
     mult_adds: int
 
@@ -34,11 +34,11 @@ def smallest_rank(energy: Sequence[float], max_error: float) -> int:
     return next(rank for rank in range(1, len(energy) + 1) if weight_error(energy, rank) <= max_error)
 
 
-def cheap_enough(layers: Sequence[Sequence[Option]], budget: int) -> list[Option] | None:
-    """One option a layer, within a budget of mult-adds and with little squared error in all; None where none fit.
+def ranks_within(layers: Sequence[Sequence[RankOption]], budget: int) -> list[RankOption] | None:
+    """One option per layer, within a budget of mult-adds and with a small sum of squared errors; None if none fit.
 
-    Every layer starts at its cheapest; then always the step that takes away most error for a mult-add, as long as one
-    fits. Errors of layers add up in the output, so their sum is what is kept low.
+    Greedy: every layer starts at its cheapest option; then the step that removes the most error per mult-add is taken
+    as long as one fits. The errors of layers add up in the output, hence the sum.
     """
     chosen = [min(options, key=lambda o: (o.mult_adds, o.error)) for options in layers]
     spare = budget - sum(option.mult_adds for option in chosen)
@@ -46,32 +46,35 @@ def cheap_enough(layers: Sequence[Sequence[Option]], budget: int) -> list[Option
         return None
     steps = [best_step(options, now, spare) for options, now in zip(layers, chosen, strict=True)]
     while True:
-        for position, step in enumerate(steps):
-            if step and step.mult_adds - chosen[position].mult_adds > spare:
-                steps[position] = best_step(layers[position], chosen[position], spare)
-        open_steps = [p for p, step in enumerate(steps) if step]
-        if not open_steps:
+        for i, step in enumerate(steps):
+            if step and step.mult_adds - chosen[i].mult_adds > spare:
+                steps[i] = best_step(layers[i], chosen[i], spare)
+        candidates = [(gain(chosen[i], step), -i, step) for i, step in enumerate(steps) if step]
+        if not candidates:
             return chosen
-        position = max(open_steps, key=lambda p: worth(chosen[p], steps[p]))
-        spare -= steps[position].mult_adds - chosen[position].mult_adds  # type: ignore[union-attr]
-        chosen[position] = steps[position]  # type: ignore[assignment]
-        steps[position] = best_step(layers[position], chosen[position], spare)
+        _, negative, best = max(candidates, key=lambda candidate: candidate[:2])
+        spare -= best.mult_adds - chosen[-negative].mult_adds
+        chosen[-negative] = best
+        steps[-negative] = best_step(layers[-negative], best, spare)
 
 
-def best_step(options: Sequence[Option], now: Option, spare: int) -> Option | None:
-    """The option with less error than `now` that is worth most and fits."""
+def best_step(options: Sequence[RankOption], now: RankOption, spare: int) -> RankOption | None:
+    """The option that removes the most error per mult-add and fits."""
     better = [o for o in options if o.error < now.error and 0 < o.mult_adds - now.mult_adds <= spare]
-    return max(better, key=lambda option: worth(now, option), default=None)
+    return max(better, key=lambda option: gain(now, option), default=None)
 
 
-def worth(now: Option, then: Option | None) -> float:
-    """Squared error taken away for each mult-add."""
-    return (now.error - then.error) / (then.mult_adds - now.mult_adds) if then else 0.0
+def gain(now: RankOption, then: RankOption) -> float:
+    """Squared error removed per additional mult-add."""
+    return (now.error - then.error) / (then.mult_adds - now.mult_adds)
 
 
-def share(target: float | str) -> float:
-    """`0.5x`, `0.5` or 0.5 as a part of the mult-adds that are there now. Raises CostlabError."""
+def fraction(target: float | str) -> float:
+    """`0.5x`, `0.5` or 0.5 as a fraction of the current mult-adds. Raises CostlabError."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*x?\s*", str(target))
     if not match or not 0 < float(match[1]) < 1:
-        raise CostlabError(f"target_mult_adds is a part of the present mult-adds, as 0.5x; {target!r} is not")
+        raise CostlabError(
+            f"target_mult_adds must be a fraction of the current mult-adds between 0 and 1, such as 0.5x; got"
+            f" {target!r}"
+        )
     return float(match[1])

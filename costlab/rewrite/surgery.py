@@ -1,4 +1,4 @@
-"""Which convolutions of a network can be replaced, and a copy of the network in which they are."""
+"""Which convolutions of a network can be replaced, and the copy in which they are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from costlab.errors import CostlabError
-from costlab.rewrite.layers import KINDS, Conv, Separable, full_rank, kind_of, mult_adds, mult_adds_of_pair
-from costlab.rewrite.result import Layer, Left
+from costlab.rewrite.layers import CONV_TYPES, Conv, Separable, conv_type, full_rank, mult_adds, mult_adds_of_pair
+from costlab.rewrite.result import KeptConvolution, ReplacedConvolution
 from costlab.tracing.modules import module_paths
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -22,76 +22,74 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 @dataclass(frozen=True)
-class Rewritten:
+class RewriteResult:
     """A rewritten copy of a network."""
 
     model: nn.Module
-    layers: tuple[Layer, ...]  # what was replaced
-    left: tuple[Left, ...]  # the convolutions that were not, and why
+    layers: tuple[ReplacedConvolution, ...]
+    left: tuple[KeptConvolution, ...]
 
 
 @dataclass(frozen=True)
-class Member:
-    """A convolution, and the paths by which the network reaches it."""
+class Convolution:
+    """A convolution and its paths in the network."""
 
     module: Conv
     paths: tuple[str, ...]
 
 
-# Convolutions that share one weight are replaced together, so that it stays shared.
-Unit = tuple[Member, ...]
+# Convolutions that share one weight. They are replaced together, so that the weight stays shared.
+SharedWeight = tuple[Convolution, ...]
 
 
-def units(
+def replaceable_convolutions(
     model: nn.Module, skip: str | Sequence[str] = (), only: str | Sequence[str] = ()
-) -> tuple[list[Unit], list[Left]]:
-    """The convolutions that can be replaced, and those that cannot or shall not.
+) -> tuple[list[SharedWeight], list[KeptConvolution]]:
+    """The convolutions that can be replaced, grouped by weight, and those that cannot or should not be.
 
     Args:
-        skip, only: globs on module paths; one that matches a module means everything inside it as well.
+        skip, only: globs on module paths; a glob that matches a module includes its submodules.
 
     Raises:
-        CostlabError: there is no convolution at all, or a glob matches no module.
+        CostlabError: there is no convolution, or a glob matches no module.
     """
     paths = module_paths(model)
     every = [path for names in paths.values() for path in names]
-    skipped, wanted = matcher("skip", skip, every), matcher("only", only, every)
+    skipped, selected = path_filter("skip", skip, every), path_filter("only", only, every)
     reasons: dict[nn.Module, str | None] = {}
     sharers: dict[int, list[nn.Module]] = {}
     for module, names in paths.items():
         for parameter in module._parameters.values():
             if parameter is not None:
                 sharers.setdefault(id(parameter), []).append(module)
-        if not isinstance(module, (*KINDS, *TRANSPOSED)):
-            continue
-        if any(map(skipped, names)) or (only and not any(map(wanted, names))):
-            reasons[module] = "not asked for"
-        else:
-            reasons[module] = obstacle(module)
+        if isinstance(module, (*CONV_TYPES, *TRANSPOSED)):
+            excluded = any(map(skipped, names)) or (only and not any(map(selected, names)))
+            reasons[module] = "not selected" if excluded else obstacle(module)
     if not reasons:
         raise CostlabError(
             f"{type(model).__name__} has no convolution to rewrite (no nn.Conv1d, nn.Conv2d or nn.Conv3d module)"
         )
-    found: dict[int, Unit] = {}
-    left = []
+    found: dict[int, SharedWeight] = {}
+    kept = []
     for module, reason in reasons.items():
         together = sharers.get(id(module._parameters.get("weight")), [])
-        staying = [m for m in together if reasons.get(m, "no convolution") or groups_of(m) != groups_of(module)]
+        staying = [m for m in together if reasons.get(m, "not a convolution") or groups_of(m) != groups_of(module)]
         if reason is None and staying:
-            reason = f"shares its weight with {paths[staying[0]][0] or 'the network itself'}, which stays as it is"
+            reason = f"shares its weight with {paths[staying[0]][0] or 'the network itself'}, which is kept"
         if reason is not None:
-            left.append(Left(paths[module][0], reason))
-        elif isinstance(module, KINDS):
-            found.setdefault(id(module.weight), tuple(Member(m, tuple(paths[m])) for m in together))  # type: ignore[arg-type]
-    return list(found.values()), left
+            kept.append(KeptConvolution(paths[module][0], reason))
+        elif isinstance(module, CONV_TYPES):
+            found.setdefault(id(module.weight), tuple(Convolution(m, tuple(paths[m])) for m in together))  # type: ignore[arg-type]
+    return list(found.values()), kept
 
 
 def groups_of(module: nn.Module) -> int | None:
+    """The groups of a convolution."""
     return getattr(module, "groups", None)
 
 
 def obstacle(module: nn.Module) -> str | None:
-    """Why a convolution cannot be replaced; None where it can."""
+    """Why a convolution cannot be replaced; None if it can."""
     weight = module._parameters.get("weight")
     if isinstance(module, TRANSPOSED):
         return "transposed"
@@ -99,56 +97,61 @@ def obstacle(module: nn.Module) -> str | None:
         return "its weight is computed from others (parametrised, normalised or pruned)"
     if type(weight) is not nn.Parameter:
         return f"its weight is a {type(weight).__name__}"
-    kind = kind_of(module)  # type: ignore[arg-type]
+    kind = conv_type(module)  # type: ignore[arg-type]
     own = type(module).forward is not kind.forward or type(module)._conv_forward is not kind._conv_forward  # type: ignore[attr-defined]
     if own or "forward" in vars(module):
-        return f"computes in its own way ({type(module).__name__})"
+        return f"overrides forward ({type(module).__name__})"
     if any(getattr(module, name) for name in HOOKS):
-        return "it has hooks, which may change its weight or look at it"
+        return "it has hooks, which may read or change its weight"
     if weight.is_complex():
         return "complex weights"
     return "pointwise already" if prod(module.kernel_size) == 1 else None  # type: ignore[arg-type]
 
 
-def matcher(option: str, globs: str | Sequence[str], paths: Sequence[str]) -> Callable[[str], bool]:
-    """Whether one of the globs matches a path, or a module around it. Raises CostlabError where one matches nothing."""
+def path_filter(option: str, globs: str | Sequence[str], paths: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a glob matches a path or one of its ancestors. Raises CostlabError if a glob matches no path."""
     globs = [globs] if isinstance(globs, str) else list(globs)
     for glob in globs:
-        if not any(fnmatch.fnmatchcase(path, glob) for path in paths):
+        if not fnmatch.filter(paths, glob):
             raise CostlabError(
                 f"{option} {glob!r} matches no module; there are {', '.join(p for p in paths[:6] if p)}, ..."
             )
-    return lambda path: any(fnmatch.fnmatchcase(outer, glob) for outer in around(path) for glob in globs)
+    return lambda path: any(fnmatch.fnmatchcase(outer, glob) for outer in ancestors(path) for glob in globs)
 
 
-def around(path: str) -> list[str]:
+def ancestors(path: str) -> list[str]:
     """`a.b.c`, `a.b` and `a`."""
     names = path.split(".")
     return [".".join(names[:length]) for length in range(len(names), 0, -1)]
 
 
-def dearer(unit: Unit, rank: int) -> bool:
-    """Whether the pair of that rank costs as many mult-adds as the convolution, or more."""
-    conv = unit[0].module
+def keep(convolutions: SharedWeight, reason: str) -> list[KeptConvolution]:
+    """Convolutions that are not replaced, for one reason."""
+    return [KeptConvolution(convolution.paths[0], reason) for convolution in convolutions]
+
+
+def costs_more(convolutions: SharedWeight, rank: int) -> bool:
+    """Whether the pair of that rank takes at least as many mult-adds as the convolution."""
+    conv = convolutions[0].module
     return mult_adds_of_pair(conv, rank) >= mult_adds(conv)
 
 
-def layer(member: Member, rank: int, weight_error: float | None) -> Layer:
-    """What became of a convolution."""
-    conv = member.module
-    return Layer(
-        path=member.paths[0],
+def replaced(convolution: Convolution, rank: int, weight_error: float | None) -> ReplacedConvolution:
+    """The record of a replaced convolution."""
+    conv = convolution.module
+    return ReplacedConvolution(
+        path=convolution.paths[0],
         rank=rank,
         full_rank=full_rank(conv),
         weight_error=weight_error,
         mult_adds_before=mult_adds(conv),
         mult_adds_after=mult_adds_of_pair(conv, rank),
-        aliases=member.paths[1:],
+        aliases=convolution.paths[1:],
     )
 
 
-def copied(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Module:
-    """A copy with every convolution replaced, wherever the network keeps it; its bias, if any, goes to `pointwise`.
+def copy_with(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Module:
+    """A copy in which every convolution is replaced, wherever it is referenced; a bias moves to `pointwise`.
 
     Raises:
         CostlabError: the network cannot be copied.
@@ -156,7 +159,7 @@ def copied(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Modul
     memo: dict[int, object] = {id(old): new for old, new in replacements.items()}
     for module in model.modules():
         for value in vars(module).values():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:  # torch cannot copy what a hook has computed
+            if isinstance(value, torch.Tensor) and not value.is_leaf:  # deepcopy refuses tensors computed by hooks
                 memo[id(value)] = value.detach().clone()
     try:
         result = copy.deepcopy(model, memo)

@@ -1,4 +1,4 @@
-"""The published families that costlab builds itself: one module a family, one function a network."""
+"""Published families of networks: one module per family, one function per network."""
 
 from costlab.zoo._mobilenet_v1 import mobilenet_v1
 from costlab.zoo._mobilenet_v2 import mobilenet_v2

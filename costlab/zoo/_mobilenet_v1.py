@@ -10,7 +10,7 @@ from costlab.zoo import arguments
 from costlab.zoo.layers import conv_bn, initialise
 
 # Table 1: output channels and stride of the layers between the first convolution and the pooling. The table prints
-# stride 2 for the last of them too; its 7 x 7 output, and the mult-adds that the paper prints, are those of stride 1.
+# stride 2 for the last one too, but its 7 x 7 output and the printed mult-adds are those of stride 1.
 FIRST_CHANNELS = 32
 TABLE_1 = (
     (64, 1),
@@ -37,11 +37,11 @@ class MobileNetV1(nn.Module):
 
     def __init__(self, width: float, resolution: int, shallow: bool, full_conv: bool, num_classes: int) -> None:
         super().__init__()
-        self.resolution = resolution  # of the images it is meant for; any other runs as well
+        self.resolution = resolution  # of the default input; others work too
         layer = conv_bn if full_conv else separable
 
         def channels(count: int) -> int:
-            return max(8, int(count * width))  # whole channels, 8 at least, as in the published code
+            return max(8, int(count * width))  # at least 8, as in the published code
 
         inputs = channels(FIRST_CHANNELS)
         layers = [conv_bn(3, inputs, stride=2)]
@@ -66,10 +66,10 @@ def mobilenet_v1(
     """MobileNet V1: 568,740,352 mult-adds and 4,231,976 parameters at width 1 and 224 x 224.
 
     Args:
-        width: the paper's alpha, multiplies every channel count (section 3.3).
+        width: the paper's alpha; multiplies every channel count (section 3.3).
         resolution: the paper's rho as height and width of the default input (section 3.4): 224, 192, 160 or 128.
-        shallow: without the five 14 x 14 x 512 layers (Table 5): 307,323,392 mult-adds.
-        full_conv: every separable layer replaced by a full 3x3 convolution (Table 4): 4,867,293,184 mult-adds.
+        shallow: leave out the five 14 x 14 x 512 layers (Table 5): 307,323,392 mult-adds.
+        full_conv: replace every separable layer by a full 3x3 convolution (Table 4): 4,867,293,184 mult-adds.
         num_classes: size of the last layer.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from costlab.zoo import arguments
 from costlab.zoo.layers import conv_bn, initialise, round_channels
 
-# Table 2: expansion t, output channels c, repeats n, stride s of the first of them.
+# Table 2: expansion t, output channels c, repeats n, stride s of the first.
 FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
 TABLE_2 = (
     (1, 16, 1, 1),
@@ -24,7 +24,7 @@ TABLE_2 = (
 
 
 class InvertedResidual(nn.Module):
-    """Table 1: expand 1x1, depthwise 3x3, project 1x1 without activation; a shortcut where shapes agree."""
+    """Table 1: expand 1x1, depthwise 3x3, project 1x1 without activation; a shortcut if the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ def mobilenet_v2(width: float = 1.0, num_classes: int = 1000, dropout: float = 0
     """MobileNet V2: 300,774,272 mult-adds and 3,504,872 parameters at width 1 and 224 x 224.
 
     Args:
-        width: multiplies every channel count; the last convolution never falls below 1280 (section 4.1).
+        width: multiplies every channel count; the last convolution never has fewer than 1280 (section 4.1).
         num_classes: size of the last layer.
-        dropout: share of features dropped before the last layer in train mode.
+        dropout: dropout probability before the last layer.
 
     Raises:
         ValueError: an argument is out of range.

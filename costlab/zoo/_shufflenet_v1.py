@@ -9,8 +9,8 @@ from costlab.zoo import arguments
 from costlab.zoo.layers import channel_shuffle, conv_bn, initialise
 
 # Table 1: output channels of stage 2 by groups, doubled by each later stage; units in stages 2, 3 and 4. The first
-# convolution has 24 channels; 12 below width 1 and 48 from width 2, which is what the paper's 13, 38, 292 and 524
-# million mult-adds (0.25x to 2x, three groups) and the authors' published code take.
+# convolution has 24 channels, but 12 below width 1 and 48 from width 2 on: this reproduces the paper's 13, 38, 292 and
+# 524 million mult-adds (0.25x to 2x, three groups), and the authors' published code does the same.
 FIRST_CHANNELS = ((2, 48), (1, 24), (0, 12))
 STAGE_2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 REPEATS = (4, 8, 4)
@@ -19,7 +19,7 @@ REPEATS = (4, 8, 4)
 class Unit(nn.Module):
     """Figure 2 b and c: grouped 1x1, shuffle, depthwise 3x3, grouped 1x1.
 
-    With stride 1 it is added to its input, with stride 2 concatenated with the average pooling of its input.
+    With stride 1 the result is added to the input, with stride 2 concatenated with the average-pooled input.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int, first_groups: int) -> None:
@@ -48,14 +48,14 @@ class ShuffleNetV1(nn.Module):
     def __init__(self, groups: int, width: float, num_classes: int) -> None:
         super().__init__()
         inputs = nearest_multiple(next(channels for least, channels in FIRST_CHANNELS if width >= least), groups)
-        # Stage 2 adds channels to those of its input, so it has at least one multiple more.
+        # Stage 2 adds channels to its input, so it needs at least one multiple more.
         step = 4 * groups
         outputs = max(nearest_multiple(STAGE_2_CHANNELS[groups] * width, step), (inputs // step + 1) * step)
         self.conv1 = conv_bn(3, inputs, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         stages: list[nn.Sequential] = []
         for repeats in REPEATS:
-            # Table 1: the first layer of stage 2 is not grouped, its input has few channels.
+            # Table 1: the first layer of stage 2 is not grouped because its input has few channels.
             units = [Unit(inputs, outputs, 2, groups, first_groups=groups if stages else 1)]
             units += [Unit(outputs, outputs, 1, groups, first_groups=groups) for _ in range(repeats - 1)]
             stages.append(nn.Sequential(*units))
@@ -79,8 +79,8 @@ def shufflenet_v1(groups: int = 3, width: float = 1.0, num_classes: int = 1000) 
     """ShuffleNet V1: 137,460,672 mult-adds at three groups, width 1 and 224 x 224.
 
     Args:
-        groups: of the pointwise convolutions: 1, 2, 3, 4 or 8; Table 1 has a column of channels for each.
-        width: multiplies every channel count (the paper's s, section 3.3), to the nearest that falls into `groups`.
+        groups: groups of the pointwise convolutions, a column of Table 1: 1, 2, 3, 4 or 8.
+        width: the paper's s (section 3.3); multiplies every channel count, rounded to a multiple of `groups`.
         num_classes: size of the last layer.
 
     Raises:

@@ -23,7 +23,7 @@ REPEATS = (4, 8, 4)
 
 
 class Unit(nn.Module):
-    """Figure 3 c and d: half of the channels pass, half go through the branch; with stride 2 all go through both."""
+    """Figure 3 c and d: half of the channels bypass the branch; with stride 2 all pass through both branches."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

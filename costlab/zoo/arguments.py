@@ -1,4 +1,4 @@
-"""What the networks accept: each check returns the value, or raises ValueError with what would do."""
+"""Checks of arguments: each returns the value, or raises a ValueError that says what is valid."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 def multiplier(name: str, value: Any) -> float:
-    """A finite number above 0."""
+    """A finite number greater than 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
-        raise ValueError(f"{name} must be a number above 0, such as 0.5, 0.75 or 1; got {value!r}")
+        raise ValueError(f"{name} must be greater than 0, such as 0.5, 0.75 or 1; got {value!r}")
     return value
 
 
 def size(name: str, value: Any) -> int:
-    """A whole number of 1 or more."""
+    """A positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of 1 or more; got {value!r}")
+        raise ValueError(f"{name} must be a positive integer; got {value!r}")
     return value
 
 

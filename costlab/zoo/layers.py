@@ -1,4 +1,4 @@
-"""Building blocks that several families share."""
+"""Building blocks shared by several families."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def conv_bn(
     groups: int = 1,
     activation: Callable[..., nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
-    """Convolution without bias that keeps height and width up to its stride, batch norm, activation."""
+    """Convolution without bias and with same padding, batch norm, activation."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -26,18 +26,18 @@ def conv_bn(
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """x [n, g k, h, w] -> the same channels, read across the g groups (ShuffleNet V1, section 3.1)."""
+    """x [n, g k, h, w] -> the same channels, interleaved across the g groups (ShuffleNet V1, section 3.1)."""
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def round_channels(channels: float, multiple: int = 8) -> int:
-    """The nearest multiple of 8, never below 90 % of what was asked for (the published code of MobileNet V2 and V3)."""
+    """The nearest multiple, at least 90 % of `channels` (the published code of MobileNet V2 and V3)."""
     rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
     return rounded + multiple if rounded < 0.9 * channels else rounded
 
 
 def initialise(model: nn.Module) -> None:
-    """Random weights to train from: He et al. for convolutions, small ones for the classifier."""
+    """Initial weights: He et al. for convolutions, small random ones for the classifier."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

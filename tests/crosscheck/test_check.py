@@ -19,23 +19,23 @@ from costlab.core.cost import RULES, Cost, cost_of
 from costlab.crosscheck import report as rendering
 from costlab.crosscheck.copies import copied, meta, real
 from costlab.crosscheck.counters import run_fvcore, run_torch
-from costlab.crosscheck.counting import Check, Difference, compare_counters
+from costlab.crosscheck.differences import CountDifference, CrossCheck, compare_counters
 from costlab.crosscheck.explanations import BLIND_SPOT, CONVENTION, ESTIMATE, FAILED, UNEXPLAINED
 from costlab.models import ModelSpec, load_model
 from costlab.tracing._profile import profile
 
 
-def checked(model: nn.Module, *inputs: Any, rules: Any = RULES) -> Check:
+def checked(model: nn.Module, *inputs: Any, rules: Any = RULES) -> CrossCheck:
     tensors = [i if isinstance(i, torch.Tensor) else torch.randn(i) for i in inputs]
     return compare_counters(model, tensors, {}, profile(model, tensors, rules=rules))
 
 
-def because(check: Check, tool: str) -> dict[str, str]:
+def because(check: CrossCheck, tool: str) -> dict[str, str]:
     """The cause of each difference by operator kind."""
     return {d.kind: d.cause for d in check.differences if d.tool == tool}
 
 
-def adds_up(check: Check) -> bool:
+def adds_up(check: CrossCheck) -> bool:
     """Whether differences sum to the whole difference of each tool that ran."""
     return all(
         sum(d.counted - d.mult_adds for d in check.differences if d.tool == r.tool) == r.total - check.profile.mult_adds
@@ -293,7 +293,7 @@ def test_an_operator_without_a_rule_is_unexplained_where_another_tool_counts_it(
 
 def test_a_blind_spot_must_be_listed_by_the_tool_itself():
     model, x = SelfAttention(), torch.randn(2, 9, 16)
-    from costlab.crosscheck.counting import differences
+    from costlab.crosscheck.differences import differences
 
     traced, reading = profile(model, [x]), run_fvcore(model, [x], {})
     assert [d.cause for d in differences(traced, reading)] == [BLIND_SPOT]
@@ -387,7 +387,7 @@ def test_the_command_prints_exact_totals_and_ends_well(capsys):
     out, err = capsys.readouterr()
     (total,) = [line.split() for line in out.splitlines() if line.startswith("total")]
     assert total == ["total", "300,774,272", "314,130,496", "300,774,272", "327,486,720"]
-    assert "convention: counts 2 an element" in out
+    assert "convention: counts 2 per element" in out
     assert err == "1 difference, explained (fvcore and torch)\n"
 
 
@@ -438,7 +438,7 @@ def test_text_keeps_within_the_width(width):
 def test_words_of_a_failing_tool_stay_text():
     check = checked(nn.Linear(8, 4), (3, 8))
     hostile = "\x1b[31m[red]| <b> `x`"
-    check = replace(check, differences=(Difference("fvcore", "", "", 0, 1, None, FAILED, hostile),))
+    check = replace(check, differences=(CountDifference("fvcore", "", "", 0, 1, None, FAILED, hostile),))
     from rich.console import Console
 
     console = Console(width=100, color_system=None)

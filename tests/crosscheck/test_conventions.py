@@ -17,7 +17,7 @@ from helpers.calls import Call
 from torch import nn
 
 from costlab.core.profile import Profile
-from costlab.crosscheck.conventions import CONVENTIONS, printed
+from costlab.crosscheck.emulation import TOOLS, count_like
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, load_model
 from costlab.models.providers.torchvision import import_torchvision
@@ -60,7 +60,7 @@ class ByKeyword(nn.Module):
         return self.model(*inputs.values())
 
 
-TOOLS = {"fvcore": real_fvcore, "thop": real_thop, "ptflops": real_ptflops}
+RUN = {"fvcore": real_fvcore, "thop": real_thop, "ptflops": real_ptflops}
 
 
 class Parts(nn.Module):
@@ -174,7 +174,7 @@ NETWORKS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
 def test_the_tool_prints_the_number_that_its_rules_give(name, tool):
     build, shapes = NETWORKS[name]
     model, inputs = build().eval(), [torch.randn(shape) for shape in shapes]
-    assert printed(profile(model, inputs), tool).total == measured(tool, model, inputs)
+    assert count_like(profile(model, inputs), tool).total == measured(tool, model, inputs)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -185,13 +185,13 @@ def test_the_tool_prints_the_number_that_its_rules_give_for_a_network(name, tool
     loaded = load_model(ModelSpec(name, resolution=None if "vit" in name else 64))
     model, inputs, _ = copied(loaded.model, loaded.inputs.args, {}, real)
     model.requires_grad_(True)  # or torch takes a fused path that no tool sees into
-    assert printed(profile(loaded.model, loaded.inputs), tool).total == measured(tool, model, inputs)
+    assert count_like(profile(loaded.model, loaded.inputs), tool).total == measured(tool, model, inputs)
 
 
 def measured(tool: str, model: nn.Module, inputs: list[torch.Tensor]) -> int:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return TOOLS[tool](copy.deepcopy(model), inputs)
+        return RUN[tool](copy.deepcopy(model), inputs)
 
 
 # Gmult-adds at 224x224 as ptflops' page has them for its backend `pytorch`:
@@ -223,7 +223,7 @@ PTFLOPS_TABLE = {
 @pytest.mark.parametrize("name", PTFLOPS_TABLE)
 def test_the_table_that_ptflops_publishes_comes_out(name, torchvision):
     loaded = load_model(ModelSpec(f"torchvision:{name}", resolution=299 if name == "inception_v3" else 224))
-    total = printed(profile(loaded.model, loaded.inputs), "ptflops").total
+    total = count_like(profile(loaded.model, loaded.inputs), "ptflops").total
     assert total is not None
     assert round(total / 1e9, 2) == PTFLOPS_TABLE[name]
 
@@ -245,7 +245,7 @@ def test_the_table_that_ptflops_publishes_comes_out(name, torchvision):
 )
 def test_families_are_the_products_of_the_published_formulas(tool, families):
     model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-    assert printed(profile(model, (2, 4, 5, 5)), tool).families == families
+    assert count_like(profile(model, (2, 4, 5, 5)), tool).families == families
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_families_are_the_products_of_the_published_formulas(tool, families):
 )
 def test_where_fvcore_ends_with_an_error_there_is_no_total_but_the_place(model, shapes, kind):
     inputs = [torch.randn(shape) for shape in shapes]
-    column = printed(profile(model, inputs), "fvcore")
+    column = count_like(profile(model, inputs), "fvcore")
     assert (column.total, column.stops_at) == (None, kind)
     with pytest.raises((AssertionError, IndexError)):
         real_fvcore(model, inputs)
@@ -274,25 +274,25 @@ def test_packed_sequences_count_in_thop_as_if_padded_and_stop_ptflops():
 
     model, x = Packed(), torch.randn(7, 3, 10)
     traced = profile(model, [x])
-    assert printed(traced, "thop").total == real_thop(copy.deepcopy(model), [x])
-    assert printed(traced, "ptflops").stops_at == "rnn/gru"
+    assert count_like(traced, "thop").total == real_thop(copy.deepcopy(model), [x])
+    assert count_like(traced, "ptflops").stops_at == "rnn/gru"
 
 
-@pytest.mark.parametrize("tool", CONVENTIONS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_a_saved_profile_gives_the_same_numbers(tool):
     loaded = load_model(ModelSpec("zoo:mobilenet_v2", resolution=64))
     traced = profile(loaded.model, loaded.inputs)
-    assert printed(Profile.from_json(traced.to_json()), tool) == printed(traced, tool)
+    assert count_like(Profile.from_json(traced.to_json()), tool) == count_like(traced, tool)
 
 
 def test_a_tool_without_rules_is_named_with_those_that_have():
     with pytest.raises(CostlabError, match="fvcore, thop, ptflops"):
-        printed(profile(nn.Linear(2, 2), (1, 2)), "calflops")
+        count_like(profile(nn.Linear(2, 2), (1, 2)), "calflops")
 
 
 def test_conventions_need_no_torch():
     code = (
-        "import costlab.crosscheck.conventions, sys;"
+        "import costlab.crosscheck.emulation, sys;"
         " sys.exit(any(m in sys.modules for m in ('torch', 'thop', 'ptflops')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,8 +20,8 @@ import costlab
 import costlab.rewrite
 from costlab.errors import CostlabError
 from costlab.rewrite import dac, depthwise_separable, output_error
-from costlab.rewrite.ranks import Option, cheap_enough
-from costlab.rewrite.surgery import Rewritten
+from costlab.rewrite.ranks import RankOption, ranks_within
+from costlab.rewrite.surgery import RewriteResult
 
 # Constructor arguments of convolutions, and a size at which they work.
 VARIETY = {
@@ -135,7 +135,7 @@ def test_at_full_rank_dilated_strided_and_grouped_convolutions_agree():
     agree(model := Varied().eval(), dac(model, rank=49, force=True), layers=4)
 
 
-def agree(model: nn.Module, result: Rewritten, layers: int) -> None:
+def agree(model: nn.Module, result: RewriteResult, layers: int) -> None:
     assert len(result.layers) == layers
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -284,9 +284,11 @@ def test_the_choice_is_within_one_step_of_the_best_there_is():
             steps = np.sort(numbers.random(4))[::-1]  # each lowers the error by less than the one before
             errors = [*np.cumsum(steps[::-1])[::-1], 0.0]
             costs = numbers.integers(5, 20) * np.arange(1, 6)
-            layers.append([Option(r + 1, float(e), int(c)) for r, (e, c) in enumerate(zip(errors, costs, strict=True))])
+            layers.append(
+                [RankOption(r + 1, float(e), int(c)) for r, (e, c) in enumerate(zip(errors, costs, strict=True))]
+            )
         budget = sum(options[2].mult_adds for options in layers)
-        chosen = cheap_enough(layers, budget)
+        chosen = ranks_within(layers, budget)
         assert sum(option.mult_adds for option in chosen) <= budget
         best = min(
             sum(o.error for o in combination)
@@ -310,11 +312,11 @@ def test_ranks_are_the_smallest_that_keep_the_error(limit):
 # Which layers.
 
 
-def paths(result: Rewritten) -> list[str]:
+def paths(result: RewriteResult) -> list[str]:
     return [layer.path for layer in result.layers]
 
 
-def reasons(result: Rewritten) -> dict[str, str]:
+def reasons(result: RewriteResult) -> dict[str, str]:
     return {left.path: left.reason for left in result.left}
 
 
@@ -326,7 +328,7 @@ def test_skip_and_only_are_globs_that_reach_into_modules():
     model = Varied()
     assert paths(dac(model, rank=1, skip="body")) == ["stem", "deep"]
     assert paths(dac(model, rank=1, only=["body.*", "deep"], skip=["*.2"])) == ["body.0", "deep"]
-    assert reasons(dac(model, rank=1, only="stem"))["deep"] == "not asked for"
+    assert reasons(dac(model, rank=1, only="stem"))["deep"] == "not selected"
 
 
 def test_ranks_by_path_leave_the_others_and_the_last_glob_counts():
@@ -385,8 +387,8 @@ def test_a_shared_weight_stays_shared():
 
 def test_a_weight_shared_with_a_layer_that_stays_is_left():
     assert reasons(dac(Tied(), rank=2, skip="second")) == {
-        "second": "not asked for",
-        "first": "shares its weight with second, which stays as it is",
+        "second": "not selected",
+        "first": "shares its weight with second, which is kept",
     }
     grouped = nn.Sequential(nn.Conv2d(8, 16, 3), nn.Conv2d(16, 16, 3, groups=2))
     grouped[1].weight = grouped[0].weight
@@ -398,7 +400,7 @@ def test_a_weight_shared_with_a_layer_that_stays_is_left():
 def test_a_weight_that_another_module_holds_is_left():
     model = nn.Sequential(nn.Conv2d(8, 8, 3), nn.ConvTranspose2d(8, 8, 3))
     model[1].weight = model[0].weight
-    assert reasons(dac(model, rank=1))["0"] == "shares its weight with 1, which stays as it is"
+    assert reasons(dac(model, rank=1))["0"] == "shares its weight with 1, which is kept"
 
 
 # The copy.
@@ -504,10 +506,10 @@ def test_every_kind_of_convolution_can_become_depthwise_separable(name):
     [
         ({}, "one of rank, max_error and target_mult_adds"),
         ({"rank": 1, "max_error": 0.1}, "one of rank, max_error and target_mult_adds"),
-        ({"rank": 0}, "a rank is a whole number, 1 or more; 0 is not"),
-        ({"rank": True}, "a rank is a whole number"),
-        ({"rank": 1.5}, "a rank is a whole number"),
-        ({"rank": {"stem": -1}}, "a rank is a whole number"),
+        ({"rank": 0}, "rank must be an integer of at least 1, got 0"),
+        ({"rank": True}, "rank must be an integer"),
+        ({"rank": 1.5}, "rank must be an integer"),
+        ({"rank": {"stem": -1}}, "rank must be an integer"),
         ({"rank": {"stam": 1}}, "'stam'"),
         ({"rank": {"mix": 1}}, "'mix'"),
         ({"rank": 1, "skip": "nothing"}, "skip 'nothing' matches no module"),
@@ -521,13 +523,13 @@ def test_every_kind_of_convolution_can_become_depthwise_separable(name):
         ({"target_mult_adds": 0.5, "inputs": (1, 3, 40, 40), "force": True}, "force"),
     ],
 )
-def test_bad_arguments_are_told_in_one_line(arguments, message):
+def test_bad_arguments_raise_one_line(arguments, message):
     with pytest.raises(CostlabError, match=message) as failure:
         dac(Varied(), **arguments)
     assert "\n" not in str(failure.value)
 
 
-def test_networks_without_convolutions_or_weights_are_told():
+def test_networks_without_convolutions_or_weights_raise():
     with pytest.raises(CostlabError, match="no convolution"):
         dac(nn.Linear(3, 3), rank=1)
     with pytest.raises(CostlabError, match="no convolution"):
@@ -540,7 +542,7 @@ def test_networks_without_convolutions_or_weights_are_told():
         dac(conv, rank=1)
 
 
-def test_a_network_that_cannot_be_copied_is_told():
+def test_a_network_that_cannot_be_copied_raises():
     class Uncopyable(nn.Conv2d):
         def __deepcopy__(self, memo):
             raise RuntimeError("no copies\nof me")
@@ -553,7 +555,7 @@ def test_public_names_survive_the_import_of_every_submodule():
     for module in pkgutil.iter_modules(costlab.rewrite.__path__):
         importlib.import_module(f"costlab.rewrite.{module.name}")
     model = nn.Sequential(nn.Conv2d(8, 8, 3))
-    assert isinstance(costlab.rewrite.dac(model, rank=1), costlab.rewrite.Rewritten)
-    assert isinstance(costlab.rewrite.depthwise_separable(model).layers[0], costlab.rewrite.Layer)
-    assert isinstance(costlab.rewrite.dac(model, rank=9).left[0], costlab.rewrite.Left)
+    assert isinstance(costlab.rewrite.dac(model, rank=1), costlab.rewrite.RewriteResult)
+    assert isinstance(costlab.rewrite.depthwise_separable(model).layers[0], costlab.rewrite.ReplacedConvolution)
+    assert isinstance(costlab.rewrite.dac(model, rank=9).left[0], costlab.rewrite.KeptConvolution)
     assert costlab.rewrite.output_error(model, model, [torch.ones(1, 8, 3, 3)]) == 0

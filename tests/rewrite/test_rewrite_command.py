@@ -105,7 +105,7 @@ def test_vgg16_at_53_percent_saving_shows_the_ranks_chosen(capsys):
     ranks = re.findall(r"^(features\.\d+) +(\d)/9 .* ([\d.]+)%$", printed, re.M)
     assert len(ranks) >= 5
     assert len({rank for _, rank, _ in ranks}) > 1
-    kept = re.search(r"^unchanged, as it is within the target \((\d+)\): features.0, ", printed, re.M)
+    kept = re.search(r"^unchanged, target reached without it \((\d+)\): features.0, ", printed, re.M)
     assert len(ranks) + int(kept[1]) == 13
 
 
@@ -185,11 +185,11 @@ def test_hostile_names_stay_names(net, capsys, tmp_path):
         (["net.py:trained", "--with", "svd"], "'svd' is not one of 'dac', 'depthwise-separable'"),
         (["net.py:trained"], "Missing option '--with'"),
         (["net.py:trained", "--with", "dac"], "one of rank, max_error and target_mult_adds"),
-        (["net.py:trained", "--with", "dac", "--rank", "0"], "a rank is a whole number, 1 or more; 0 is not"),
+        (["net.py:trained", "--with", "dac", "--rank", "0"], "rank must be an integer of at least 1, got 0"),
         (["net.py:trained", "--with", "dac", "--rank", "many"], "--rank 'many': write --rank 5"),
         (["net.py:trained", "--with", "dac", "--rank", "7=2"], "no convolution that can be decomposed has that path"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "--skip", "x"], "skip 'x' matches no module"),
-        (["net.py:trained", "--with", "dac", "--target-mult-adds", "2x"], "target_mult_adds is a part"),
+        (["net.py:trained", "--with", "dac", "--target-mult-adds", "2x"], "target_mult_adds must be a fraction"),
         (["net.py:trained", "--with", "dac", "--target-mult-adds", "0.01x"], "out of reach"),
         (["net.py:flat", "--with", "dac", "--rank", "1"], "Sequential has no convolution to rewrite"),
         (["net.py:flat", "--with", "depthwise-separable"], "Sequential has no convolution to rewrite"),
@@ -198,7 +198,7 @@ def test_hostile_names_stay_names(net, capsys, tmp_path):
         (["net.py:trained", "--with", "dac", "--rank", "1", "-o", "no/x.pt2"], "no/x.pt2 cannot be written"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "-o", "folder.pt"], "folder.pt cannot be written"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "--data", "no.pt"], "no.pt cannot be read"),
-        (["net.py:trained", "--with", "dac", "--rank", "1", "--data", "net.py"], "net.py holds no tensors"),
+        (["net.py:trained", "--with", "dac", "--rank", "1", "--data", "net.py"], "net.py is not a file of tensors"),
         (["saved.json", "--with", "dac", "--rank", "1"], "saved.json is a saved profile"),
         (["saved.pt2", "--with", "dac", "--rank", "1"], "saved.pt2 is an exported program"),
     ],
