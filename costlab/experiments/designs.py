@@ -1,4 +1,4 @@
-"""Which networks an experiment compares, and what the paper measured on them. No torch."""
+"""The networks that each experiment compares, and the paper's measurements of them. No torch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from costlab.errors import CostlabError
 
-SCALES = (1, 2, 4)  # times the channels of a row: the paper's x1, x2, x4
+SCALES = (1, 2, 4)  # multipliers of a row's channels: the paper's x1, x2, x4
 SIDE = 56  # height and width of the guidelines' inputs
-RESOLUTION = 224  # of an image, unless a row of Table 8 names another
-WIDTHS = {"gpu": "GPU", "arm": "ARM"}  # the paper's two machines, and the channels it took for each
+RESOLUTION = 224  # of images, unless a row of Table 8 has its own
+WIDTHS = {"gpu": "GPU", "arm": "ARM"}  # the paper's two machines, with different channel counts
 KERNELS = (1, 3, 5, 7)
-KERNEL_CHANNELS = {"gpu": 128, "arm": 64}  # as the convolutions of Tables 2 and 3
+KERNEL_CHANNELS = {"gpu": 128, "arm": 64}  # as in Tables 2 and 3
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One network of an experiment: its place in the table, and how it is built."""
+    """One network of an experiment: its row and column in the table, and how to build it."""
 
     row: str
     column: str
@@ -33,30 +33,32 @@ class Subject:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A table of the paper, or a sentence of it. Within a column the others are held against the first row."""
+    """A table or claim of the paper. Within a column, all rows are compared with the first."""
 
     name: str
     title: str
     source: str  # where in the paper
     claim: str
-    network: str  # what is built, in words
+    network: str  # description of the networks
     subjects: Callable[[str], list[Subject]]  # by widths, "gpu" or "arm"
-    faster: str | None = None  # which row the guideline has as the faster: "first" or "last"
+    faster: str | None = None  # the row that the guideline expects to be faster: "first" or "last"
     gpu_batch: int = 1
 
 
 @cache
 def published() -> dict[str, Any]:
-    """The paper's tables, as the data file has them."""
+    """The paper's tables, from the data file."""
     return tomllib.loads((files(__package__) / "data" / "shufflenet_v2.toml").read_text(encoding="utf-8"))
 
 
 def rows_of(table: str) -> list[dict[str, Any]]:
+    """The rows of one of the paper's tables."""
     return published()[table]["rows"]
 
 
-def speeds(row: dict[str, Any], place: int) -> dict[str, float]:
-    return {machine: row[machine][place] for machine in WIDTHS}
+def speeds(row: dict[str, Any], scale: int) -> dict[str, float]:
+    """A row's speeds on the paper's machines, at the scale with that index."""
+    return {machine: row[machine][scale] for machine in WIDTHS}
 
 
 def scaled(table: str, widths: str) -> Iterator[tuple[dict[str, Any], str, Any, dict[str, float]]]:
@@ -69,10 +71,12 @@ def scaled(table: str, widths: str) -> Iterator[tuple[dict[str, Any], str, Any, 
 
 
 def image(channels: int) -> tuple[int, int, int]:
+    """The shape of the guidelines' inputs."""
     return channels, SIDE, SIDE
 
 
 def g1(widths: str) -> list[Subject]:
+    """Table 1: channel ratios."""
     return [
         Subject(row["name"], column, "channel_ratio", {"c1": c1, "c2": c2}, image(c1), paper)
         for row, column, (c1, c2), paper in scaled("g1", widths)
@@ -80,6 +84,7 @@ def g1(widths: str) -> list[Subject]:
 
 
 def g2(widths: str) -> list[Subject]:
+    """Table 2: groups."""
     found = []
     for row, column, c, paper in scaled("g2", widths):
         c = -(-c // row["groups"]) * row["groups"]  # the paper has 180 channels in 8 groups
@@ -89,6 +94,7 @@ def g2(widths: str) -> list[Subject]:
 
 
 def g3(widths: str) -> list[Subject]:
+    """Table 3: fragments in series and in parallel."""
     found = []
     for row, column, c, paper in scaled("g3", widths):
         c = int(c / row["fragments"] ** 0.5)  # whole channels; the paper's tables have 90 for 128 / sqrt 2
@@ -98,6 +104,7 @@ def g3(widths: str) -> list[Subject]:
 
 
 def g4(widths: str) -> list[Subject]:
+    """Table 4: ReLU and shortcut."""
     return [
         Subject(
             row["name"],
@@ -112,6 +119,7 @@ def g4(widths: str) -> list[Subject]:
 
 
 def kernel(widths: str) -> list[Subject]:
+    """Kernel sizes, dense and depthwise."""
     c = KERNEL_CHANNELS[widths]
     return [
         Subject(
@@ -127,7 +135,7 @@ def kernel(widths: str) -> list[Subject]:
 
 
 def networks(widths: str) -> list[Subject]:
-    """The rows of Table 8 that the zoo builds; the widths are the networks' own."""
+    """The rows of Table 8 that the zoo builds, at their own widths."""
     found = []
     for row in rows_of("networks"):
         if "zoo" in row:
@@ -197,7 +205,7 @@ EXPERIMENTS = {
 
 
 def experiment_named(name: str) -> Experiment:
-    """Raises CostlabError where there is none of that name."""
+    """Find an experiment. Raises CostlabError for an unknown name."""
     if name not in EXPERIMENTS:
-        raise CostlabError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise CostlabError(f"unknown experiment {name!r}; use one of {', '.join(EXPERIMENTS)}")
     return EXPERIMENTS[name]

@@ -12,6 +12,7 @@ BLOCKS = 10  # stacked
 
 
 def conv(c1: int, c2: int, kernel: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution with same padding and no bias."""
     return nn.Conv2d(c1, c2, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
@@ -26,7 +27,7 @@ def grouped(c: int, groups: int) -> nn.Sequential:
 
 
 class Parallel(nn.ModuleList):
-    """The sum of what its branches make of the same input."""
+    """The sum of several branches on the same input."""
 
     def forward(self, x: Tensor) -> Tensor:
         total = self[0](x)

@@ -1,4 +1,4 @@
-"""Pictures of what an experiment found, the paper's figures beside it."""
+"""Figures of an experiment's result, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """What a marker stands for. Colours are those of Okabe and Ito; shapes tell them apart as well."""
+    """What a marker stands for, by colour (Okabe and Ito's palette) and shape."""
 
     name: str
     marker: str
@@ -42,18 +42,17 @@ FAMILIES = {
     "shufflenet_v1": ("ShuffleNet V1", "^", "#E69F00"),
     "shufflenet_v2": ("ShuffleNet V2", "D", "#009E73"),
 }
-TIMES = ("predicted time",)  # among what networks are held against
 LINES = {"dense": ("o", "#0072B2"), "depthwise": ("^", "#D55E00")}
-APART = 0.16  # between two markers of a row, where the next row is 1 away
+APART = 0.16  # between two markers of a row, in rows
 
 
 def write_picture(record: Record, path: Path) -> None:
-    """Draw a record into a file, whose name says the format: .svg, .png, .pdf. Raises CostlabError."""
+    """Draw a record into a .svg, .png or .pdf file. Raises CostlabError."""
     save_figure(picture(record), path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; the same one twice is the same file twice. Raises CostlabError."""
+    """Write a figure reproducibly, byte for byte. Raises CostlabError."""
     import matplotlib
 
     form = path.suffix[1:].lower()
@@ -70,7 +69,7 @@ def picture(record: Record) -> Figure:
 
 
 def figure_of(title: str, width: float, height: float) -> Figure:
-    """An empty figure below a title."""
+    """An empty figure with a title."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -79,7 +78,7 @@ def figure_of(title: str, width: float, height: float) -> Figure:
 
 
 def relative_speeds(record: Record) -> Figure:
-    """A panel a scale, a row a network: its speed over the first row's, here, predicted, and in the paper."""
+    """One panel for each scale: measured, predicted and published speeds relative to the first row."""
     columns = record.columns
     first = record.column(columns[0])
     figure = figure_of(heading(record), 9, 1.6 + 0.5 * len(first))
@@ -102,7 +101,11 @@ def relative_speeds(record: Record) -> Figure:
         ax.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(first)), [cell.row for cell in first])
     panels[0].set_ylim(len(first) - 0.5, -0.5)
-    key(figure, panels[0], f"speed over that of {first[0].row}; bars: half of the rounds; {machine(record)}")
+    key(
+        figure,
+        panels[0],
+        f"speed over that of {first[0].row}; bars: interquartile range of the rounds; {machine(record)}",
+    )
     return figure
 
 
@@ -118,11 +121,11 @@ def spread(record: Record, cells: Sequence[Cell]) -> tuple[list[float], list[flo
 
 
 def kernel_times(record: Record) -> Figure:
-    """Time over that of a 1x1 convolution against mult-adds over its: on the line one follows the other."""
+    """Time against mult-adds, both relative to a 1x1 convolution; on the dashed line they grow alike."""
     figure = figure_of(heading(record), 5.5, 4.8)
     ax = figure.add_subplot()
     largest = max(cell.mult_adds / record.first(cell).mult_adds for cell in record.cells)
-    ax.plot([1, largest], [1, largest], color=QUIET, linewidth=1, linestyle="--", label="time as mult-adds")
+    ax.plot([1, largest], [1, largest], color=QUIET, linewidth=1, linestyle="--", label="proportional to mult-adds")
     for column in record.columns:
         marker, colour = LINES.get(column, ("o", INK))
         cells = record.column(column)
@@ -134,14 +137,14 @@ def kernel_times(record: Record) -> Figure:
                 label = ax.annotate(cell.row, (x, y), (6, -10), textcoords="offset points", fontsize=SMALL, color=INK)
                 label.set_parse_math(False)
     logarithmic(ax, lambda x: f"{x:g}", lambda y: f"{y:g}")
-    ax.set_xlabel("mult-adds over those of 1x1", fontsize=SMALL, color=INK)
-    ax.set_ylabel("measured time over that of 1x1", fontsize=SMALL, color=INK)
+    ax.set_xlabel("mult-adds relative to 1x1", fontsize=SMALL, color=INK)
+    ax.set_ylabel("measured time relative to 1x1", fontsize=SMALL, color=INK)
     key(figure, ax, machine(record))
     return figure
 
 
 def times_of_networks(record: Record) -> Figure:
-    """Measured time against mult-adds, memory access and, where there is one, the prediction."""
+    """Measured time against mult-adds, memory access and, if there is one, the prediction."""
     measured = [cell.seconds for cell in record.cells]
     costs: dict[str, list[float]] = {
         "mult-adds": [cell.mult_adds for cell in record.cells],
@@ -160,7 +163,7 @@ def times_of_networks(record: Record) -> Figure:
             if points:
                 across, up = zip(*sorted(points), strict=True)
                 ax.plot(across, up, color=colour, marker=marker, label=family, linewidth=0.8)
-        logarithmic(ax, units.seconds if name in TIMES else lambda x: units.short(round(x)), units.seconds)
+        logarithmic(ax, units.seconds if name == "predicted time" else lambda x: units.short(round(x)), units.seconds)
         ax.set_xlabel(name, fontsize=SMALL, color=INK)
         correlation = units.factor(rank_correlation(values, measured))
         ax.set_title(f"rank correlation {correlation}", fontsize=NORMAL, color=INK, loc="left")
@@ -170,8 +173,8 @@ def times_of_networks(record: Record) -> Figure:
 
 
 def savings(records: Sequence[Record]) -> Figure:
-    """What following a guideline saves of a network's time, predicted against measured: a point a network."""
-    figure = figure_of("Saved by following the guidelines", 5.5, 5.2)
+    """Predicted against measured savings of following a guideline, one point for each network."""
+    figure = figure_of("Time saved by following the guidelines", 5.5, 5.2)
     ax = figure.add_subplot()
     ax.axline((0, 0), slope=1, color=QUIET, linewidth=1, linestyle="--", label="as predicted")
     ax.axhline(0, color=FAINT, linewidth=1, zorder=0)
@@ -181,22 +184,23 @@ def savings(records: Sequence[Record]) -> Figure:
         known = [(measured, predicted) for measured, predicted in shares if predicted is not None]
         mark(ax, known, series, record.name.upper())
     ax.set_aspect("equal", adjustable="datalim")
-    ax.set_xlabel("measured, share of the network's time", fontsize=SMALL, color=INK)
-    ax.set_ylabel("predicted, share of the network's time", fontsize=SMALL, color=INK)
+    ax.set_xlabel("measured, as a share of the network's time", fontsize=SMALL, color=INK)
+    ax.set_ylabel("predicted, as a share of the network's time", fontsize=SMALL, color=INK)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(in_words(units.percent))
+        axis.set_major_formatter(tick_format(units.percent))
     plain(ax, "bottom", "left")
     key(figure, ax, machine(records[0]))
     return figure
 
 
 def mark(ax: Axes, points: Sequence[tuple[float, float]], series: Series, name: str) -> None:
+    """Draw points with a series' marker."""
     across, up = [x for x, _ in points], [y for _, y in points]
     ax.scatter(across, up, 34, c=series.colour, marker=series.marker, label=name, zorder=3)
 
 
 def logarithmic(ax: Axes, horizontal: Callable[[float], str], vertical: Callable[[float], str]) -> None:
-    """Both axes by powers of ten, ticks at 1, 2 and 5 of each, in the words given."""
+    """Make both axes logarithmic, with formatted ticks at 1, 2 and 5 of each power of ten."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     ax.set_xscale("log")
@@ -205,23 +209,23 @@ def logarithmic(ax: Axes, horizontal: Callable[[float], str], vertical: Callable
     for axis, write in ((ax.xaxis, horizontal), (ax.yaxis, vertical)):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(in_words(write))
+        axis.set_major_formatter(tick_format(write))
 
 
-def in_words(write: Callable[[float], str]) -> Callable[[float, float], str]:
-    """A formatter of ticks."""
+def tick_format(write: Callable[[float], str]) -> Callable[[float, float], str]:
+    """A tick formatter for matplotlib."""
     return lambda value, _: write(value)
 
 
 def machine(record: Record) -> str:
-    """Where it ran, and at which batch."""
+    """The machine and the batch size."""
     around = record.environment
     processor = around.get("gpu") or around.get("cpu") or "unknown processor"
     return visible(f"{record.device}, {processor}, batch {record.batch}")
 
 
 def key(figure: Figure, ax: Axes, caption: str) -> None:
-    """What is shown, and what the markers mean, below everything."""
+    """The caption and the legend, below everything."""
     entries = ax.get_legend_handles_labels()
     legend = figure.legend(
         *entries, loc="outside lower left", ncols=5, frameon=False, fontsize=SMALL, title=caption, alignment="left"

@@ -1,1 +1,1 @@
-""""""
+"""Latency predicted from a profile and the published peaks of a device."""

@@ -1,4 +1,4 @@
-"""The text of a device file (docs/devices.md): TOML whose every number may say where it is from."""
+"""The format of device files (docs/devices.md): TOML in which every number may name its source."""
 
 from __future__ import annotations
 
@@ -13,52 +13,59 @@ from costlab.core.validation import nests_deeper
 from costlab.errors import CostlabError
 from costlab.latency.devices import DTYPES, Cache, Device, nearest
 
-DEEPEST = 8  # levels of tables inside one another
-LONGEST = 2000  # bytes of a line: reading a key of many dots takes time that grows with their square
+DEEPEST = 8  # maximum nesting of tables
+LONGEST = 2000  # maximum bytes of a line: the time to read a dotted key is quadratic in its dots
 
 Number = Annotated[float, Field(strict=True, ge=1e-12, le=1e30, allow_inf_nan=False)]
 Whole = Annotated[float, Field(strict=True, ge=1, le=1e30, multiple_of=1, allow_inf_nan=False), AfterValidator(int)]
 Words = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
 
 
-def by_dtype(flops: dict[str, float]) -> dict[str, float]:
+def validate_dtypes(flops: dict[str, float]) -> dict[str, float]:
+    """Every key is a dtype."""
     for dtype in flops:
         if dtype not in DTYPES:
-            raise ValueError(f"should hold peaks by dtype ({', '.join(DTYPES)}); {reprlib.repr(dtype)} is none")
+            raise ValueError(f"should map dtypes ({', '.join(DTYPES)}) to peaks; unknown dtype {reprlib.repr(dtype)}")
     return flops
 
 
-def with_float32(flops: dict[str, float]) -> dict[str, float]:
+def validate_float32(flops: dict[str, float]) -> dict[str, float]:
+    """There is a peak for float32."""
     if "float32" not in flops:
-        raise ValueError("should have float32, in which everything else can be computed")
+        raise ValueError("should have float32, the fallback of all other types")
     return flops
 
 
-def distinct(caches: list[CacheEntry]) -> list[CacheEntry]:
+def validate_levels(caches: list[CacheEntry]) -> list[CacheEntry]:
+    """No level occurs twice."""
     levels = [cache.level for cache in caches]
     if len(set(levels)) < len(levels):
-        raise ValueError("should have every level once")
+        raise ValueError("should have each level once")
     return caches
 
 
-def parameters(table: dict[str, Any]) -> dict[str, Any]:
-    """Tables of numbers and words, whatever they are called."""
+def validate_parameters(table: dict[str, Any]) -> dict[str, Any]:
+    """Tables of numbers and strings, under any keys."""
     for key, value in table.items():
         if isinstance(value, dict):
-            parameters(value)
+            validate_parameters(value)
         elif not isinstance(value, str) and not (type(value) in (int, float) and abs(value) <= 1e30):
-            raise ValueError(f"should hold numbers, words and tables; {reprlib.repr(key)} is {reprlib.repr(value)}")
+            raise ValueError(f"should hold numbers, strings and tables; {reprlib.repr(key)} is {reprlib.repr(value)}")
     return table
 
 
-Peaks = Annotated[dict[str, Number], AfterValidator(by_dtype)]
+Peaks = Annotated[dict[str, Number], AfterValidator(validate_dtypes)]
 
 
 class Entry(BaseModel):
+    """A table of a device file: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 class CacheEntry(Entry):
+    """A `[[caches]]` table."""
+
     level: Literal["L1", "L2", "L3"]
     bytes: Whole
     per: Literal["unit", "device"]
@@ -66,7 +73,7 @@ class CacheEntry(Entry):
 
 
 class DeviceEntry(Entry):
-    """A device file once the sources are taken out of it."""
+    """A device file without its sources."""
 
     title: Words
     type: Literal["cuda", "cpu", "mps"]
@@ -75,28 +82,28 @@ class DeviceEntry(Entry):
     clock: Number
     bandwidth: Number
     launch_seconds: Number
-    vector_flops: Annotated[Peaks, AfterValidator(with_float32)]
+    vector_flops: Annotated[Peaks, AfterValidator(validate_float32)]
     matrix_flops: Peaks = {}
     memory: Whole | None = None
-    caches: Annotated[list[CacheEntry], AfterValidator(distinct)] = []
-    efficiency: Annotated[dict[str, Any], AfterValidator(parameters)] = {}
+    caches: Annotated[list[CacheEntry], AfterValidator(validate_levels)] = []
+    efficiency: Annotated[dict[str, Any], AfterValidator(validate_parameters)] = {}
 
 
 def parsed(content: bytes, name: str) -> Device:
-    """The device of a file's content. Raises CostlabError: which key is wrong, and why."""
+    """The device in a file's content. Raises CostlabError: which key is invalid, and why."""
     if max(map(len, content.splitlines()), default=0) > LONGEST:
-        raise CostlabError(f"it has a line of more than {LONGEST} characters")
+        raise CostlabError(f"a line has more than {LONGEST} characters")
     try:
         document = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise CostlabError("it is no UTF-8 text") from None
+        raise CostlabError("it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
-        raise CostlabError(f"it is no TOML: {error}") from None
+        raise CostlabError(f"invalid TOML: {error}") from None
     if nests_deeper(document, DEEPEST):
-        raise CostlabError(f"tables stand in tables, more than {DEEPEST} levels deep")
+        raise CostlabError(f"tables are nested more than {DEEPEST} levels deep")
     texts = document.pop("sources", {})
     if not isinstance(texts, dict) or not all(isinstance(words, str) and words for words in texts.values()):
-        raise CostlabError("sources should be a table of words")
+        raise CostlabError("sources should be a table of strings")
     sources: dict[str, str] = {}
     plain = {
         key: value if key == "efficiency" else without_sources(value, key, texts, sources)
@@ -111,7 +118,7 @@ def parsed(content: bytes, name: str) -> Device:
 
 
 def without_sources(value: Any, where: str, texts: dict[str, str], sources: dict[str, str]) -> Any:
-    """`{ value = 1.0, source = "KEY" }` as 1.0, wherever it stands; `sources` gets the text of the key by path."""
+    """A value with each `{ value = 1.0, source = "KEY" }` replaced by 1.0; adds the sources to `sources`, by path."""
     if isinstance(value, list):
         levels = [item.get("level", i) if isinstance(item, dict) else i for i, item in enumerate(value)]
         return [
@@ -131,21 +138,21 @@ def without_sources(value: Any, where: str, texts: dict[str, str], sources: dict
 
 
 def message(error: ValidationError) -> str:
-    """What is wrong first, in one line; a key with a slip in it says more than the one that it leaves missing."""
+    """The first problem, in one line; a misspelled key is more helpful than the key that is then missing."""
     first = min(error.errors(include_url=False), key=lambda found: found["type"] == "missing")
     where, last = ".".join(map(str, first["loc"])), str(first["loc"][-1])
     if first["type"] == "missing":
         return f"{where} is missing"
     if first["type"] == "extra_forbidden":
         known = [*(CacheEntry if first["loc"][0] == "caches" else DeviceEntry).model_fields, "sources"]
-        return f"{reprlib.repr(where)} is no key of a device{nearest(last, known)}"
+        return f"{reprlib.repr(where)} is not a key of a device file{nearest(last, known)}"
     what = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
     got = "" if first["type"] == "value_error" else f"; got {reprlib.repr(first['input'])}"
     return f"{where} {what}{got}"
 
 
 def text(device: Device) -> str:
-    """The file of a device: `parsed` gives an equal one."""
+    """The content of a device's file, which `parsed` reads back."""
     keys = {words: f"s{number}" for number, words in enumerate(dict.fromkeys(device.sources.values()), 1)}
 
     def lines(values: dict[str, Any], prefix: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What a device can do at most, as its makers publish it: a file of numbers, each with its source (docs/devices.md)."""
+"""Devices: the peaks that makers publish, from files in which every number has its source (docs/devices.md)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from costlab.core.files import os_error_reason, write_text
 from costlab.errors import CostlabError
 
 DTYPES = ("float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "int8")
-NARROWER = DTYPES[2:]  # computed in float32 where a device has no units for them
-LARGEST = 100_000  # bytes of a device file
+NARROWER = DTYPES[2:]  # computed in float32 on devices without units for them
+LARGEST = 100_000  # maximum bytes of a device file
 
 
 @dataclass(frozen=True)
 class Cache:
-    """One level of caches."""
+    """One level of the cache hierarchy."""
 
-    level: str  # "L1", "L2" or "L3", from the units outwards; the L1 of a GPU is what it shares with shared memory
+    level: str  # "L1", "L2" or "L3"; the L1 of a GPU includes its shared memory
     bytes: int  # of one cache
-    per: str  # "unit": every unit has one of its own, or "device": one for all, or all of them added up
-    bandwidth: float | None = None  # bytes/s of all of them together
+    per: str  # "unit": one for each unit; "device": all together
+    bandwidth: float | None = None  # bytes/s, all of them together
 
 
 @dataclass(frozen=True)
 class Device:
-    """The peaks of one device. `sources` says where numbers are from: by path, "caches.L2.bytes" for instance."""
+    """The peaks of one device. `sources` maps the path of a number, such as "caches.L2.bytes", to its source."""
 
     name: str
     title: str
@@ -38,12 +38,12 @@ class Device:
     units: int  # streaming multiprocessors or cores
     clock: float  # Hz
     bandwidth: float  # bytes/s of main memory, the theoretical peak
-    launch_seconds: float  # host time of one operator, run eagerly
-    vector_flops: Mapping[str, float]  # FLOP/s of the ordinary units by dtype; one multiply-add is two
-    matrix_flops: Mapping[str, float] = field(default_factory=dict)  # of the matrix units; dense, sums in float32
-    memory: int | None = None  # bytes; None where it is not the device that decides
+    launch_seconds: float  # CPU time to launch one operator in eager mode
+    vector_flops: Mapping[str, float]  # FLOP/s of the vector units by dtype; a multiply-add counts 2
+    matrix_flops: Mapping[str, float] = field(default_factory=dict)  # of the matrix units: dense, float32 sums
+    memory: int | None = None  # bytes; None if the device does not determine it
     caches: tuple[Cache, ...] = ()
-    efficiency: Mapping[str, Any] = field(default_factory=dict)  # what was fitted: nested tables of numbers and words
+    efficiency: Mapping[str, Any] = field(default_factory=dict)  # fitted parameters (costlab.latency.efficiency)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -51,10 +51,10 @@ class Device:
         return self.type != "cpu"
 
     def peak_flops(self, dtype: str = "float32") -> float:
-        """FLOP/s of the faster of matrix and vector units. A narrow type that has neither is computed in float32.
+        """FLOP/s of the faster of matrix and vector units; a narrow type without units is computed in float32.
 
         Raises:
-            CostlabError: no peak is known for the dtype.
+            CostlabError: the device has no peak for the dtype.
         """
         peaks = [flops[dtype] for flops in (self.matrix_flops, self.vector_flops) if dtype in flops]
         if peaks:
@@ -62,42 +62,42 @@ class Device:
         if dtype in NARROWER:
             return self.peak_flops("float32")
         known = ", ".join(d for d in DTYPES if d in NARROWER or d in self.vector_flops or d in self.matrix_flops)
-        raise CostlabError(f"{self.name} has no peak for {dtype!r}; there are {known}")
+        raise CostlabError(f"{self.name} has no peak for {dtype!r}; use one of {known}")
 
     def ridge_point(self, dtype: str = "float32") -> float:
-        """`peak_flops / bandwidth` [FLOP/byte]: below it memory bounds an operator, above it arithmetic does."""
+        """`peak_flops / bandwidth` in FLOP/byte: operators below it are memory-bound, above it compute-bound."""
         return self.peak_flops(dtype) / self.bandwidth
 
     def cache_bytes(self, level: str) -> int:
-        """Bytes of all caches of a level together; 0 where there is no such level."""
+        """Total bytes of the caches of a level; 0 if there is no such level."""
         counts = {"unit": self.units, "device": 1}
         return sum(cache.bytes * counts[cache.per] for cache in self.caches if cache.level == level)
 
 
 def user_folder() -> Path:
-    """Where users keep devices of their own, each as NAME.toml."""
+    """The folder of the user's own devices, each a file NAME.toml."""
     from platformdirs import user_config_path
 
     return user_config_path("costlab") / "devices"
 
 
 def device_files() -> dict[str, Path]:
-    """The file of every device that has a name, by name in lower case; a user's own hides costlab's."""
+    """The file of every named device, by lower-case name; the user's files take precedence."""
     built_in = Path(str(files("costlab.latency"))) / "data"
     found = {path.stem.lower(): path for folder in (built_in, user_folder()) for path in folder.glob("*.toml")}
     return dict(sorted(found.items()))
 
 
 def list_devices() -> list[str]:
-    """The names that `find_device` knows: costlab's and those in the user's folder."""
+    """The names of all devices: costlab's and those in the user's folder."""
     return list(device_files())
 
 
 def find_device(name: str | Path) -> Device:
-    """The device of a name, in upper or lower case, or of a path that ends in `.toml`.
+    """Find a device by name (case-insensitive) or by the path of a `.toml` file.
 
     Raises:
-        CostlabError: there is no such device, or its file does not describe one.
+        CostlabError: unknown device, or an invalid file.
     """
     if str(name).endswith(".toml"):
         return read_device(name)
@@ -105,14 +105,14 @@ def find_device(name: str | Path) -> Device:
     path = found.get(str(name).lower())
     if path is None:
         raise CostlabError(
-            f"no device {str(name)!r}{nearest(str(name).lower(), found)}; `costlab devices` lists them, and a path that"
-            " ends in .toml names a file"
+            f"no device {str(name)!r}{nearest(str(name).lower(), found)}; `costlab devices` lists them;"
+            " or give the path of a .toml file"
         )
     return read_device(path)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: which known name may be meant."""
+    """The end of an error message: "; did you mean ...?" with the most similar names."""
     names = sorted(known)
     close = [full for full in names if name and full.startswith(name)][:4] or difflib.get_close_matches(
         name, names, n=1
@@ -121,23 +121,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def read_device(path: str | Path) -> Device:
-    """The device that a file describes; it is named like the file.
+    """Read a device file; the device takes the name of the file.
 
     Raises:
-        CostlabError: there is no such file, or it does not describe a device: which key, and why.
+        CostlabError: the file cannot be read, or which key is invalid and why.
     """
     from costlab.latency.device_files import parsed
 
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise CostlabError(f"{path} is no file")
+            raise CostlabError(f"{path} is not a file")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:  # a null character in a path is a ValueError
         raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     if len(content) > LARGEST:
-        raise CostlabError(f"{path} is larger than any device file, {LARGEST // 1000} kB")
+        raise CostlabError(f"{path} is too large for a device file: more than {LARGEST // 1000} kB")
     try:
         return parsed(content, path.stem)
     except CostlabError as error:
@@ -145,10 +145,10 @@ def read_device(path: str | Path) -> Device:
 
 
 def write_device(device: Device, path: str | Path) -> None:
-    """Write a device such that `read_device` gives an equal one where the file bears its name: whole or not at all.
+    """Write a device file that `read_device` reads back as an equal device, if the file has the device's name.
 
     Raises:
-        CostlabError: the file cannot be written, or could not be read again.
+        CostlabError: the file cannot be written, or the device is invalid.
     """
     from costlab.latency.device_files import parsed, text
 

@@ -22,12 +22,12 @@ class Parameter(NamedTuple):
 
 def share(start: float, of: str) -> Parameter:
     """A parameter that is the attainable share of a peak."""
-    high = 1.25 if of.startswith(PEAK) else 1.0  # boards boost above the clock that a peak is given for
+    high = 1.25 if of.startswith(PEAK) else 1.0  # boards may boost above the clock that a peak is stated for
     return Parameter(start, 0.005, high, f"attainable share of {of}")
 
 
 PARAMETERS: dict[str, Parameter] = {
-    # Contractions: a tile of m x n results takes (k + prologue) steps.
+    # Contractions: a tile of m x n results takes k + prologue steps.
     "matmul": share(1.0, PEAK),
     "batched_matmul": share(0.8, PEAK),
     "convolution": share(0.9, PEAK),
@@ -38,14 +38,14 @@ PARAMETERS: dict[str, Parameter] = {
     "channels_last_grouped_convolution": share(0.5, PEAK),
     "attention": share(0.7, PEAK),
     "recurrent": share(0.1, PEAK),
-    "matmul_prologue": Parameter(24, 1, 40, "summands that fit into the start and the end of a tile"),
-    "batched_matmul_prologue": Parameter(32, 1, 100, "the same for products of activations"),
-    "convolution_prologue": Parameter(24, 1, 40, "the same for convolutions"),
-    "channels_last_convolution_prologue": Parameter(24, 1, 40, "the same for channels-last convolutions"),
-    "tile_overhead": Parameter(12, 0.5, 60, "loads of a tile row or column, in products: small tiles pay more"),
-    "attention_padding": Parameter(64, 1, 256, "rows and columns that a block of attention is rounded up by"),
-    "attention_mask": Parameter(0.2, 0.01, 3, "extra time of attention with a mask, as a share"),
-    "misaligned": Parameter(0.4, 0.01, 4, "extra time of channels that are no multiple of 8, as a share"),
+    "matmul_prologue": Parameter(24, 1, 40, "overhead of starting and finishing a tile, in steps of the sum"),
+    "batched_matmul_prologue": Parameter(32, 1, 100, "the same, products of two activations"),
+    "convolution_prologue": Parameter(24, 1, 40, "the same, convolutions"),
+    "channels_last_convolution_prologue": Parameter(24, 1, 40, "the same, channels-last convolutions"),
+    "tile_overhead": Parameter(12, 0.5, 60, "cost of loading a tile's row or column, in results: small tiles pay more"),
+    "attention_padding": Parameter(64, 1, 256, "block size to which attention rounds up rows and columns"),
+    "attention_mask": Parameter(0.2, 0.01, 3, "extra time of masked attention, as a share"),
+    "misaligned": Parameter(0.4, 0.01, 4, "extra time of channels that are not a multiple of 8, as a share"),
     # Traffic.
     "bandwidth": share(0.9, BANDWIDTH + ", element-wise kernels"),
     "matmul_bandwidth": Parameter(0.9, 0.85, 1.0, f"attainable share of {BANDWIDTH}, contractions"),
@@ -59,34 +59,34 @@ PARAMETERS: dict[str, Parameter] = {
     "transposing_copy": share(0.3, BANDWIDTH + ", copies across dimensions"),
     "gather": share(0.4, BANDWIDTH),
     "interpolation": share(0.4, BANDWIDTH),
-    "layout_passes": Parameter(0.4, 0.005, 1.5, "rewrites of input and output that an NCHW convolution makes"),
+    "layout_passes": Parameter(0.4, 0.005, 1.5, "layout conversions of input and output by an NCHW convolution"),
     "depthwise_bandwidth": share(0.8, BANDWIDTH + ", depthwise convolutions"),
     "channels_last_depthwise_bandwidth": share(0.6, BANDWIDTH + ", channels-last depthwise convolutions"),
-    "depthwise_tap": Parameter(0.1, 0.0005, 10, "traffic of one more tap, in outputs"),
-    "large_depthwise_tap": Parameter(0.5, 0.0005, 10, "the same for kernels larger than 5 x 5"),
-    "channels_last_depthwise_tap": Parameter(0.02, 0.0005, 10, "the same in channels-last"),
-    "channels_last_large_depthwise_tap": Parameter(0.8, 0.0005, 10, "channels-last kernels larger than 7 x 7"),
-    "cache_share": Parameter(0.65, 0.02, 4, "share of the last-level cache that keeps what was just written"),
-    "cache_speed": Parameter(2.5, 1, 40, "bandwidth of the last-level cache, in memory bandwidths"),
-    "weight_cache_share": Parameter(0.65, 0.02, 4, "share of the last-level cache that keeps the network's weights"),
+    "depthwise_tap": Parameter(0.1, 0.0005, 10, "traffic of each further kernel tap, in outputs"),
+    "large_depthwise_tap": Parameter(0.5, 0.0005, 10, "the same, kernels larger than 5 x 5"),
+    "channels_last_depthwise_tap": Parameter(0.02, 0.0005, 10, "the same, channels-last"),
+    "channels_last_large_depthwise_tap": Parameter(0.8, 0.0005, 10, "the same, channels-last, larger than 7 x 7"),
+    "cache_share": Parameter(0.65, 0.02, 4, "share of the last-level cache that holds recent activations"),
+    "cache_speed": Parameter(2.5, 1, 40, "bandwidth of the last-level cache over that of memory"),
+    "weight_cache_share": Parameter(0.65, 0.02, 4, "share of the last-level cache that holds the network's weights"),
     "weight_bandwidth": share(0.9, BANDWIDTH + ", weights of matrix products"),
     "convolution_weight_bandwidth": Parameter(0.9, 0.005, 3, f"share of {BANDWIDTH}, weights of convolutions"),
     "pointwise_weight_bandwidth": Parameter(0.9, 0.005, 3, f"share of {BANDWIDTH}, weights of 1 x 1 convolutions"),
-    # Arithmetic outside contractions, where it is not hidden behind traffic: slots of one result of the vector units.
+    # Arithmetic outside contractions, if traffic does not hide it: slots for one result of the vector units.
     "operation": Parameter(1, 0.001, 400, "vector slots of an element-wise operation"),
-    "transcendental": Parameter(4, 0.001, 600, "vector slots of an exponential, error function or the like"),
-    "norm_operation": Parameter(1, 0.001, 400, "vector slots of an operation of a norm"),
-    "strided_norm_operation": Parameter(1, 0.001, 600, "vector slots of an operation of a norm over strided channels"),
-    "copied_element": Parameter(1, 0.001, 600, "vector slots of an element that is copied"),
-    "pooled_element": Parameter(1, 0.001, 400, "vector slots of an element that is pooled or interpolated"),
-    # Starting.
-    "kernel_seconds": Parameter(3e-6, 1e-8, 4e-6, "shortest time of a kernel on the device"),
-    "launch_seconds": Parameter(5e-6, 1e-7, 1e-4, "host time of starting one kernel"),
-    "start_seconds": Parameter(1e-5, 1e-8, 3e-3, "time of a forward pass besides its kernels"),
+    "transcendental": Parameter(4, 0.001, 600, "vector slots of a transcendental function"),
+    "norm_operation": Parameter(1, 0.001, 400, "vector slots of a norm's operation"),
+    "strided_norm_operation": Parameter(1, 0.001, 600, "vector slots of a norm's operation over strided channels"),
+    "copied_element": Parameter(1, 0.001, 600, "vector slots of a copied element"),
+    "pooled_element": Parameter(1, 0.001, 400, "vector slots of a pooled or interpolated element"),
+    # Launching.
+    "kernel_seconds": Parameter(3e-6, 1e-8, 4e-6, "minimum time of a kernel on the device"),
+    "launch_seconds": Parameter(5e-6, 1e-7, 1e-4, "CPU time to launch one kernel"),
+    "start_seconds": Parameter(1e-5, 1e-8, 3e-3, "time of a forward pass outside its kernels"),
     # Fixed, not fitted.
-    "overlap": Parameter(8, 1, 8, "exponent p of (compute^p + memory^p)^(1/p): 1 adds, large takes the larger"),
+    "overlap": Parameter(8, 1, 8, "exponent p of (compute^p + memory^p)^(1/p): 1 is the sum, large p the maximum"),
     "serial_seconds": Parameter(3e-7, 3e-7, 3e-7, "one step of NCHW bilinear upsampling: a memory latency"),
-    "half_norms": Parameter(0, 0, 1, "1 where norms keep the lower precision under autocast"),
+    "half_norms": Parameter(0, 0, 1, "1 if norms keep the lower precision under autocast"),
 }
 START = {name: parameter.start for name, parameter in PARAMETERS.items()}
 DIVISORS = {name for name, p in PARAMETERS.items() if PEAK in p.meaning or BANDWIDTH in p.meaning} | {"overlap"}

@@ -1,7 +1,7 @@
-"""In which order the dimensions of a tensor lie in memory: views change it, and some kernels are slower for it.
+"""Memory layouts: views permute the dimensions of a tensor in memory, and some kernels are slower for it.
 
 A layout lists the dimensions, outermost first: (0, 1, 2, 3) is a contiguous image (NCHW), (0, 2, 3, 1) one in
-channels-last (NHWC). It is worked out from the views of a trace.
+channels-last (NHWC). Layouts are inferred from the operators of a trace.
 """
 
 from __future__ import annotations
@@ -13,34 +13,37 @@ from costlab.core.graph import Op, Tensor
 from costlab.latency.precision import family
 
 CHANNELS_LAST = (0, 2, 3, 1)
-KEEPS = ("element_wise", "pooling", "interpolation")  # families that write as they read
-RESIZES = ("cat", "pad")
-TWO = ("pooling", "interpolation", "batch_norm", "group_norm")  # write images contiguous or channels-last, nothing else
-ALSO_KEEPS = ("batch_norm", "group_norm", "cat", "pad", "roll", "clone")
+PRESERVING_FAMILIES = ("element_wise", "pooling", "interpolation")  # write in the layout they read
+RESIZING = ("cat", "pad")
+TWO_LAYOUTS = ("pooling", "interpolation", "batch_norm", "group_norm")  # write contiguous or channels-last images only
+PRESERVING_KINDS = ("batch_norm", "group_norm", "cat", "pad", "roll", "clone")
 
 
 class Layout(NamedTuple):
-    """The order of a tensor's dimensions, and whether they lie there without gaps."""
+    """The order of a tensor's dimensions in memory, and whether they are dense, without gaps."""
 
     order: tuple[int, ...]
     dense: bool = True
 
 
 def contiguous(shape: Sequence[int]) -> Layout:
+    """The contiguous layout of a shape."""
     return Layout(tuple(range(len(shape))))
 
 
 def significant(layout: Layout, shape: Sequence[int]) -> tuple[int, ...]:
-    """The order without dimensions of size 1, which may lie anywhere."""
+    """The order without dimensions of size 1, whose position is arbitrary."""
     return tuple(d for d in layout.order if shape[d] != 1)
 
 
 def is_contiguous(layout: Layout, shape: Sequence[int]) -> bool:
+    """Whether a tensor is contiguous, as `Tensor.is_contiguous()`."""
     order = significant(layout, shape)
     return layout.dense and order == tuple(sorted(order))
 
 
 def is_channels_last(layout: Layout, shape: Sequence[int]) -> bool:
+    """Whether an image is in channels-last and not contiguous at the same time."""
     return (
         len(shape) == 4
         and shape[1] > 1
@@ -50,13 +53,17 @@ def is_channels_last(layout: Layout, shape: Sequence[int]) -> bool:
 
 
 def innermost(layout: Layout, shape: Sequence[int]) -> int | None:
-    """The dimension whose neighbours are neighbours in memory; None for a single element."""
+    """The innermost dimension in memory; None for a single element."""
     order = significant(layout, shape)
     return order[-1] if order else None
 
 
 def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
-    """For every operator the layouts of its inputs, when images come in channels-last or not."""
+    """The layouts of every operator's inputs.
+
+    Args:
+        channels_last: input images and weights are in channels-last.
+    """
     known: dict[tuple[int, tuple[int, ...]], Layout] = {}
 
     def layout_of(tensor: Tensor) -> Layout:
@@ -79,27 +86,27 @@ def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
 
 
 def written(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: bool) -> Layout:
-    """The layout of what an operator writes anew."""
-    rank, kin = len(output.shape), family(op)
-    if kin == "convolution":
+    """The layout of a newly written output."""
+    rank, family_name = len(output.shape), family(op)
+    if family_name == "convolution":
         last = rank == 4 and (channels_last or is_channels_last(inputs[0], op.inputs[0].shape))
         return Layout(CHANNELS_LAST) if last else contiguous(output.shape)
-    if kin == "attention" and rank == 4:
-        return Layout((0, 2, 1, 3))  # [n, h, l, e], written with the heads of a position side by side
-    if kin in KEEPS or op.kind in ALSO_KEEPS:
+    if family_name == "attention" and rank == 4:
+        return Layout((0, 2, 1, 3))  # [n, h, l, e], with the heads of a position adjacent
+    if family_name in PRESERVING_FAMILIES or op.kind in PRESERVING_KINDS:
         for tensor, layout in zip(op.inputs, inputs, strict=True):
             if len(tensor.shape) != rank or (
-                tensor.shape != output.shape and op.kind not in RESIZES and kin not in TWO
+                tensor.shape != output.shape and op.kind not in RESIZING and family_name not in TWO_LAYOUTS
             ):
                 continue
-            if kin in TWO or op.kind in TWO:
+            if family_name in TWO_LAYOUTS or op.kind in TWO_LAYOUTS:
                 return Layout(CHANNELS_LAST) if is_channels_last(layout, tensor.shape) else contiguous(output.shape)
             return Layout(layout.order)
     return contiguous(output.shape)
 
 
 def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
-    """The layout of a view."""
+    """The layout of a view of a tensor with the shape `old`."""
     rank, kind, attrs = len(old), op.kind, op.attrs
     order, dense = layout
     if kind == "contiguous":
@@ -112,10 +119,10 @@ def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> La
         swap = {a: b, b: a}
         return Layout(tuple(swap.get(d, d) for d in order), dense)
     if len(new) == rank - 1 and kind in ("select", "unbind", "squeeze"):
-        given = attrs.get("dim", 0)
-        gone = (given[0] if isinstance(given, (list, tuple)) else given or 0) % rank
-        whole = order[0] == gone or old[gone] == 1
-        return Layout(tuple(d - (d > gone) for d in order if d != gone), dense and whole)
+        dim = attrs.get("dim", 0)
+        removed = (dim[0] if isinstance(dim, (list, tuple)) else dim or 0) % rank
+        whole = order[0] == removed or old[removed] == 1
+        return Layout(tuple(d - (d > removed) for d in order if d != removed), dense and whole)
     if (
         len(new) == rank
         and tuple(new) != tuple(old)
@@ -131,8 +138,8 @@ def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> La
 
 
 def regrouped(layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
-    """The layout after dimensions were split and joined, as `view`, `reshape` and `flatten` do."""
-    groups: list[tuple[list[int], list[int]]] = []  # dimensions of old and new that hold the same elements
+    """The layout after splitting and merging dimensions, as `view`, `reshape` and `flatten` do."""
+    groups: list[tuple[list[int], list[int]]] = []  # old and new dimensions over the same elements
     i = j = 0
     while i < len(old) or j < len(new):
         mine, theirs = ([i] if i < len(old) else []), ([j] if j < len(new) else [])
@@ -149,7 +156,7 @@ def regrouped(layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
                 return Layout(contiguous(new).order, layout.dense)
         groups.append((mine, theirs))
     group_of = {dim: g for g, (mine, _) in enumerate(groups) for dim in mine}
-    by_size = sorted(layout.order, key=lambda d: old[d] == 1)  # one element lies anywhere: it decides last
+    by_size = sorted(layout.order, key=lambda d: old[d] == 1)  # dimensions of size 1 last: their position is arbitrary
     first = list(dict.fromkeys(group_of[d] for d in by_size))
     seen = [g for g in first if any(old[d] != 1 for d in groups[g][0])]
     seen += [g for g in first if g not in seen]

@@ -1,7 +1,4 @@
-"""How much of its peaks a device reaches: named parameters, and the equations that turn kernels into seconds.
-
-docs/latency.md derives the equations; PARAMETERS says what each number means and where it may lie.
-"""
+"""The extended roofline model: the equations that turn kernels into seconds (derived in docs/latency.md)."""
 
 from __future__ import annotations
 
@@ -18,17 +15,17 @@ from costlab.latency.precision import FLOATS
 Array = np.ndarray
 
 
-TILES = {  # results of one tile: rows, columns
+TILES = {  # tile sizes: rows, columns
     "cuda": ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (128, 32)),
     "cpu": ((128, 64), (64, 64), (32, 32), (16, 16), (4, 16)),
 }
-STEP = {"cuda": 32, "cpu": 1}  # summands that are padded to
-WHOLE_WAVES = 8  # fewer waves of tiles than this leave units idle at the end
+STEP = {"cuda": 32, "cpu": 1}  # multiple to which sums are padded
+WHOLE_WAVES = 8  # with fewer waves of tiles, units idle in the last one
 LARGE_KERNEL, LARGE_KERNEL_CHANNELS_LAST = 25, 49  # taps
 PIXELS_A_UNIT = 1024
 BOUNDS = ("compute", "memory", "launch")
 CONTRACTIONS = ("matmul", "batched_matmul", "convolution", "grouped_convolution")
-OPERATIONS = {  # what an operation of a kind of work costs
+OPERATIONS = {  # parameter for the cost of one operation; others take "operation"
     "normalisation": "norm_operation",
     "copy": "copied_element",
     "gather": "copied_element",
@@ -39,25 +36,25 @@ OPERATIONS = {  # what an operation of a kind of work costs
 
 @dataclass(frozen=True)
 class Terms:
-    """Seconds of each kernel by what bounds it, and together."""
+    """Seconds of each kernel, by bound and in total."""
 
     compute: Array
     memory: Array
-    launch: Array  # the shortest time of a kernel, or its start
+    launch: Array  # minimum time of a kernel, or its launch
     seconds: Array
 
 
 def whole_seconds(device: Array | float, kernels: Array | int, e: Mapping[str, float], gpu: bool) -> Array | float:
-    """A forward pass: a GPU works off what the host starts ahead of it, and the slower of the two decides."""
+    """Seconds of a forward pass: the CPU launches kernels ahead of the GPU; the slower decides."""
     host = kernels * e["launch_seconds"] if gpu else 0.0
     return (device**4 + host**4) ** 0.25 + e["start_seconds"]
 
 
 class RooflineModel:
-    """The equations for the kernels of a network on a device; what no parameter changes is worked out once."""
+    """The kernels of a network on a device; all that does not depend on fitted parameters is computed once."""
 
     def __init__(self, kernels: KernelTable, device: Device, batch: float | Array = 1.0):
-        """`batch` scales the traced batch; an array has a value for each kernel."""
+        """`batch` is a multiple of the traced batch; an array holds one value for each kernel."""
         self.kernels, self.device = kernels, device
         self.gpu = device.is_gpu
         scale = np.where(kernels.batched, batch, 1.0)
@@ -81,12 +78,12 @@ class RooflineModel:
             convolutions = np.isin(kernels.work, (WORK["convolution"], WORK["grouped_convolution"]))
             tf32 = device.peak_flops("tfloat32")
             self.peak = np.where(convolutions & (kernels.dtype == 0), tf32, self.peak)
-        self.vector = device.vector_flops["float32"] / 4  # results a second: half of the multiply-adds
+        self.vector = device.vector_flops["float32"] / 4  # results/s: half of the multiply-adds
         last = "L2" if self.gpu else "L3"
         self.cache = device.cache_bytes(last) + (0 if self.gpu else device.cache_bytes("L2"))
 
     def _tiles(self, at: Array, shapes: tuple[tuple[int, int], ...]) -> Array:
-        """Waves of tiles, times the results of a tile: [kernels, shapes]."""
+        """Waves of tiles over the units for each tile size: [kernels, sizes]."""
         units = self.device.units
         columns = []
         for rows, width in shapes:
@@ -96,13 +93,13 @@ class RooflineModel:
         return np.array(columns).T.reshape(len(at), len(shapes))
 
     def seconds(self, e: Mapping[str, float], network: Array, networks: int, weights: Array) -> Array:
-        """Seconds of whole networks, when kernel i belongs to `network[i]`, which has weights[i] bytes of weights."""
+        """Seconds of several networks: kernel i belongs to `network[i]`, which has `weights[i]` bytes of weights."""
         device = np.bincount(network, self.terms(e, weights).seconds, networks)
         launches = np.bincount(network, minlength=networks)
         return np.asarray(whole_seconds(device, launches, e, self.gpu))
 
     def terms(self, e: Mapping[str, float], whole: Array | float | None = None) -> Terms:
-        """Seconds of every kernel. `whole` is the bytes of weights of its network, by default of all kernels."""
+        """Seconds of every kernel. `whole`: bytes of weights of its network; default: of all kernels."""
         k = self.kernels
         keeps = e["cache_share"] * self.cache
         fast = self.device.bandwidth * e["cache_speed"]
@@ -111,7 +108,7 @@ class RooflineModel:
             resident = 1 / (1 + (window / keeps) ** 2) if keeps else 0.0
             return amount * ((1 - resident) / self.device.bandwidth + resident / fast)
 
-        fresh = self.written if self.gpu else np.where(k.in_place, 0.0, self.written)  # a CPU finds it in its caches
+        fresh = self.written if self.gpu else np.where(k.in_place, 0.0, self.written)  # a CPU overwrites it in its caches
         activations = moved(self.read, self.window) + moved(fresh, fresh)
         kept = e["weight_cache_share"] * self.cache
         in_cache = 1 / (1 + ((self.weights if whole is None else whole) / kept) ** 2) if kept and not self.gpu else 0.0
@@ -133,6 +130,7 @@ class RooflineModel:
     def _contraction(
         self, name: str, e: Mapping[str, float], activations: Array, constant: Array, compute: Array, memory: Array
     ) -> None:
+        """Convolutions and matrix products, computed in tiles."""
         k, at = self.kernels, self.at[name]
         if not len(at):
             return
@@ -152,14 +150,15 @@ class RooflineModel:
         work = (self.tiles[name] * per_tile).min(axis=1)
         compute[at] = work * steps / (self.peak[at] / self.device.units * shares)
         compute[at] *= np.where(k.misaligned[at] & self.gpu, 1 + e["misaligned"], 1)
-        kin = "convolution" if "convolution" in name else "matmul"
+        family = "convolution" if "convolution" in name else "matmul"
         weight: Array | float = e["weight_bandwidth"]
-        if kin == "convolution":
+        if family == "convolution":
             weight = np.where(pointwise, e["pointwise_weight_bandwidth"], e["convolution_weight_bandwidth"])
-        memory[at] = activations[at] / e[f"{kin}_bandwidth"] + constant[at] / weight
+        memory[at] = activations[at] / e[f"{family}_bandwidth"] + constant[at] / weight
         memory[at] += np.where(nchw, 2 * e["layout_passes"] * activations[at], 0.0)
 
     def _depthwise(self, e: Mapping[str, float], activations: Array, constant: Array, memory: Array) -> None:
+        """Depthwise convolutions: traffic that grows with the kernel's taps."""
         k, at = self.kernels, self.at["depthwise_convolution"]
         taps, nchw = k.taps[at], k.slow[at]
         small = np.where(nchw, e["depthwise_tap"], e["channels_last_depthwise_tap"])
@@ -170,6 +169,7 @@ class RooflineModel:
         memory[at] = (activations[at] + constant[at] + again) / reached
 
     def _attention(self, e: Mapping[str, float], compute: Array, memory: Array) -> None:
+        """Fused attention, computed in padded blocks."""
         k, at = self.kernels, self.at["attention"]
         pad = e["attention_padding"] / 2
         padded = (1 + pad / np.maximum(self.m[at], 1)) * (1 + pad / np.maximum(k.n[at], 1)) * (1 + 8 / k.k[at])
@@ -178,6 +178,7 @@ class RooflineModel:
         memory[at] /= e["matmul_bandwidth"]
 
     def _traffic(self, e: Mapping[str, float], compute: Array, memory: Array) -> None:
+        """Kernels that move data, and their arithmetic on the vector units."""
         k, at = self.kernels, self.at
         memory[at["element_wise"]] /= e["bandwidth"]
         memory[at["fourier"]] /= e["reduction"]
@@ -186,7 +187,7 @@ class RooflineModel:
         memory[at["copy"]] /= np.where(k.slow[at["copy"]], e["transposing_copy"], e["copy"])
         i = at["interpolation"]
         waves = np.ceil(k.taps[i] / (self.device.units * PIXELS_A_UNIT))
-        images = self.written[i] / np.where(k.dtype[i] == 0, 4, 2) / np.maximum(k.taps[i], 1)  # one for every channel
+        images = self.written[i] / np.where(k.dtype[i] == 0, 4, 2) / np.maximum(k.taps[i], 1)  # one for each channel
         serial = e["serial_seconds"] * images * waves
         memory[i] += np.where((k.taps[i] > 0) & self.gpu, serial, 0.0)
         for name in (*BANDWIDTHS, "element_wise", "copy", "fourier"):

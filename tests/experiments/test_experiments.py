@@ -300,7 +300,7 @@ def test_a_saved_result_can_be_predicted_later():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("g5", {}, "there are g1, g2, g3, g4, kernel, networks"),
+        ("g5", {}, "use one of g1, g2, g3, g4, kernel, networks"),
         ("g1", {"threads": 0}, "threads must be 1 or more, got 0"),
         ("g1", {"rounds": -1}, "rounds must be 1 or more, got -1"),
         ("g1", {"batch": -2}, "batch must be 1 or more, got -2"),
@@ -540,7 +540,7 @@ def test_a_quick_run_is_saved_shown_and_drawn(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["g7"], "no experiment 'g7'"),
+        (["g7"], "unknown experiment 'g7'"),
         (["g1", "--device", "abacus"], "abacus"),
         (["g1", "--predict-for", "nothing"], "no device 'nothing'"),
         (["g1", "--plot", "g1.txt"], "g1.txt is no picture"),

@@ -221,7 +221,7 @@ def test_a_type_without_units_is_computed_in_float32():
     assert device.peak_flops("float16") == device.peak_flops("bfloat16") == device.peak_flops("float32") == 11.34e12
     assert ALL["m1-gpu"].peak_flops("int8") == 2.6e12
     with pytest.raises(
-        CostlabError, match=r"^m1-gpu has no peak for 'float64'; there are float32, tfloat32, bfloat16, .*"
+        CostlabError, match=r"^m1-gpu has no peak for 'float64'; use one of float32, tfloat32, bfloat16, .*"
     ):
         ALL["m1-gpu"].peak_flops("float64")
     with pytest.raises(CostlabError, match="no peak for 'fp16'"):
@@ -368,14 +368,14 @@ def test_a_device_that_could_not_be_read_again_is_not_written(tmp_path):
         ("clock = 2e9", 'clock = "2 GHz"', "clock should be a valid number; got '2 GHz'"),
         ("clock = 2e9", "clock = true", "clock should be a valid number; got True"),
         ("clock = 2e9", "clock = 1979-05-27", "clock should be a valid number; got datetime.date(1979, 5, 27)"),
-        ("clock = 2e9", "clok = 2e9", "'clok' is no key of a device; did you mean 'clock'?"),
+        ("clock = 2e9", "clok = 2e9", "'clok' is not a key of a device file; did you mean 'clock'?"),
         ("units = 4", "units = 4.5", "units should be a multiple of 1; got 4.5"),
         ('"cpu"', '"gpu"', "type should be 'cuda', 'cpu' or 'mps'; got 'gpu'"),
-        ("float32 = 256e9", "fp32 = 256e9", "vector_flops should hold peaks by dtype (float64, float32, "),
+        ("float32 = 256e9", "fp32 = 256e9", "vector_flops should map dtypes (float64, float32, "),
         ("float32 = 256e9", "", "vector_flops should have float32"),
         ('"sheet" }', '"shet" }', "bandwidth: [sources] has no 'shet'; did you mean 'sheet'?"),
         ('source = "sheet"', 'sauce = "sheet"', "bandwidth should be a number or { value = NUMBER, source = KEY }"),
-        ('sheet = "a', 'sheet = 3 #"a', "sources should be a table of words"),
+        ('sheet = "a', 'sheet = 3 #"a', "sources should be a table of strings"),
         (
             "[sources]",
             "[[caches]]\nlevel='L4'\nbytes=1\nper='unit'\n[sources]",
@@ -384,7 +384,7 @@ def test_a_device_that_could_not_be_read_again_is_not_written(tmp_path):
         (
             "[sources]",
             "[[caches]]\nlevel='L1'\nsize=1\nbytes=1\nper='unit'\n[sources]",
-            "'caches.0.size' is no key of a",
+            "'caches.0.size' is not a key of a",
         ),
         (
             "[sources]",
@@ -396,14 +396,14 @@ def test_a_device_that_could_not_be_read_again_is_not_written(tmp_path):
         (
             "[sources]",
             "[efficiency]\nx = [1]\n[sources]",
-            "efficiency should hold numbers, words and tables; 'x' is [1]",
+            "efficiency should hold numbers, strings and tables; 'x' is [1]",
         ),
         (
             "[sources]",
             "[efficiency.a]\nx = nan\n[sources]",
-            "efficiency should hold numbers, words and tables; 'x' is nan",
+            "efficiency should hold numbers, strings and tables; 'x' is nan",
         ),
-        ("[sources]", "[sources", "it is no TOML: "),
+        ("[sources]", "[sources", "invalid TOML: "),
     ],
 )
 def test_an_error_names_the_key_and_what_is_wrong(refusal, old, new, message):
@@ -446,7 +446,7 @@ def test_hostile_files_end_in_one_clear_line(refusal, content):
 
 def test_what_is_no_file_is_not_read(tmp_path):
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(CostlabError, match=r"folder.toml is no file$"):
+    with pytest.raises(CostlabError, match=r"folder.toml is not a file$"):
         read_device(tmp_path / "folder.toml")
 
 
