@@ -108,7 +108,7 @@ class RooflineModel:
             resident = 1 / (1 + (window / keeps) ** 2) if keeps else 0.0
             return amount * ((1 - resident) / self.device.bandwidth + resident / fast)
 
-        fresh = self.written if self.gpu else np.where(k.in_place, 0.0, self.written)  # a CPU overwrites it in its caches
+        fresh = self.written if self.gpu else np.where(k.in_place, 0.0, self.written)  # a CPU overwrites caches
         activations = moved(self.read, self.window) + moved(fresh, fresh)
         kept = e["weight_cache_share"] * self.cache
         in_cache = 1 / (1 + ((self.weights if whole is None else whole) / kept) ** 2) if kept and not self.gpu else 0.0
