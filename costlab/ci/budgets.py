@@ -1,109 +1,143 @@
-"""Limits on what a network may cost, as people write them: `params<=3.5M`, `mult_adds>+1%`, `predicted_seconds<5ms`."""
+"""Budgets: the most that a network may cost, checked with a verdict for each and a finding for each that is broken."""
 
 from __future__ import annotations
 
-import difflib
-import operator
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal
+import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING
 
-from costlab.core.cost import COST_KEYS
+from costlab.comparison import Comparison, compare, seconds_by_module, total_of
+from costlab.core.amounts import Amount, parse_amount
+from costlab.core.metrics import METRICS, PREDICTED, Metric, metric_named
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.formatting import units
+from costlab.formatting.module_paths import ROOT
+from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
 
-PREDICTED = "predicted_seconds"  # of a forward pass on a device: not in the totals of a profile
-METRICS = (
-    *COST_KEYS,
-    *("flops", "bytes_accessed", "unused_params", "peak_activation_bytes", "arithmetic_intensity"),
-    PREDICTED,
-)
-OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-}
-SECONDS = {"s": 0, "ms": -3, "us": -6, "ns": -9}
-PREFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12, "P": 15}
-CONDITION = re.compile(r"\s*([A-Za-z][\w -]*?)\s*(<=|>=|==|<|>)\s*(.+?)\s*")
-AMOUNT = re.compile(r"([+-]?)(\d+(?:_\d+)*(?:\.\d+)?(?:[eE]\d{1,3})?)\s*(%|[mun]?s|(?:([kKMGBTP]?)(?:i?B|bytes)?))")
+if TYPE_CHECKING:
+    from costlab.latency.devices import Device
+    from costlab.latency.prediction import Prediction
+
+MODULES_NAMED = 3  # in a message
 
 
-@dataclass(frozen=True)
-class Amount:
-    """A number to compare with: absolute, or a change against a base."""
+def parse_budgets(values: Mapping[str, int | str]) -> dict[str, Amount]:
+    """Read budgets such as `{"mult_adds": "320 M", "params": 3_505_000}`.
 
-    value: Fraction
-    relative: bool  # a change, in parts of the base where `share`, else in units
-    share: bool
-    text: str
+    Args:
+        values: the largest value of each metric: a whole number, or a text that `parse_amount` reads.
 
+    Returns:
+        The amounts by the keys of their metrics.
 
-@dataclass(frozen=True)
-class Condition:
-    """`metric operator amount`."""
-
-    metric: str
-    operator: str
-    amount: Amount
-    text: str
-
-    def holds(self, value: float | None, base: float | None = None) -> bool:
-        """Whether the condition is true of a value of its metric, beside that of a base where the amount is a change.
-
-        Raises:
-            CostlabError: the amount is a change and there is no base, or the value is not known.
-        """
-        if value is None:
-            raise CostlabError(f"{self.text}: {self.metric} is not known for this network")
-        if not self.amount.relative:
-            return OPERATORS[self.operator](Fraction(value), self.amount.value)
-        if base is None:
-            raise CostlabError(f"{self.text} is a change: it needs a base to compare with")
-        before = Fraction(base)
-        change = Fraction(value) - before
-        allowed = before * self.amount.value if self.amount.share else self.amount.value
-        return OPERATORS[self.operator](change, allowed)
+    Raises:
+        CostlabError: there is no such metric, it takes no budget, or the amount is not one of it.
+    """
+    budgets = {}
+    for name, value in values.items():
+        metric = metric_named(name)
+        if not metric.budgetable:
+            names = ", ".join(key for key, each in METRICS.items() if each.budgetable)
+            raise CostlabError(f"{metric.key} takes no budget; choose one of {names}")
+        if isinstance(value, bool) or not isinstance(value, (int, str)):
+            example = "a string such as '5 ms' or" if metric.unit == "s" else "a whole number or a string such as"
+            raise CostlabError(f"the budget of {metric.key} must be {example} '+1%', got {value!r}")
+        budgets[metric.key] = parse_amount(str(value), metric.key)
+    return budgets
 
 
-def amount(text: str, metric: str = "") -> Amount:
-    """`3.5M`, `8 MB`, `320 M`, `+1%`, `-2k`; `5 ms` of seconds. Prefixes are powers of 1000. Raises CostlabError."""
-    match = AMOUNT.fullmatch(text.strip())
-    if not match:
-        raise CostlabError(f"{text!r} is no amount: write 3.5M, 320 M, 8 MB, 5 ms, +1% or +20k")
-    sign, digits, unit, prefix = match.groups()
-    value = Fraction(Decimal(digits.replace("_", "")))
-    if sign == "-":
-        value = -value
-    if unit == "%":
-        if not sign:
-            raise CostlabError(f"{text!r} is a share of nothing: a change has a sign, +1% or -1%")
-        return Amount(value / 100, relative=True, share=True, text=text.strip())
-    if unit and (unit in SECONDS) != (metric == PREDICTED):
-        raise CostlabError(f"{text!r} is no amount of {metric}" + (": write 5 ms" if metric == PREDICTED else ""))
-    power = SECONDS[unit] if unit in SECONDS else PREFIXES[prefix or ""]
-    return Amount(value * Fraction(10) ** power, relative=bool(sign), share=False, text=text.strip())
+def check_budgets(
+    profile: Profile,
+    budgets: Mapping[str, Amount],
+    base: Profile | None = None,
+    device: Device | None = None,
+    fusion: str = "none",
+) -> tuple[list[Finding], list[RuleVerdict]]:
+    """Check a profile against budgets.
+
+    Args:
+        budgets: what `parse_budgets` returns.
+        base: the profile that changes such as `+1%` count from.
+        device, fusion: what `predicted_seconds` are predicted for.
+
+    Returns:
+        A finding for each broken budget, and a verdict for each budget.
+
+    Raises:
+        CostlabError: a budget is a change and there is no base, or is on `predicted_seconds` without a device.
+    """
+    if PREDICTED not in budgets:
+        device = None
+    elif device is None:
+        raise CostlabError(
+            f"a budget on {PREDICTED} needs a device: set `device` in [tool.costlab.lint], or pass --device"
+        )
+    comparison = None if base is None else compare(base, profile, device=device, fusion=fusion)
+    prediction = comparison.head_latency if comparison else predicted(profile, device, fusion)
+    findings, verdicts = [], []
+    for key, budget in budgets.items():
+        metric = METRICS[key]
+        value = total_of(profile, prediction, key)
+        before = comparison.totals(key)[0] if comparison else None
+        assert value is not None
+        try:
+            limit = budget.applied_to(before)
+        except CostlabError as error:
+            raise CostlabError(f"the budget {key} {error}") from None
+        broken = value > limit
+        rule, detail = f"{BUDGET}{key}", f"{budget.text} from the base" if budget.relative else ""
+        shown_limit = float(limit) if metric.unit == "s" else math.floor(limit)
+        verdict = "broken" if broken else "holds"
+        verdicts.append(RuleVerdict(profile.name, rule, verdict, None, value, shown_limit, detail))
+        if broken:
+            modules = grown_modules(metric, comparison) or largest_modules(metric, profile, prediction)
+            findings.append(finding(profile, metric, budget, value, limit, before, modules))
+    return findings, verdicts
 
 
-def condition(text: str) -> Condition:
-    """`mult_adds>+1%` or `params<=3.5M`; parsed, never evaluated. Raises CostlabError."""
-    match = CONDITION.fullmatch(text)
-    if not match:
-        raise CostlabError(f"{text!r} is no condition: write params<=3.5M or mult_adds>+1%")
-    metric, comparison, right = match.groups()
-    metric = metric_named(metric)
-    return Condition(metric, comparison, amount(right, metric), text.strip())
+def predicted(profile: Profile, device: Device | None, fusion: str) -> Prediction | None:
+    """The predicted latency; None without a device."""
+    if device is None:
+        return None
+    from costlab.latency.prediction import predict  # numpy, which nothing else here needs
+
+    return predict(profile, device, fusion=fusion)
 
 
-def metric_named(name: str) -> str:
-    """The total that `name` means, with dashes or blanks for underscores. Raises CostlabError."""
-    key = re.sub(r"[ -]+", "_", name.strip().lower())
-    if key not in METRICS:
-        close = difflib.get_close_matches(key, METRICS, n=1, cutoff=0.5)
-        hint = f"; nearest: {close[0]}" if close else f"; there are {', '.join(METRICS)}"
-        raise CostlabError(f"no total {name!r}{hint}")
-    return key
+def grown_modules(metric: Metric, comparison: Comparison | None) -> str:
+    """The modules that grew most, as the end of a message; "" if none did, or there is no base."""
+    pairs = comparison.grown(metric.key, MODULES_NAMED) if comparison else []
+    modules = ", ".join(f"{pair.name or ROOT} {metric.change(pair.change(metric.key))}" for pair in pairs)
+    return f"; grew most: {modules}" if modules else ""
+
+
+def largest_modules(metric: Metric, profile: Profile, prediction: Prediction | None) -> str:
+    """The most expensive modules, as the end of a message; "" if modules have no part in the metric."""
+    if not metric.per_module:
+        return ""
+    if metric.key == PREDICTED and prediction:
+        costs = seconds_by_module(profile, prediction)
+    else:
+        costs = {path: getattr(row, metric.key) for path, row in profile.by_module().items()}
+    largest = sorted(costs.items(), key=lambda item: -item[1])[:MODULES_NAMED]
+    return "; largest: " + ", ".join(f"{path or ROOT} {metric.format(cost)}" for path, cost in largest)
+
+
+def finding(
+    profile: Profile, metric: Metric, budget: Amount, value: float, limit: Fraction, before: float | None, modules: str
+) -> Finding:
+    """The finding of a broken budget; `modules` ends its message."""
+    excess = float(value - limit) if metric.unit == "s" else math.ceil(value - limit)
+    change = "" if before is None else f" ({metric.format(before)} in the base, {units.ratio(before, value)})"
+    return Finding(
+        rule=f"{BUDGET}{metric.key}",
+        severity="error",
+        model=profile.name,
+        message=f"{metric.key} {metric.format(value)}{change}, {metric.format(excess)} over the budget of {budget.text}"
+        f"{modules}",
+        excess_memory_access=math.ceil(excess) if metric.key == "memory_access" else None,
+        excess_bytes=math.ceil(excess) if metric.key == "bytes_accessed" else None,
+        predicted_seconds_saved=excess if metric.key == PREDICTED else None,
+    )

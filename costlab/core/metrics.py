@@ -51,7 +51,7 @@ METRICS: dict[str, Metric] = {
         Metric("param_bytes", "param bytes", "B"),
         Metric("flops", "FLOPs", stored=False, sortable=False),
         Metric("bytes_accessed", "bytes accessed", "B", stored=False),
-        Metric("unused_params", "unused params", per_module=False, stored=False, sortable=False),
+        Metric("unused_params", "unused params", stored=False, sortable=False),
         Metric("peak_activation_bytes", "peak activation", "B", per_module=False, stored=False, sortable=False),
         Metric("arithmetic_intensity", "arithmetic intensity", "FLOP/B", False, False, False, budgetable=False),
         Metric(PREDICTED, "predicted", "s", stored=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
@@ -111,7 +111,7 @@ def count(entry: Any, key: str, where: str) -> int:
     return value if is_count(value) else reject(f"{where}.{key}", "a whole number, 0 or more", value)
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, 0 or more."""
     return type(value) is int and 0 <= value <= LARGEST
 
