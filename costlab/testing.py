@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costlab.ci.limits import judged, limits
+from costlab.ci.budgets import check_budgets, parse_budgets
 from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.tracing._profile import profile
@@ -37,9 +37,9 @@ def assert_budget(
             traced.
     """
     __tracebackhide__ = True
-    wanted = limits(budgets)
+    amounts = parse_budgets(budgets)
     before = base if base is None or isinstance(base, Profile) else read_profile(Path(base))
     traced = model if isinstance(model, Profile) else profile(model, inputs, kwargs)
-    findings, _ = judged(traced, wanted, before)
+    findings, _ = check_budgets(traced, amounts, before)
     if findings:
         raise AssertionError("\n".join(finding.message for finding in findings))

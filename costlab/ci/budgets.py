@@ -101,7 +101,7 @@ def predicted(profile: Profile, device: Device | None, fusion: str) -> Predictio
     """The predicted latency; None without a device."""
     if device is None:
         return None
-    from costlab.latency.prediction import predict  # numpy, which nothing else here needs
+    from costlab.latency._predict import predict  # numpy, which nothing else here needs
 
     return predict(profile, device, fusion=fusion)
 

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from costlab.ci.budgets import Amount
-from costlab.ci.limits import limits
+from costlab.ci.budgets import parse_budgets
+from costlab.core.amounts import Amount
 from costlab.core.files import os_error_reason
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
@@ -92,18 +92,19 @@ class ModelConfig(TomlTable):
     base: str | None = None  # a saved profile that budgets such as "+1%" count from
 
     @property
-    def limits(self) -> dict[str, Amount]:
-        return limits(self.budgets)
+    def parsed_budgets(self) -> dict[str, Amount]:
+        """The budgets as exact amounts, by metric."""
+        return parse_budgets(self.budgets)
 
     @field_validator("budgets")
     @classmethod
     def are_amounts(cls, budgets: dict[str, Any]) -> dict[str, Any]:
-        checked(limits)(budgets)
+        checked(parse_budgets)(budgets)
         return budgets
 
     @model_validator(mode="after")
     def changes_have_a_base(self) -> ModelConfig:
-        changes = [f"{metric} = {amount.text!r}" for metric, amount in self.limits.items() if amount.relative]
+        changes = [f"{metric} = {amount.text!r}" for metric, amount in self.parsed_budgets.items() if amount.relative]
         if changes and self.base is None:
             raise ValueError(f'{changes[0]} is a change: add base = "profile.json", a saved profile to count from')
         return self

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from costlab.ci.limits import judged
+from costlab.ci.budgets import check_budgets
 from costlab.ci.repository import find_repository, module_sources
 from costlab.core.files import read_profile
 from costlab.core.graph import Source
@@ -193,7 +193,7 @@ def lint_model(
         per_module_ignores=settings.per_module_ignores,
         device=device,
     )
-    broken, verdicts = judged(profile, job.model.limits, base, device, settings.fusion)
+    broken, verdicts = check_budgets(profile, job.model.parsed_budgets, base, device, settings.fusion)
     findings = tuple(sorted((*broken, *result.findings), key=sort_key, reverse=True))
     result = replace(result, findings=findings, verdicts=(*result.verdicts, *verdicts))
     return ModelLint(result, title(profile), job.entry, sources)

@@ -71,18 +71,19 @@ def compare(
     no_cache: NoCache = False,
 ) -> int:
     """Compare what two models cost, module by module."""
-    from costlab.ci.budgets import PREDICTED, condition
     from costlab.comparison import compare as side_by_side
+    from costlab.core.conditions import parse_criterion
+    from costlab.core.keys import PREDICTED
     from costlab.latency.devices import find_device
     from costlab.models import ModelSpec, profile_of
     from costlab.reports import comparison as shown
 
-    forbidden = [condition(text) for text in fail_on or ()]
-    wanted = [condition(text) for text in budget or ()]
+    forbidden = [parse_criterion(text) for text in fail_on or ()]
+    wanted = [parse_criterion(text) for text in budget or ()]
     if device is None:
         given = {"--amp": amp, "--channels-last": channels_last, "--fusion": fusion is not Fusion.NONE}
         unused = [option for option, asked in given.items() if asked]
-        timed = [c.text for c in (*forbidden, *wanted) if c.metric == PREDICTED]
+        timed = [c.text for c in (*forbidden, *wanted) if c.key == PREDICTED]
         if unused or timed:
             raise CostlabError(f"{(unused or timed)[0]} goes with a prediction: name a --device")
     on = find_device(device) if device is not None else None
@@ -115,9 +116,9 @@ def compare(
     )
     verdicts = []
     for each, must_not in [*((c, True) for c in forbidden), *((c, False) for c in wanted)]:
-        before, after = compared.totals(each.metric)
+        before, after = compared.totals(each.key)
         broken = each.holds(after, before or 0) is must_not
-        verdicts.append(shown.ConditionResult(each, must_not, broken, tuple(compared.grown(each.metric))))
+        verdicts.append(shown.ConditionResult(each, must_not, broken, tuple(compared.grown(each.key))))
     rows = top or None
     if form is Format.JSON:
         put(shown.document(compared, verdicts), output)

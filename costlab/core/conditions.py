@@ -64,7 +64,7 @@ EXPECTED = {  # what to type in the place of these terminals, the first that the
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Criterion:
     """`key operator value`. Calling it with a row gives true, false or None, for unknown."""
 
     key: str  # a metric, or the column of a table
@@ -73,7 +73,7 @@ class Comparison:
     text: str
 
     def holds(self, value: float | None, base: float | None = None) -> bool:
-        """Whether the comparison is true of a number, compared exactly.
+        """Whether the criterion is met by a number, compared exactly.
 
         Args:
             value: the number.
@@ -98,7 +98,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Combination:
-    """Conditions joined by "and" or "or", or one after "not". Calling it with a row works as for a comparison."""
+    """Conditions joined by "and" or "or", or one after "not". Calling it with a row works as for a criterion."""
 
     operator: str
     parts: tuple[Condition, ...]
@@ -111,7 +111,7 @@ class Combination:
         return decisive if decisive in results else None if None in results else not decisive
 
 
-Condition = Comparison | Combination
+Condition = Criterion | Combination
 
 
 def comparable_type(value: object) -> type | None:
@@ -119,7 +119,7 @@ def comparable_type(value: object) -> type | None:
     return next((kind for kind in (bool, str, Real) if isinstance(value, kind)), None)
 
 
-def parse_comparison(text: str) -> Comparison:
+def parse_criterion(text: str) -> Criterion:
     """Read one comparison with a metric, such as `mult_adds>+1%` or `params<=3.5M`.
 
     Raises:
@@ -131,7 +131,7 @@ def parse_comparison(text: str) -> Comparison:
     key = metric_named(term.name).key
     if term.kind != "amount":
         raise CostlabError(f"{abbreviated(text)}: {key} is compared with a number, not with {term.value!r}")
-    return Comparison(key, term.operator, parse_amount(term.value, key), text.strip())
+    return Criterion(key, term.operator, parse_amount(term.value, key), text.strip())
 
 
 def parse_condition(text: str, columns: Collection[str]) -> Condition:
@@ -155,11 +155,11 @@ def parse_condition(text: str, columns: Collection[str]) -> Condition:
             raise CostlabError(f"unknown column {name!r} at character {position}; {hint}")
         if kind != "amount":
             truth = {"true": True, "false": False} if kind == "word" else {}
-            return Comparison(name, comparison, truth.get(value.lower(), value), value)
+            return Criterion(name, comparison, truth.get(value.lower(), value), value)
         amount = parse_amount(value, PREDICTED if name.startswith(PREDICTED) else name)
         if amount.share:
             raise CostlabError(f"{name}{comparison}{value}: a change needs a base, which a table does not have")
-        return Comparison(name, comparison, amount, value)
+        return Criterion(name, comparison, amount, value)
 
     return resolve(parse(text))
 

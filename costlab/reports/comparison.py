@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costlab.ci.budgets import Condition
-from costlab.comparison import Comparison, Pair
+from costlab.comparison import Comparison, ModulePair
+from costlab.core.conditions import Criterion
 from costlab.core.cost import COST_KEYS
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
@@ -42,10 +42,10 @@ NOTEBOOK_ROWS = 20
 class ConditionResult(NamedTuple):
     """A condition, and whether it broke."""
 
-    condition: Condition
+    condition: Criterion
     forbidden: bool  # it must not be true
     broken: bool
-    grown: tuple[Pair, ...]  # the modules that grew most
+    grown: tuple[ModulePair, ...]  # the modules that grew most
 
 
 def text(
@@ -124,7 +124,7 @@ def modules_table(comparison: Comparison, top: int | None) -> Table:
     return Table([name, *costs, Column("", status, ["quiet"] * len(rows), left=True)], rest=len(rows) - len(pairs))
 
 
-def change_of(pairs: Sequence[Pair], key: str) -> str:
+def change_of(pairs: Sequence[ModulePair], key: str) -> str:
     """The change of a metric over some modules together."""
     return METRICS[key].change(sum(pair.change(key) for pair in pairs))
 
@@ -136,7 +136,7 @@ def networks(comparison: Comparison) -> list[tuple[str, str]]:
     return [("base", title(comparison.base)), ("head", title(comparison.head)), *on]
 
 
-def module_name(pair: Pair) -> str:
+def module_name(pair: ModulePair) -> str:
     """The path of a module; both paths if it moved."""
     name = pair.name or ROOT
     return f"{name} (was {pair.base.name or ROOT})" if pair.status == "moved" and pair.base else name
@@ -147,7 +147,7 @@ def sentence(result: ConditionResult) -> str:
     condition = visible(result.condition.text)
     if not result.broken:
         return f"ok: {'not ' if result.forbidden else ''}{condition}"
-    metric = result.condition.metric
+    metric = result.condition.key
     growth = ", ".join(f"{visible(p.name) or ROOT} {change_of([p], metric)}" for p in result.grown)
     return f"BROKEN: {condition}" + (f"; grew most: {growth}" if growth else "")
 
@@ -159,7 +159,7 @@ def document(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
     def network(profile: Profile) -> dict[str, Any]:
         return {"name": profile.name, "provider": profile.provider, "arguments": dict(profile.arguments)}
 
-    def beside(pair: Pair, key: str) -> dict[str, Any]:
+    def beside(pair: ModulePair, key: str) -> dict[str, Any]:
         return {side: getattr(row, key) if row else None for side, row in (("base", pair.base), ("head", pair.head))}
 
     latencies = {"base": comparison.base_latency, "head": comparison.head_latency}

@@ -14,6 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from costlab.core.conditions import parse_condition
 from costlab.core.files import atomic_write
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import spreadsheet
@@ -24,7 +25,6 @@ from costlab.sweeps.axes import Axis, Steps
 from costlab.sweeps.journal import Journal
 from costlab.sweeps.rows import COSTS, COUNTS, JUDGED, SECONDS, columns_of_axes
 from costlab.sweeps.space import Space
-from costlab.sweeps.where import parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Sweep:
 
     def where(self, condition: str) -> Sweep:
         """The rows that keep a condition such as "mult_adds<=150M and params<4M". Raises CostlabError."""
-        return self.filtered(parsed(condition, self.columns))
+        return self.filtered(parse_condition(condition, self.columns))
 
     def filtered(self, test: Callable[[Mapping[str, Any]], bool | None]) -> Sweep:
         return replace(self, offsets=array("q", (o for o in self.offsets if test(self.journal.row(o)) is True)))

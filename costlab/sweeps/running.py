@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from pathlib import Path
 from typing import Any
 
+from costlab.core.conditions import parse_condition
 from costlab.errors import CostlabError
 from costlab.sweeps import pools
 from costlab.sweeps.journal import Journal, opened
@@ -17,7 +18,6 @@ from costlab.sweeps.pools import Pool
 from costlab.sweeps.results import State, Sweep
 from costlab.sweeps.rows import Finished, Recipe, columns_of, finished, recipe_of, unfinished
 from costlab.sweeps.space import Space, space_of
-from costlab.sweeps.where import parsed
 
 CHUNK_SECONDS = 1.5  # of work that go to a worker at once, or more
 CHUNKS_A_SECOND = 200  # at most: what a scheduler does idly
@@ -62,7 +62,7 @@ def sweep(
         raise CostlabError(f"jobs are 1 or more processes; {jobs!r} is not")
     space = space_of(space)
     columns = columns_of(space)
-    kept = parsed(space.where, columns) if space.where else None
+    kept = parse_condition(space.where, columns) if space.where else None
     recipe = recipe_of(space)
     with opened(Path(journal) if journal is not None else None) as file:
         offsets, state = found(space, file, retry)

@@ -14,11 +14,11 @@ from torch import nn
 
 import costlab
 from costlab.ci import baseline as baselines
-from costlab.ci.budgets import PREDICTED
-from costlab.ci.limits import LIMITED, judged, limits
+from costlab.ci.budgets import check_budgets, parse_budgets
 from costlab.ci.lint_run import BaselineEntry
 from costlab.cli import run
 from costlab.core.files import write_text
+from costlab.core.metrics import METRICS, PREDICTED
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
 from costlab.testing import assert_budget
@@ -71,10 +71,13 @@ def test_a_change_counts_from_a_saved_base_and_names_the_modules_that_grew(tmp_p
     assert str(failure.value) == ("mult_adds 208 (192 in the base, +8.3%), 15 over the budget of +1%; grew most: 1 +16")
 
 
-@given(st.sampled_from([metric for metric in LIMITED if metric != PREDICTED]), st.integers(-3, 3))
+TOTALS = [key for key, metric in METRICS.items() if metric.budgetable and key != PREDICTED]
+
+
+@given(st.sampled_from(TOTALS), st.integers(-3, 3))
 def test_a_budget_breaks_just_above_its_limit(metric, slack):
     value = getattr(PROFILE.total, metric)
-    findings, verdicts = judged(PROFILE, limits({metric: max(value + slack, 0)}))
+    findings, verdicts = check_budgets(PROFILE, parse_budgets({metric: max(value + slack, 0)}))
     assert bool(findings) == (value > max(value + slack, 0))
     assert [v.verdict for v in verdicts] == ["broken" if findings else "holds"]
     assert [(v.value, v.limit) for v in verdicts] == [(value, max(value + slack, 0))]
@@ -87,8 +90,8 @@ def test_a_budget_in_seconds_is_on_what_is_predicted():
     device = find_device("rtx3090")
     seconds = costlab.predict(PROFILE, device, fusion="bn").seconds
     for factor, broken in ((0.99, True), (1.01, False)):
-        given = limits({"predicted_seconds": f"{factor * seconds * 1e6:.9f} us"})
-        findings, (verdict,) = judged(PROFILE, given, None, device, "bn")
+        given = parse_budgets({"predicted_seconds": f"{factor * seconds * 1e6:.9f} us"})
+        findings, (verdict,) = check_budgets(PROFILE, given, None, device, "bn")
         assert [verdict.verdict == "broken", bool(findings)] == [broken, broken]
         assert (verdict.value, verdict.limit) == (seconds, pytest.approx(factor * seconds))
 
@@ -96,12 +99,12 @@ def test_a_budget_in_seconds_is_on_what_is_predicted():
 def test_a_budget_in_seconds_that_breaks_names_modules_and_by_how_much():
     device = find_device("rtx3090")
     wider = costlab.profile(linear(4096), (1, 8))
-    (finding,), _ = judged(wider, limits({"predicted_seconds": "1 us"}), None, device)
+    (finding,), _ = check_budgets(wider, parse_budgets({"predicted_seconds": "1 us"}), None, device)
     seconds = costlab.predict(wider, device).seconds
     assert finding.predicted_seconds_saved == pytest.approx(seconds - 1e-6)
     assert finding.message.startswith("predicted_seconds ")
     assert "us over the budget of 1 us; largest: " in finding.message
-    (finding,), _ = judged(wider, limits({"predicted_seconds": "+1%"}), PROFILE, device)
+    (finding,), _ = check_budgets(wider, parse_budgets({"predicted_seconds": "+1%"}), PROFILE, device)
     assert " us in the base, +" in finding.message
     assert "; grew most: " in finding.message
     assert finding.message.endswith("s")
@@ -109,16 +112,16 @@ def test_a_budget_in_seconds_that_breaks_names_modules_and_by_how_much():
 
 def test_a_budget_in_seconds_needs_a_device_and_a_time():
     with pytest.raises(CostlabError, match="--device"):
-        judged(PROFILE, limits({"predicted_seconds": "5 ms"}))
+        check_budgets(PROFILE, parse_budgets({"predicted_seconds": "5 ms"}))
     for metric, text in (("predicted_seconds", "5 M"), ("predicted_seconds", "8 MB"), ("params", "5 ms")):
         with pytest.raises(CostlabError, match=metric):
-            limits({metric: text})
+            parse_budgets({metric: text})
 
 
 def test_budgets_in_seconds_stand_in_the_configuration(project, capsys):
     project(NET + 'budgets = { predicted_seconds = "1 us" }\n')
     assert run(["lint", "--select", "G1"]) == 2
-    assert "budget on predicted_seconds is for a device" in capsys.readouterr().err
+    assert "a budget on predicted_seconds needs a device" in capsys.readouterr().err
     assert run(["lint", "--select", "G1", "--device", "rtx3090"]) == 1
     out = capsys.readouterr().out
     assert "budget/predicted_seconds" in out
@@ -132,12 +135,12 @@ def test_budgets_in_seconds_stand_in_the_configuration(project, capsys):
 @pytest.mark.parametrize(
     ("budgets", "message"),
     [
-        ({"mult_add": 1}, "no total 'mult_add'; nearest: mult_adds"),
-        ({"params": "much"}, "'much' is no amount"),
-        ({"params": True}, "the budget of params is a whole number"),
-        ({"params": 3.5}, "the budget of params is a whole number"),
-        ({"params": "+1%"}, "the budget params +1% is a change: it needs a base"),
-        ({"arithmetic_intensity": 1}, "no budget on arithmetic_intensity"),
+        ({"mult_add": 1}, "unknown metric 'mult_add'; nearest: mult_adds"),
+        ({"params": "much"}, "'much' is not an amount of params: write 320 M or +1%"),
+        ({"params": True}, "the budget of params must be a whole number"),
+        ({"params": 3.5}, "the budget of params must be a whole number"),
+        ({"params": "+1%"}, "the budget params +1% is a change and needs a base"),
+        ({"arithmetic_intensity": 1}, "arithmetic_intensity takes no budget"),
     ],
 )
 def test_a_budget_that_cannot_be_held_is_an_error_of_the_user(budgets, message):

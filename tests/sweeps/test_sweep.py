@@ -220,7 +220,7 @@ def test_a_full_disk_is_one_line_and_loses_no_row(tmp_path, threads, monkeypatch
     monkeypatch.setattr(journal, "write_all", full)
     monkeypatch.setattr(running, "CHUNK_SECONDS", 0.001)
     monkeypatch.setattr(running, "FIRST_CHUNK", 1)
-    with pytest.raises(CostlabError, match="no space left on device; the rows that it has are safe"):
+    with pytest.raises(CostlabError, match="no space left on device; its rows are safe"):
         costlab.sweep(tiny(), threads, journal=path)
     kept = path.read_bytes()
     assert 0 < len(kept) <= 3000
@@ -350,7 +350,7 @@ def test_where_nothing_can_be_made_the_first_error_is_said(tmp_path, capsys):
         (["--top", "-1"], "--top"),
         (["-o", "sweep.xls"], ".csv, .jsonl, .parquet"),
         (["-o", "nosuch/sweep.csv"], "cannot be written"),
-        (["--where", "nosuch<1"], "no column"),
+        (["--where", "nosuch<1"], "unknown column"),
         (["-j", "0"], "jobs are 1 or more"),
         (["-j", "2", "--cluster", "tcp://127.0.0.1:1"], "name one of them"),
         (["--sample", "0"], "sample"),
