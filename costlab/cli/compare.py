@@ -73,7 +73,7 @@ def compare(
     """Compare what two models cost, module by module."""
     from costlab.comparison import compare as side_by_side
     from costlab.core.conditions import parse_criterion
-    from costlab.core.keys import PREDICTED
+    from costlab.core.metrics import PREDICTED
     from costlab.latency.devices import find_device
     from costlab.models import ModelSpec, profile_of
     from costlab.reports import comparison as shown
