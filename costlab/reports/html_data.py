@@ -168,7 +168,7 @@ def note(op: Op, counted: bool) -> str:
     """What has to be known of an operator's numbers."""
     if not counted:
         return "uncounted: no cost rule"
-    return "free: a view" if op.free else "estimate: rests on a guessed size" if op.estimated else ""
+    return "free: a view" if op.free else "estimate: depends on a guessed size" if op.estimated else ""
 
 
 def tensors(profile: Profile, words: Words) -> dict[str, Any]:

@@ -1,39 +1,50 @@
-"""The Markdown that pages of guidelines are written in, taken apart into data: nothing in it can become markup."""
+"""The Markdown of guideline pages as data: nothing in it can become markup."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from costlab.formatting.escaping import visible
 
-INDENT = "    "  # of code
-SPANS = re.compile(r"\*\*(?P<strong>.+?)\*\*|`(?P<code>[^`]+)`|(?<![\w*])\*(?P<em>[^*\s][^*]*)\*(?!\w)")
-RULED = re.compile(r"[\s|:-]+")  # the line between the head and the body of a table
-
-Block = dict[str, Any]  # {"tag": "p", "spans": [[tag, words], ...]}, {"tag": "pre", "text"} or {"tag": "table", "rows"}
+Block = dict[str, Any]  # {"tag": "p", "spans": [[tag, text], ...]}, {"tag": "pre", "text"} or {"tag": "table", "rows"}
+TAGS = {"code_inline": "code", "strong_open": "strong", "em_open": "em"}
 
 
 def blocks(markdown: str) -> list[Block]:
     """Paragraphs, indented code and tables, in order; the first row of a table is its head."""
-    return [block([visible(line) for line in part.splitlines()]) for part in re.split(r"\n\s*\n", markdown.strip("\n"))]
+    result: list[Block] = []
+    parser = MarkdownIt("zero").enable(["code", "table", "emphasis", "backticks"])
+    previous = ""
+    for token in parser.parse(markdown):
+        if token.type == "code_block":
+            result.append({"tag": "pre", "text": visible_lines(token.content)})
+        elif token.type == "table_open":
+            result.append({"tag": "table", "rows": []})
+        elif token.type == "tr_open":
+            result[-1]["rows"].append([])
+        elif token.type == "inline" and previous in ("th_open", "td_open"):
+            result[-1]["rows"][-1].append(visible(token.content))
+        elif token.type == "inline":
+            result.append({"tag": "p", "spans": spans(token.children or [])})
+        previous = token.type
+    return result
 
 
-def block(lines: list[str]) -> Block:
-    if all(line.startswith(INDENT) for line in lines):
-        return {"tag": "pre", "text": "\n".join(line.removeprefix(INDENT) for line in lines)}
-    if all(line.startswith("|") for line in lines):
-        rows = [line.strip("|").split("|") for line in lines if not RULED.fullmatch(line)]
-        return {"tag": "table", "rows": [[cell.strip() for cell in row] for row in rows]}
-    return {"tag": "p", "spans": spans(" ".join(map(str.strip, lines)))}
+def spans(tokens: list[Token]) -> list[list[str]]:
+    """Text as `[tag, text]`; plain text has no tag."""
+    result: list[list[str]] = []
+    tag = ""
+    for token in tokens:
+        if token.nesting:
+            tag = TAGS.get(token.type, "")
+        elif token.content:
+            result.append([TAGS.get(token.type, tag), visible(token.content.replace("\n", " "))])
+    return result
 
 
-def spans(words: str) -> list[list[str]]:
-    """Words as `[tag, words]`: plain ones have no tag."""
-    found = []
-    end = 0
-    for match in SPANS.finditer(words):
-        tag = match.lastgroup or ""
-        found += [["", words[end : match.start()]], [tag, match[tag]]]
-        end = match.end()
-    return [span for span in [*found, ["", words[end:]]] if span[1]]
+def visible_lines(text: str) -> str:
+    """Lines of code with their control characters escaped."""
+    return "\n".join(map(visible, text.rstrip("\n").split("\n")))

@@ -455,7 +455,7 @@ def test_a_slash_leads_to_the_filter_which_takes_every_word_and_escape_empties_i
 def test_a_long_table_comes_a_page_at_a_time(opened, long):
     page = opened(page_of(long))
     assert page.locator("#operators tbody tr").count() == 100
-    page.get_by_role("button", name="Show 100 more of 920").click()
+    page.get_by_role("button", name="Show 100 of the remaining 920").click()
     assert page.locator("#operators tbody tr").count() == 200
     page.locator("#filter").fill("1x8x6x6 relu")
     assert page.locator("#operators .note").inner_text() == "340 of 1020 operators"

@@ -1,4 +1,4 @@
-/* The chosen module and cost stand in the address: links lead to them, and the way back leads back. */
+/* The selected module and metric are in the address, so links and the back button work. */
 
 import { costOf, costs, modules } from "./report.js";
 import { chooseCost, chooseModule, subscribe } from "./state.js";
@@ -18,7 +18,7 @@ export function followAddress() {
   follow();
 }
 
-/** What the address says; one that says nothing means the network, by the first cost. */
+/** The selection in the address; an empty one is the network and the first metric. */
 function read() {
   const said = new URLSearchParams(location.hash.slice(1));
   const module = modules.find(({ path }) => path === (said.get("module") ?? ""));

@@ -5,7 +5,7 @@ import { short } from "./units.js";
 
 export const EDGE = { left: 66, right: 14, top: 14, bottom: 40 }; // pixels around the axes
 
-/** A drawing that fills `body`: `draw(width, height)` gives its parts, anew whenever the panel changes size. */
+/** A drawing that fills `body`: `draw(width, height)` returns its parts and is called again whenever the panel is resized. */
 export function drawing(body, label, draw) {
   const picture = shape("svg", { role: "img", "aria-label": label });
   body.append(picture);
@@ -25,7 +25,7 @@ export function words(x, y, text, attributes = {}) {
   return made;
 }
 
-/** A round number beside an axis: without the digits that say nothing. */
+/** The label of a round number on an axis, without trailing zeros. */
 export function tick(value, unit = "") {
   return short(value, unit).replace(/\.0+(?= |$)/, "");
 }

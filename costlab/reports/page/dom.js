@@ -1,4 +1,4 @@
-/* Elements, made without markup: whatever a name holds, it stays text. */
+/* Elements, created without markup: names stay text. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -25,7 +25,7 @@ export function shape(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A button that reads like the words around it. */
+/** A button that looks like a link. */
 export function link(words, onclick, properties = {}) {
   return element("button", { type: "button", className: "link", textContent: words, onclick, ...properties });
 }

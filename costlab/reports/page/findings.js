@@ -1,19 +1,19 @@
-/* What the guidelines say: a verdict each, the places that break it, dearest first, and why it matters. */
+/* The guidelines: a verdict for each, its findings, most expensive first, and why it matters. */
 
 import { element, link, panel } from "./dom.js";
 import { data, modules, root, titleOf, within } from "./report.js";
 import { chooseModule, subscribe } from "./state.js";
 
-const SHOWN = 5; // findings of a guideline before the rest is folded
-const NAMED = 6; // modules of a finding before the rest is folded
+const SHOWN = 5; // findings of a guideline shown before the rest is folded
+const NAMED = 6; // modules of a finding shown before the rest is folded
 
 export function showFindings() {
   const { body, note } = panel("findings");
-  const opened = new Map(); // by rule: what the reader opened or closed
+  const opened = new Map(); // by rule: whether the reader opened or closed it
   const rules = data.lint.rules;
   const broken = rules.filter((rule) => rule.verdict === "BROKEN").length;
   const verdict = broken ? `${broken} broken` : "none broken";
-  note.textContent = `${verdict}, ${data.lint.heading}; prices are what following the advice saves`;
+  note.textContent = `${verdict}, ${data.lint.heading}; each finding shows what following its advice saves`;
 
   subscribe(({ module }, before) => {
     if (module === before.module) return;
@@ -37,12 +37,12 @@ function section(rule, module, opened) {
       element("span", { className: "quiet detail", textContent: rule.detail }),
     ),
     ...here.slice(0, SHOWN).map(entry),
-    folded(here.slice(SHOWN), "more, cheaper findings", entry),
-    here.length < rule.findings.length && link("Show those in other modules", () => chooseModule(root)),
+    folded(here.slice(SHOWN), "smaller findings", entry),
+    here.length < rule.findings.length && link("Show findings in other modules", () => chooseModule(root)),
     element(
       "details",
       { className: "page" },
-      element("summary", { textContent: "Why, and what to write instead" }),
+      element("summary", { textContent: "Why this matters and what to do instead" }),
       ...rule.page.map(prose),
     ),
   );

@@ -1,4 +1,4 @@
-/* Above the views: the facts, the way to the chosen module, its costs to choose from, and what colours mean. */
+/* Above the views: facts, the path to the selected module, the metrics to choose from, and the colour key. */
 
 import { element, link } from "./dom.js";
 import { amount, amountsByGroup, ancestry, costs, data, groups, root, share, written } from "./report.js";
@@ -13,10 +13,10 @@ export function showHeader() {
   subscribe(drawKey);
 }
 
-function fact([label, value, alarm]) {
+function fact([label, value, tone]) {
   return element(
     "div",
-    { className: alarm },
+    { className: tone },
     element("dt", { textContent: label }),
     element("dd", { textContent: value }),
   );

@@ -1,4 +1,4 @@
-/* Live activations in the order of execution; in colour those alive at one moment, the peak until another is chosen. */
+/* Live activations in execution order; those alive at one moment (by default the peak) are coloured. */
 
 import { EDGE, drawing, rounds, tick, words } from "./axes.js";
 import { element, link, panel, shape } from "./dom.js";
@@ -26,7 +26,7 @@ export function showMemory() {
   const { section, body, note } = panel("memory");
   const list = section.querySelector(".alive");
   let shown = null;
-  let area = null; // where the time axis lies, in pixels
+  let area = null; // the time axis, in pixels
   const cursor = () => shown.op?.index ?? peak;
 
   function draw(width, height) {
@@ -91,7 +91,7 @@ export function showMemory() {
   const { picture, redraw } = drawing(body, "", draw);
   picture.setAttribute("role", "slider");
   picture.setAttribute("tabindex", 0);
-  picture.setAttribute("aria-label", "Operator at which to look at live activations");
+  picture.setAttribute("aria-label", "Operator whose live activations are shown");
   picture.setAttribute("aria-valuemin", 0);
   picture.setAttribute("aria-valuemax", Math.max(ops.length - 1, 0));
 
@@ -117,7 +117,7 @@ export function showMemory() {
   subscribe((state, before) => {
     if (state.module === before.module && state.op === before.op) return;
     shown = { ...state };
-    note.textContent = `live activations in the order of execution; peak ${short(top, "B")}`;
+    note.textContent = `live activations in execution order; peak ${short(top, "B")}`;
     picture.setAttribute("aria-valuenow", cursor());
     picture.setAttribute(
       "aria-valuetext",
@@ -132,7 +132,7 @@ function leadTo(op) {
   return link(op.title, () => chooseOp(op));
 }
 
-/** A tensor with its size, and what made it. */
+/** A tensor with its size and the operator that made it. */
 function entryOf(tensor) {
   return element(
     "li",
@@ -140,11 +140,11 @@ function entryOf(tensor) {
     element("i", { className: "swatch", style: { "--colour": colourOf(tensor) } }),
     element("span", { className: "number", textContent: short(tensor.bytes, "B") }),
     element("span", { className: "quiet", textContent: tensor.shape }),
-    tensor.maker ? leadTo(tensor.maker) : element("span", { textContent: "input of the model" }),
+    tensor.maker ? leadTo(tensor.maker) : element("span", { textContent: "model input" }),
   );
 }
 
-/** Tensors alive at an operator, the ones that live longest first: they lie at the bottom. */
+/** Tensors alive at an operator, the longest-lived first: they are drawn at the bottom. */
 function aliveAt(position) {
   const living = tensors.filter((tensor) => tensor.first <= position && position <= tensor.last);
   return living.sort((a, b) => b.last - b.first - (a.last - a.first) || b.bytes - a.bytes);
@@ -154,7 +154,7 @@ function colourOf(tensor) {
   return (tensor.maker?.group ?? groups.at(-1)).colour;
 }
 
-/** Where the operators of a module lie in the order of execution: runs of positions, the second end outside. */
+/** The operators of a module in execution order, as half-open ranges of positions. */
 function spans(module) {
   if (module === root) return [];
   const result = [];
@@ -166,7 +166,7 @@ function spans(module) {
   return result;
 }
 
-/** The outline between two stairs, a step an operator. */
+/** The outline between two step functions, one step per operator. */
 function stairs(above, below, from, to, x, y) {
   const there = [];
   const back = [];

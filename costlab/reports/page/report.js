@@ -1,4 +1,4 @@
-/* The profile: modules in a tree and operators in the order of execution, from the data in the page. */
+/* The profile: modules in a tree and operators in execution order, from the data in the page. */
 
 import { quantity } from "./units.js";
 
@@ -49,7 +49,7 @@ for (const op of ops) {
   op.module.ops.push(op);
 }
 
-/** Objects from columns, each with its place; `replaced` are columns in place of others. */
+/** Objects from columns, each with its index; `replaced` are columns that replace others. */
 function rows(columns, replaced) {
   const all = Object.entries({ ...columns, ...replaced });
   return columns.name.map((_, index) => ({
@@ -58,25 +58,25 @@ function rows(columns, replaced) {
   }));
 }
 
-/** The cost of that key. */
+/** The metric with that key. */
 export function costOf(key) {
   return costs.find((cost) => cost.key === key);
 }
 
-/** Whether a module lies in another, or is it. */
+/** Whether a module is another or inside it. */
 export function within(module, outer) {
   while (module && module !== outer) module = module.parent;
   return module === outer;
 }
 
-/** The modules around one, from the network down to itself. */
+/** The path to a module, from the network down to itself. */
 export function ancestry(module) {
   return module ? [...ancestry(module.parent), module] : [];
 }
 
 const sums = {};
 
-/** Of a module and all in it, how much of a cost each group of operators takes. */
+/** How much of a metric each group of operators takes in a module and everything inside it. */
 export function amountsByGroup(module, key) {
   sums[key] ??= summed(key);
   return sums[key][module.index];
@@ -92,7 +92,7 @@ function summed(key) {
   return result;
 }
 
-/** What a module costs with all in it; of the network that is more than its operators where a device waits. */
+/** A metric of a module with everything inside it; the network's time includes gaps between operators. */
 export function amount(module, key) {
   return module === root ? costOf(key).total : amountsByGroup(module, key).reduce((sum, part) => sum + part, 0);
 }
@@ -103,18 +103,18 @@ export function mainGroup(module, key) {
   return groups[amounts.indexOf(Math.max(...amounts))];
 }
 
-/** The part of the network that an amount is; null where the network has none. */
+/** An amount as a share of the network; null if the network has none. */
 export function share(value, key) {
   const { total } = costOf(key);
   return total && value !== null ? value / total : null;
 }
 
-/** An amount of a cost in words. */
+/** An amount of a metric as text. */
 export function written(value, key) {
   return quantity(value, costOf(key).unit);
 }
 
-/** The path of a module as a reader knows it. */
+/** The path of a module as text. */
 export function titleOf(module) {
   return module.path || module.name;
 }

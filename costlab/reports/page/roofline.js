@@ -1,4 +1,4 @@
-/* Operators by operations per byte: below the ceilings of a device, or, without one, by how much they do. */
+/* Operators by operations per byte: under the ceilings of a device or, without a device, by their number of operations. */
 
 import { EDGE, decades, drawing, logarithmic, tick, words } from "./axes.js";
 import { panel, shape } from "./dom.js";
@@ -9,7 +9,7 @@ import { percent, seconds, short } from "./units.js";
 
 const ROOM = 1.8; // beyond the outermost point
 const NAMES = 10; // beyond the last ridge point: room for the names of ceilings
-const RADII = [2.5, 26]; // pixels: of the cheapest operator, and of one that took everything
+const RADII = [2.5, 26]; // pixels: of the smallest operator, and of one that takes the whole
 const [ABOVE, BELOW] = [5, 14]; // pixels from a ceiling to its name: that of the highest stands above
 
 /** Operators that compute. A mult-add is 2 operations, arithmetic outside contractions 1 an element-wise one. */
@@ -84,13 +84,13 @@ export function showRoofline() {
     shown = { ...state };
     note.textContent = device
       ? `predicted for ${device.running}; area: share of the time`
-      : `no device was given: area: share of ${costOf(state.cost).name}`;
+      : `no --device given; area: share of ${costOf(state.cost).name}`;
     if (state.cost !== before.cost && !device) redraw();
     else for (const [made, point] of marks) light(made, point);
   });
 }
 
-/** What both axes span. */
+/** The ranges of both axes. */
 function ranges() {
   const device = data.roofline;
   const highest = device ? Math.max(...device.peaks.map(([peak]) => peak)) : 0;

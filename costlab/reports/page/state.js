@@ -1,17 +1,17 @@
-/* What the reader looks at, in one place: every view draws itself anew when it changes. */
+/* What the reader has selected, in one place: every view redraws itself when it changes. */
 
 import { costs, root } from "./report.js";
 
 const state = {
   module: root,
-  op: null, // the operator looked at, if any
+  op: null, // the selected operator, if any
   cost: costs[0].key,
   filter: "",
   sort: { key: costs[0].key, descending: true },
 };
 const listeners = [];
 
-/** Have `listener(state, before)` called now and whenever something changes; `before` is what it was. */
+/** Call `listener(state, before)` now and on every change; `before` is the previous state. */
 export function subscribe(listener) {
   listeners.push(listener);
   listener(state, {});
@@ -23,22 +23,22 @@ export function change(part) {
   for (const listener of listeners) listener(state, before);
 }
 
-/** Look at a module; all else follows. */
+/** Select a module. */
 export function chooseModule(module) {
   change({ module, op: null });
 }
 
-/** Look at an operator, and at the module that it belongs to. */
+/** Select an operator and its module. */
 export function chooseOp(op) {
   change({ module: op.module, op });
 }
 
-/** Look at a cost; the dearest operators come first. */
+/** Select a metric; the most expensive operators come first. */
 export function chooseCost(key) {
   change({ cost: key, sort: { key, descending: true } });
 }
 
-/** Look at the module around the chosen one. */
+/** Select the parent of the selected module. */
 export function goUp() {
   change({ module: state.module.parent ?? root, op: null });
 }

@@ -1,4 +1,4 @@
-/* Operators in a table: those of the chosen module that the filter lets through, sorted, a page at a time. */
+/* The operators of the selected module that match the filter, in a table, sorted, a page at a time. */
 
 import { element, link, panel } from "./dom.js";
 import { costOf, costs, ops, root, share, titleOf, within, written } from "./report.js";
@@ -6,8 +6,8 @@ import { change, chooseModule, subscribe } from "./state.js";
 import { percent, quantity } from "./units.js";
 
 const PAGE = 100; // rows
-const ALWAYS = ["mult_adds", "params", "memory_access", "predicted_seconds"]; // costs; the chosen one comes before them
-const SOUGHT = ["title", "kind", "output"]; // what the filter looks at
+const ALWAYS = ["mult_adds", "params", "memory_access", "predicted_seconds"]; // metrics; the selected one comes before them
+const FILTERED = ["title", "kind", "output"]; // the fields the filter searches
 
 export function showTable() {
   const { body, note } = panel("operators");
@@ -25,7 +25,7 @@ export function showTable() {
   filter.oninput = () => change({ filter: filter.value });
 
   function draw() {
-    const matching = ops.filter((op) => within(op.module, shown.module) && holds(op, shown.filter));
+    const matching = ops.filter((op) => within(op.module, shown.module) && matches(op, shown.filter));
     const columns = columnsFor(shown, Math.max(...matching.map((op) => op.costs[shown.cost] ?? 0), 0));
     const rows = sorted(matching, columns, shown.sort);
     const focused = table.contains(document.activeElement) && document.activeElement.dataset.name;
@@ -36,7 +36,8 @@ export function showTable() {
     );
     if (focused) table.querySelector(`[data-name="${focused}"]`)?.focus();
     more.hidden = rows.length <= limit;
-    more.textContent = `Show ${Math.min(PAGE, rows.length - limit)} more of ${rows.length - limit}`;
+    const left = rows.length - limit;
+    more.textContent = left > PAGE ? `Show ${PAGE} of the remaining ${left}` : `Show the remaining ${left}`;
     const where = shown.module === root ? "" : ` in ${titleOf(shown.module)}`;
     note.textContent = `${rows.length} of ${ops.length} operators${where}`;
   }
@@ -58,7 +59,7 @@ export function showTable() {
   });
 }
 
-/** What the table shows of an operator, from left to right; the bar of the `largest` amount is full. */
+/** The columns of the table, from left to right; the bar of the `largest` amount is full. */
 function columnsFor({ cost, op: open }, largest) {
   const others = costs.filter(({ key }) => ALWAYS.includes(key) && key !== cost);
   const part = (op) => share(op.costs[cost], cost);
@@ -74,7 +75,7 @@ function columnsFor({ cost, op: open }, largest) {
       key: "share",
       title: "share",
       style: "share",
-      dearest: true,
+      largestFirst: true,
       value: part,
       cell: (op) => [element("span", { textContent: percent(part(op)) }), bar(op)],
     },
@@ -84,16 +85,16 @@ function columnsFor({ cost, op: open }, largest) {
   ];
 }
 
-/** The column of a cost. What is not known is a question mark, as in every report. */
+/** The column of a metric. Unknown values are question marks, as in every report. */
 function amounts({ key, name, unit }) {
   const value = (op) => op.costs[key];
   const cell = (op) => [value(op) === null ? "?" : quantity(value(op), unit)];
   const sum = (rows) => rows.reduce((whole, op) => whole + (value(op) ?? 0), 0);
   const total = (rows) => written(sum(rows), key);
-  return { key, title: name, style: `${key} number`, dearest: true, value, cell, total };
+  return { key, title: name, style: `${key} number`, largestFirst: true, value, cell, total };
 }
 
-/** The path of the module leads to it; the operator's own name opens what else is known. */
+/** The module path links to the module; the operator's name opens its details. */
 function named(op, open) {
   const path = op.module === root ? [] : [link(op.module.path, () => chooseModule(op.module)), "/"];
   const own = link(op.name, () => change({ op: open ? null : op }), {
@@ -106,9 +107,9 @@ function named(op, open) {
   return [swatch, ...path, own, op.note && warning];
 }
 
-function heading({ key, title, style, dearest }, sort) {
+function heading({ key, title, style, largestFirst }, sort) {
   const own = sort.key === key;
-  const onclick = () => change({ sort: { key, descending: own ? !sort.descending : Boolean(dearest) } });
+  const onclick = () => change({ sort: { key, descending: own ? !sort.descending : Boolean(largestFirst) } });
   const button = element("button", { type: "button", textContent: title, onclick, "data-name": key });
   const way = own ? (sort.descending ? "descending" : "ascending") : "none";
   return element("th", { scope: "col", className: style, "aria-sort": way }, button);
@@ -120,14 +121,14 @@ function total({ key, style, total: summed }, rows) {
   return element("td", { className: style, textContent: words });
 }
 
-/** Zeros step back, so that the eye finds the rest. */
+/** Zeros are quiet, so the rest stands out. */
 function tone(column, op) {
   return column.total && !column.value(op) ? "zero" : "";
 }
 
-/** Whether an operator holds every word of the filter. */
-function holds(op, filter) {
-  const text = SOUGHT.map((key) => op[key])
+/** Whether an operator contains every word of the filter. */
+function matches(op, filter) {
+  const text = FILTERED.map((key) => op[key])
     .join(" ")
     .toLowerCase();
   return filter
@@ -136,7 +137,7 @@ function holds(op, filter) {
     .every((word) => text.includes(word));
 }
 
-/** By a column, else in the order of execution; what is not known comes last. */
+/** By a column, else in execution order; unknown values come last. */
 function sorted(rows, columns, { key, descending }) {
   const { value } = columns.find((column) => column.key === key) ?? columns[0];
   const sign = descending ? -1 : 1;
@@ -148,7 +149,7 @@ function sorted(rows, columns, { key, descending }) {
   });
 }
 
-/** What else is known of an operator. */
+/** The details of an operator. */
 function detail(op, wide) {
   const facts = [
     ["kind", [op.kind]],
@@ -160,7 +161,7 @@ function detail(op, wide) {
     ["called from", [op.source]],
     ...costs.map(({ key, name }) => [name, [op.costs[key] === null ? "" : written(op.costs[key], key)]]),
   ];
-  const said = facts.flatMap(([name, lines]) => {
+  const entries = facts.flatMap(([name, lines]) => {
     const kept = lines.filter(Boolean);
     return kept.length
       ? [
@@ -173,5 +174,5 @@ function detail(op, wide) {
         ]
       : [];
   });
-  return element("tr", { className: "detail" }, element("td", { colSpan: wide }, element("dl", {}, ...said)));
+  return element("tr", { className: "detail" }, element("td", { colSpan: wide }, element("dl", {}, ...entries)));
 }

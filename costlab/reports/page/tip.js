@@ -1,4 +1,4 @@
-/* What lies under the pointer, in words. */
+/* A tooltip for what is under the pointer. */
 
 import { element } from "./dom.js";
 
@@ -6,7 +6,7 @@ const DISTANCE = 14; // pixels from the pointer
 const box = element("div", { className: "tip", hidden: true });
 document.body.append(box);
 
-/** While the pointer is over `place`, show the lines that `describe(event)` gives; none hide the tip. */
+/** While the pointer is over `place`, show the lines of `describe(event)`; no lines hide the tooltip. */
 export function tips(place, describe) {
   place.addEventListener("pointermove", (event) => {
     const lines = describe(event);

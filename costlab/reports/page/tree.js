@@ -1,4 +1,4 @@
-/* Modules as a tree, with the keys of the ARIA practices guide; a bar is a share, in the colours of its operators. */
+/* Modules as a tree, with the keys of the ARIA practices guide; bars are shares, in the colours of the operators. */
 
 import { element, panel } from "./dom.js";
 import { amount, amountsByGroup, ancestry, costOf, groups, modules, root, share, titleOf, written } from "./report.js";
@@ -10,7 +10,7 @@ const SCREENFUL = 30; // rows to begin with
 export function showTree() {
   const { body, note } = panel("tree");
   const open = new Set(openAtFirst());
-  let active = root; // the row that the keyboard is at
+  let active = root; // the row with the keyboard focus
   let shown = {}; // the state that the tree shows
 
   function draw() {
@@ -100,7 +100,7 @@ export function showTree() {
   subscribe((state, before) => {
     if (state.module === before.module && state.cost === before.cost) return;
     shown = { ...state };
-    note.textContent = `${costOf(state.cost).name} of ${modules.length - 1} modules; bars: shares of the network`;
+    note.textContent = `${costOf(state.cost).name} of ${modules.length - 1} modules; bars show shares of the network`;
     if (state.module !== before.module) {
       ancestry(state.module.parent).forEach((module) => open.add(module));
       active = state.module;
@@ -132,7 +132,7 @@ function segments(module, cost, longest) {
   });
 }
 
-/** Scroll a box, and nothing around it, until a row of it can be seen. */
+/** Scroll a box, but nothing around it, until one of its rows is visible. */
 function reveal(box, row) {
   const [outer, inner] = [box.getBoundingClientRect(), row.getBoundingClientRect()];
   if (inner.top < outer.top || inner.bottom > outer.bottom) {

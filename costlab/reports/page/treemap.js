@@ -26,7 +26,7 @@ export function showTreemap() {
     body.replaceChildren(...partOf.keys());
     body.setAttribute(
       "aria-label",
-      `Treemap of ${titleOf(top)} by ${costOf(cost).name}; the tree of modules tells the same`,
+      `Treemap of ${titleOf(top)} by ${costOf(cost).name}; the module tree shows the same numbers`,
     );
     const said = amount(top, cost) ? `area: share of ${costOf(cost).name}` : `no ${costOf(cost).name} here`;
     note.textContent = top.parent ? `${titleOf(top)}; ${said}` : said;
@@ -97,7 +97,7 @@ export function showTreemap() {
   new ResizeObserver(() => draw()).observe(body);
 }
 
-/** The first of the names that finds room in a box, and its share where that does, too; on one line or on several. */
+/** The first of the names that fits a box, and its share if that fits too. */
 function fitting(names, part, lines, width) {
   const room = (text) => text.length + 1 <= width / LETTER;
   const name = names.find(room);
@@ -106,7 +106,7 @@ function fitting(names, part, lines, width) {
   return [element("span", { textContent: name }), both && element("small", { textContent: part })];
 }
 
-/** The chosen module, or the nearest around it that has parts to show. */
+/** The selected module, or its nearest ancestor that has parts to show. */
 function zoomed(module, cost) {
   while (module.parent && !insideOf({ module }, cost).length) module = module.parent;
   return module;
@@ -121,7 +121,7 @@ function partsOf(module, cost) {
   return parts.filter((part) => part.amount);
 }
 
-/** What to draw inside a part: nothing in an operator, nor in a module of one; one alone in another takes its name. */
+/** What to draw inside a part: nothing in an operator or a module of one operator; an only child is merged with its parent. */
 function insideOf(part, cost) {
   if (part.op) return [];
   let inside = partsOf(part.module, cost);

@@ -1,9 +1,9 @@
-/* Numbers as people read them, by the rules of costlab/reports/units.py: a test holds both against each other. */
+/* Numbers as people read them, by the rules of costlab/formatting/units.py: a test compares the two. */
 
 const PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q"];
 const SECONDS = { 0: "s", 3: "ms", 6: "us", 9: "ns" };
 const UNKNOWN = "-";
-const FURTHER = 40; // digits that show whether a value lies exactly between two
+const FURTHER = 40; // digits that show whether a value is exactly halfway
 
 /** Four significant digits and a prefix: 300774272 is `300.8 M`; below a thousand the number itself. */
 export function short(count, unit = "") {
@@ -28,7 +28,7 @@ export function quantity(value, unit = "") {
   return unit === "s" ? seconds(value) : short(value, unit);
 }
 
-/** `33.8%`; what is there, but too little to show, is not zero. */
+/** `33.8%`; a share too small to show is not zero. */
 export function percent(share) {
   if (share === null) return UNKNOWN;
   if (share > 0 && share < 0.0005) return "<0.1%";
@@ -39,7 +39,7 @@ function fourDigits(value) {
   return evenly(value.toPrecision(4), value.toPrecision(4 + FURTHER));
 }
 
-/** Of two equally near roundings the one that ends evenly, as Python has it; JavaScript takes the upper one. */
+/** Rounds half to even, as Python does; JavaScript rounds half up. */
 function evenly(rounded, exact) {
   const below = exact.slice(0, rounded.length);
   const between = /^50*$/.test(exact.slice(rounded.length));
