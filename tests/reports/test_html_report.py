@@ -549,10 +549,12 @@ def test_the_roofline_has_a_point_for_every_operator_that_computes(opened, mobil
     computing = sum(bool(cost and cost.flops + cost.element_wise_ops) for cost in mobilenet.costs)
     page = opened(page_of(mobilenet, "rtx3090"))
     assert page.locator("#roofline h2").inner_text() == "Roofline"
+    page.locator("#roofline .mark").first.wait_for()  # drawn once the panel has its size
     assert page.locator("#roofline .mark").count() == computing
     assert "TFLOP/s" in page.locator("#roofline .named").first.text_content()
     without = opened(page_of(mobilenet))
     assert without.locator("#roofline h2").inner_text() == "Arithmetic intensity"
+    without.locator("#roofline .mark").first.wait_for()
     assert without.locator("#roofline .mark").count() == computing
 
 
