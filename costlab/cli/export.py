@@ -113,12 +113,7 @@ def export(
 
 def measurement_in(path: Path) -> Measurement:
     """What was measured, from its file. Raises CostlabError."""
-    from costlab.core.files import os_error_reason
+    from costlab.measurement.documents import read
     from costlab.measurement.result import Measurement
 
-    try:
-        return Measurement.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
-    except CostlabError as error:
-        raise CostlabError(f"{path}: {error}") from None
+    return read(path, Measurement.from_json)

@@ -53,7 +53,8 @@ def published() -> dict[str, Any]:
 
 def rows_of(table: str) -> list[dict[str, Any]]:
     """The rows of one of the paper's tables."""
-    return published()[table]["rows"]
+    rows: list[dict[str, Any]] = published()[table]["rows"]
+    return rows
 
 
 def speeds(row: dict[str, Any], scale: int) -> dict[str, float]:

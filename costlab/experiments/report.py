@@ -1,4 +1,4 @@
-"""The results of an experiment for terminals and pages: a row a network, the paper beside it, and what follows."""
+"""The report of an experiment for terminals and pages: one row for each network, the paper's numbers, conclusions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ GUIDELINES = ("g1", "g2", "g3", "g4")
 
 
 def inverse(value: float | None) -> float | None:
+    """1 / value; None without a value."""
     return 1 / value if value else None
 
 
-# Title and cell of each column; the titles of the words come first.
+# Title and cell of each column.
 NAMES: dict[str, Callable[[Record, Cell], str]] = {
     "channels": lambda _, cell: ":".join(str(cell.arguments[key]) for key in ("c1", "c2", "c") if key in cell.arguments)
 }
@@ -72,7 +73,7 @@ DROPPED = {  # by a narrow terminal, in this order
 
 
 def columns_of(record: Record) -> dict[str, Callable[[Record, Cell], str]]:
-    """The columns that say something about an experiment."""
+    """The columns of an experiment's table."""
     if record.name in GUIDELINES:
         columns = {**NAMES, **COSTS, **PREDICTED, **RELATIVE, **PAPER}
     elif record.name == "kernel":
@@ -83,34 +84,34 @@ def columns_of(record: Record) -> dict[str, Callable[[Record, Cell], str]]:
 
 
 def facts(record: Record) -> list[Fact]:
-    """What ran where, and how often."""
+    """What ran, where, and how often."""
     around = record.environment
     processor = around.get("gpu") or around.get("cpu")
     where = [record.device, *([str(processor)] if processor else []), many(record.threads, "thread")]
     versions = [f"{name} {around[name]}" for name in ("torch", "cuda", "cudnn", "costlab") if around.get(name)]
-    found = [
+    result = [
         Fact("networks", visible(record.experiment.network)),
         Fact("device", visible(", ".join(where))),
         Fact("versions", visible(", ".join(versions))),
         Fact("date", visible(record.date)),
         Fact("batch", units.exact(record.batch)),
-        Fact("times", f"medians of {many(record.rounds, 'round')}, every network in each"),
+        Fact("times", f"medians of {many(record.rounds, 'round')}; every network takes a turn in each"),
     ]
     if record.name != "networks":
-        found.insert(1, Fact("channels", f"as the paper has them for its {WIDTHS[record.widths]}"))
+        result.insert(1, Fact("channels", f"those of the paper for its {WIDTHS[record.widths]}"))
     if record.predicted_for:
-        found.append(Fact("predicted", f"for {visible(record.predicted_for)}"))
+        result.append(Fact("predicted", f"for {visible(record.predicted_for)}"))
     noisy = [cell for cell in record.cells if cell.measured.iqr > NOISY * cell.seconds]
     if noisy:
-        spread = f"the spread of {len(noisy)} of {len(record.cells)} is wide: another process is using this machine"
-        found.append(Fact("NOISY", spread, "estimate"))
+        spread = f"{len(noisy)} of {len(record.cells)} times vary widely: another process is using this machine"
+        result.append(Fact("NOISY", spread, "estimate"))
     if record.interrupted:
-        found.append(Fact("INTERRUPTED", "fewer rounds than asked for", "estimate"))
-    return found
+        result.append(Fact("INTERRUPTED", "fewer rounds than asked for", "estimate"))
+    return result
 
 
 def conclusions(record: Record) -> list[str]:
-    """What the numbers say, a sentence each."""
+    """What the numbers show, in sentences."""
     if record.name in GUIDELINES:
         return [guideline_sentence(record)]
     if record.name == "kernel":
@@ -176,15 +177,15 @@ def published_correlations(rows: Sequence[dict[str, object]]) -> str:
 
 
 def notes(record: Record) -> list[str]:
-    """What is left out: the rows of Table 8 that are not measured."""
+    """The rows of Table 8 that are not measured."""
     if record.name != "networks":
         return []
     rows = rows_of("networks")
     same = [r["name"] for r in rows if "same" in r]
     missing = [r["name"] for r in rows if "zoo" not in r and "same" not in r]
     return [
-        f"Of the {len(rows)} timed rows of Table 8 the zoo builds {len(rows) - len(missing)}, of which {listed(same)}"
-        f" are networks of other rows, trained anew. It does not build {listed(missing)}."
+        f"The zoo builds {len(rows) - len(missing)} of the {len(rows)} timed rows of Table 8; {listed(same)} are"
+        f" retrained versions of other rows. It does not build {listed(missing)}."
     ]
 
 
@@ -212,11 +213,12 @@ def markdown(record: Record, level: int = 3) -> str:
 
 
 def heading(record: Record) -> str:
+    """The title of an experiment's report."""
     return f"{record.experiment.title} (ShuffleNet V2, {record.experiment.source})"
 
 
 def table(record: Record) -> Table:
-    """A row a network, the columns of the paper's table below one another."""
+    """One row for each network, one section for each column of the paper's table."""
     cells = record.cells
     columns = [
         Column(name, [write(record, cell) for cell in cells], drop=DROPPED.get(name, 0))
@@ -230,7 +232,7 @@ def table(record: Record) -> Table:
 
 
 def savings_markdown(records: Sequence[Record]) -> str:
-    """What following the guidelines saves, predicted beside measured, as GitHub writes it."""
+    """Measured and predicted savings of following the guidelines, as Markdown."""
     savings = [(record.name.upper(), saving) for record in records for saving in record.savings()]
     columns = [
         Column("guideline", [guideline for guideline, _ in savings], left=True),
@@ -245,16 +247,16 @@ def savings_markdown(records: Sequence[Record]) -> str:
 
 
 def savings_sentence(records: Sequence[Record]) -> str:
-    """How far predicted savings are from measured ones; that there are none, where there are none."""
+    """How far predicted savings are from measured ones."""
     savings = [saving for record in records for saving in record.savings()]
     pairs = [(s.measured_share, s.predicted_share) for s in savings if s.predicted_share is not None]
     if not pairs:
-        return "No prediction stands beside these times."
+        return "These times have no predictions."
     agree = sum((measured > 0) == (predicted > 0) for measured, predicted in pairs)
     error = median(abs(measured - predicted) for measured, predicted in pairs)
     correlation = rank_correlation(*zip(*pairs, strict=True))
     return (
-        f"Of {len(pairs)} savings the prediction has the sign of {agree} right. As shares of a network's time the two"
-        f" differ by {units.percent(error)} of it in the median; their rank correlation is"
+        f"The prediction has the right sign for {agree} of {len(pairs)} savings. As shares of the time, predicted"
+        f" and measured savings differ by {units.percent(error)} (median); their rank correlation is"
         f" {units.factor(correlation)}."
     )

@@ -378,7 +378,7 @@ def test_sentences_name_the_numbers_that_the_record_has():
     assert "over 17 networks: mult-adds 1.00" in first
     assert second.endswith("0.74 (GPU) and 0.95 (ARM) over all 37.")
     (note,) = report.notes(made("networks"))
-    assert "the zoo builds 19" in note
+    assert "The zoo builds 19" in note
     assert "NASNet-A" in note
 
 
@@ -588,6 +588,6 @@ def test_a_page_has_every_machine_and_says_what_is_open():
     text = experiment_pages.page({"cpu": records})
     assert text.count("](cpu/") == len(EXPERIMENTS) + 1
     assert "No GPU has been measured yet" in text
-    assert "has the sign of" in text
+    assert "has the right sign for" in text
     assert "No GPU has been measured yet" not in experiment_pages.page({"cpu": records, "cuda": records})
-    assert "No prediction stands beside" in experiment_pages.page({"cpu": [made("g1")]})
+    assert "These times have no predictions" in experiment_pages.page({"cpu": [made("g1")]})
