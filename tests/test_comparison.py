@@ -182,4 +182,4 @@ def test_without_a_device_seconds_are_null_and_their_options_are_refused(saved_p
     assert document["total"][PREDICTED] == {"base": None, "head": None}
     for options in (["--amp"], ["--fusion", "bn"], ["--channels-last"], ["--budget", "predicted_seconds<=1s"]):
         assert run(["compare", *saved_pair, *options]) == 2
-        assert capsys.readouterr().err.rstrip().endswith("goes with a prediction: name a --device")
+        assert capsys.readouterr().err.rstrip().endswith("needs a prediction: name a --device")

@@ -1,40 +1,35 @@
-"""`costlab cache info|clear`: what is kept of networks looked at before."""
+"""`costlab cache info|clear`: the profiles in the user's cache."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class Action(StrEnum):
-    INFO = "info"
-    CLEAR = "clear"
+from costlab.cli.options import argument
 
 
-def cache(
-    action: Annotated[Action, typer.Argument(metavar="ACTION", help="info or clear.", show_default=False)],
-) -> None:
-    """Say what is kept of networks looked at before (info), or remove it (clear).
+def cache(action: Annotated[Literal["info", "clear"], argument("info or clear.", "ACTION")]) -> None:
+    """Show (info) or clear the cache.
 
-    Kept are profiles of networks that the zoo, torchvision and timm know by name, as long as no version changes. Your
-    own code is always traced anew.
+    It contains profiles of networks that the zoo, torchvision and timm know by name, until a version changes. Your own
+    code is always traced again.
     """
     from costlab.formatting import units
     from costlab.formatting.escaping import visible
-    from costlab.models import cache as caching
+    from costlab.models import cache as profiles
 
-    usage = caching.usage()
+    usage = profiles.usage()
     if usage is None:
-        typer.echo("nothing is kept: there is no folder for caches")
-    elif action is Action.CLEAR:
-        typer.echo(f"{counted(caching.clear())} removed from {visible(str(usage.folder))}")
+        typer.echo("nothing is cached: there is no folder for caches")
+    elif action == "clear":
+        typer.echo(f"{counted(profiles.clear())} removed from {visible(str(usage.folder))}")
     else:
         typer.echo(f"{counted(usage.entries)}, {units.size(usage.size)}, in {visible(str(usage.folder))}")
 
 
 def counted(profiles: int) -> str:
+    """A number of profiles in words."""
     from costlab.formatting import units
 
     return "1 profile" if profiles == 1 else f"{units.exact(profiles)} profiles"

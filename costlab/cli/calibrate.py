@@ -7,45 +7,42 @@ from typing import Annotated
 
 import typer
 
+from costlab.cli.options import RunOn, Threads, flag, option
+from costlab.cli.screen import check_folder, measuring
 from costlab.errors import CostlabError
 
 
 def calibrate(
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the CPU.", show_default="as torch has it")
-    ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What --device calls it from then on.")] = "here",
-    quick: Annotated[bool, typer.Option("--quick", help="A few repeats of every fourth network, to try it.")] = False,
+    device: RunOn = "cpu",
+    threads: Threads = None,
+    name: Annotated[str, option("Name the device, for --device.", "NAME")] = "here",
+    quick: Annotated[bool, flag("--quick", "Measure only every fourth network, briefly.")] = False,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.toml instead of your folder of devices."),
+        Path | None, option("Write to FILE.toml instead of your folder of devices.", "FILE", "-o", "--output")
     ] = None,
 ) -> None:
     """Fit a device profile to this machine, for `report --device here` and all other predictions.
 
     Measures about a hundred small networks for a few minutes, none of them a published one. Best on an idle machine.
-    Ctrl-C fits what was measured until then.
+    Ctrl-C fits what was measured so far.
     """
-    from costlab.cli.measure import progress_bar
     from costlab.latency.devices import user_folder, write_device
 
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise CostlabError(f"a device is called by letters, digits, - and _; {name!r} is not")
+        raise CostlabError(f"--name must consist of letters, digits, - and _, got {name!r}")
     path = output or user_folder() / f"{name.lower()}.toml"
     if path.suffix != ".toml":
-        raise CostlabError(f"{path}: a device file ends in .toml")
+        raise CostlabError(f"{path}: the name of a device file must end in .toml")
     if output is None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    elif not path.parent.is_dir():  # before minutes are spent
-        raise CostlabError(f"{path} cannot be written: there is no folder {path.parent}")
-    with progress_bar() as show:
-        from costlab.measurement.calibration import calibrate as calibrated
+    check_folder(output)
+    with measuring() as show:
+        from costlab.measurement.calibration import calibrate as fit_device
 
-        found = calibrated(device, threads=threads, name=path.stem, quick=quick, progress=show)
-    write_device(found.device, path)
+        result = fit_device(device, threads=threads, name=path.stem, quick=quick, progress=show)
+    write_device(result.device, path)
     from costlab.reports.devices import calibration
 
-    for line in calibration(found.device, found.fitted, found.held_out, found.blocks, found.operators):
+    for line in calibration(result.device, result.fitted, result.held_out, result.blocks, result.operators):
         typer.echo(line)
-    typer.echo(f"written to {path}" + (" (interrupted: from fewer networks)" if found.interrupted else ""))
+    typer.echo(f"written to {path}" + (" (interrupted: from fewer networks)" if result.interrupted else ""))

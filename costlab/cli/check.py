@@ -2,70 +2,48 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Resolution, parsed
-from costlab.cli.screen import console_for, drawn, put, working
-from costlab.errors import CostlabError
-
-
-class Convention(StrEnum):
-    FVCORE = "fvcore"
-    THOP = "thop"
-    PTFLOPS = "ptflops"
-
-
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
+from costlab.cli.exits import FINDINGS
+from costlab.cli.options import Format, ModelOptions, Output, argument, option, reject_saved_profile
+from costlab.cli.screen import put, render, working
 
 
 def check(
-    model: Annotated[
-        str, typer.Argument(help="A model as `costlab report` takes it, save a saved profile.", show_default=False)
-    ],
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
+    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile.")],
+    network: ModelOptions,
     convention: Annotated[
-        Convention | None, typer.Option(help="Add a column: what this tool would print, by its published rules.")
+        Literal["fvcore", "thop", "ptflops"] | None,
+        option("Add a column: what this tool would print, by its published rules."),
     ] = None,
-    form: Annotated[Format, typer.Option("--format")] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
-) -> None:
-    """Check MODEL's mult-adds against fvcore and torch; exit 1 where a difference has no explanation.
+    form: Format = "text",
+    output: Output = None,
+) -> int:
+    """Check MODEL's mult-adds against fvcore and torch; exit 1 if a difference has no explanation.
 
-    fvcore computes for real, on the CPU and with random weights.
+    fvcore really computes, on the CPU and with random weights.
     """
-    if model.endswith(".json") and not model.startswith("hf:"):
-        raise CostlabError(f"{model} is a saved profile: to check it other counters need the network that it is of")
-    from costlab.crosscheck import report as rendering
+    reject_saved_profile(model, "checked against other counters")
+    from costlab.crosscheck import report
     from costlab.crosscheck.differences import compare_counters
     from costlab.crosscheck.emulation import count_like
-    from costlab.models import ModelSpec, load_model
+    from costlab.models import load_model
     from costlab.tracing._profile import profile
 
     with working(f"checking {model}"):
-        loaded = load_model(ModelSpec(model, parsed(argument), tuple(inputs or ()), batch, resolution, dtype))
+        loaded = load_model(network.spec(model))
         traced = profile(loaded.model, loaded.inputs, **loaded.origin)
         result = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
-    column = count_like(traced, convention.value) if convention else None
-    if form is Format.JSON:
-        put(rendering.to_json(result, column), output)
-    elif form is Format.MARKDOWN:
-        put(rendering.markdown(result, column), output)
-    else:
-        console = console_for(output)
-        put(drawn(console, rendering.text(result, column, console.width, console.options.ascii_only)), output)
-    typer.echo(rendering.verdict(result), err=True)
-    if result.unexplained:
-        raise typer.Exit(1)
+    column = count_like(traced, convention) if convention else None
+    page = render(
+        form,
+        output,
+        text=lambda width, ascii_only: report.text(result, column, width, ascii_only),
+        json=lambda: report.to_json(result, column),
+        markdown=lambda: report.markdown(result, column),
+    )
+    put(page, output)
+    typer.echo(report.verdict(result), err=True)
+    return FINDINGS if result.unexplained else 0

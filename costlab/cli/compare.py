@@ -1,133 +1,113 @@
-"""`costlab compare BASE HEAD`: what a change costs, and whether it may."""
+"""`costlab compare BASE HEAD`: what a change costs, with conditions that it must keep."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from costlab.cli.exits import FINDINGS
 from costlab.cli.options import (
     MODEL_HELP,
-    Amp,
-    Arguments,
-    Batch,
-    ChannelsLast,
-    Dtype,
-    Fusion,
-    Inputs,
+    ExecutionOptions,
+    Format,
     NoCache,
-    Resolution,
-    Target,
-    Train,
-    parsed,
+    Output,
+    TracedModelOptions,
+    argument,
+    check_top,
+    option,
+    parse_arguments,
 )
-from costlab.cli.screen import console_for, drawn, put, working
-from costlab.core.profile import Profile
+from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
-
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
+if TYPE_CHECKING:
+    from costlab.comparison import Comparison
+    from costlab.core.conditions import Criterion
+    from costlab.reports.comparison import ConditionResult
 
 
 def compare(
-    base: Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)],
-    head: Annotated[str, typer.Argument(help="The same, for what it has become.", show_default=False)],
-    argument: Arguments = None,
+    base: Annotated[str, argument(MODEL_HELP)],
+    head: Annotated[str, argument("The MODEL after the change.")],
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
     base_argument: Annotated[
-        list[str] | None, typer.Option("--base-argument", metavar="KEY=VALUE", help="As -a, for BASE alone.")
+        list[str] | None, option("Pass an argument to the factory of BASE only.", "KEY=VALUE")
     ] = None,
     head_argument: Annotated[
-        list[str] | None, typer.Option("--head-argument", metavar="KEY=VALUE", help="As -a, for HEAD alone.")
+        list[str] | None, option("Pass an argument to the factory of HEAD only.", "KEY=VALUE")
     ] = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    train: Train = False,
-    device: Target = None,
-    fusion: Annotated[
-        Fusion, typer.Option(help="Predict with batch norm folded, or with element-wise operators joined as well.")
-    ] = Fusion.NONE,
-    amp: Amp = False,
-    channels_last: ChannelsLast = False,
     fail_on: Annotated[
-        list[str] | None,
-        typer.Option("--fail-on", metavar="CONDITION", help="Exit 1 where this is true: mult_adds>+1% (repeatable)."),
+        list[str] | None, option("Exit 1 if this is true: mult_adds>+1% (repeatable).", "CONDITION")
     ] = None,
     budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", metavar="CONDITION", help="Exit 1 unless HEAD keeps this: params<=3.5M (repeatable)."),
+        list[str] | None, option("Exit 1 unless HEAD keeps this: params<=3.5M (repeatable).", "CONDITION")
     ] = None,
-    top: Annotated[int, typer.Option(metavar="N", help="Modules to show; 0 for all of them.")] = 30,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
+    top: Annotated[int, option("Show the N modules that changed most; 0 for all.", "N")] = 30,
+    form: Format = "text",
+    output: Output = None,
     no_cache: NoCache = False,
 ) -> int:
     """Compare what two models cost, module by module."""
     from costlab.comparison import compare as side_by_side
     from costlab.core.conditions import parse_criterion
-    from costlab.core.metrics import PREDICTED
-    from costlab.latency.devices import find_device
     from costlab.models import ModelSpec, profile_of
-    from costlab.reports import comparison as shown
+    from costlab.reports import comparison as report
 
-    forbidden = [parse_criterion(text) for text in fail_on or ()]
-    wanted = [parse_criterion(text) for text in budget or ()]
-    if device is None:
-        given = {"--amp": amp, "--channels-last": channels_last, "--fusion": fusion is not Fusion.NONE}
-        unused = [option for option, asked in given.items() if asked]
-        timed = [c.text for c in (*forbidden, *wanted) if c.key == PREDICTED]
-        if unused or timed:
-            raise CostlabError(f"{(unused or timed)[0]} goes with a prediction: name a --device")
-    on = find_device(device) if device is not None else None
-    if top < 0:
-        raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
-    common = parsed(argument)
-
-    def profiled(target: str, own: list[str] | None) -> Profile:
-        if target.endswith(".json") and not target.startswith("hf:"):
-            return profile_of(ModelSpec(target, parsed(own)))
+    conditions = [(parse_criterion(text), True) for text in fail_on or ()]
+    conditions += [(parse_criterion(text), False) for text in budget or ()]
+    if execution.device is None:
+        check_untimed(execution, [each for each, _ in conditions])
+    check_top(top)
+    config = execution.config()
+    profiles = []
+    for target, own in ((base, base_argument), (head, head_argument)):
+        spec = network.spec(target, own)
+        if spec.is_saved_profile:
+            spec = ModelSpec(target, parse_arguments(own))  # the other options are for the model beside it
         with working(f"tracing {target}"):
-            spec = ModelSpec(
-                target,
-                {**common, **parsed(own)},
-                tuple(inputs or ()),
-                batch,
-                resolution,
-                dtype,
-                "train" if train else "eval",
-            )
-            return profile_of(spec, cached=not no_cache)
-
+            profiles.append(profile_of(spec, cached=not no_cache))
     compared = side_by_side(
-        profiled(base, base_argument),
-        profiled(head, head_argument),
-        device=on,
-        amp=amp,
-        fusion=fusion.value,
-        channels_last=channels_last,
+        *profiles,
+        device=config.device if config else None,
+        amp=execution.amp,
+        fusion=execution.fusion,
+        channels_last=execution.channels_last,
     )
-    verdicts = []
-    for each, must_not in [*((c, True) for c in forbidden), *((c, False) for c in wanted)]:
-        before, after = compared.totals(each.key)
-        broken = each.holds(after, before or 0) is must_not
-        verdicts.append(shown.ConditionResult(each, must_not, broken, tuple(compared.grown(each.key))))
+    verdicts = [verdict(compared, each, forbidden) for each, forbidden in conditions]
     rows = top or None
-    if form is Format.JSON:
-        put(shown.document(compared, verdicts), output)
-    elif form is Format.MARKDOWN:
-        put(shown.markdown(compared, verdicts, rows), output)
-    else:
-        console = console_for(output)
-        put(drawn(console, shown.text(compared, verdicts, rows, console.width, console.options.ascii_only)), output)
-    count = sum(v.broken for v in verdicts)
-    if count:
-        typer.echo(f"{count} of {len(verdicts)} conditions broken", err=True)
-    return int(count > 0)
+    page = render(
+        form,
+        output,
+        text=lambda width, ascii_only: report.text(compared, verdicts, rows, width, ascii_only),
+        json=lambda: report.document(compared, verdicts),
+        markdown=lambda: report.markdown(compared, verdicts, rows),
+    )
+    put(page, output)
+    broken = sum(each.broken for each in verdicts)
+    if broken:
+        typer.echo(f"{broken} of {len(verdicts)} conditions broken", err=True)
+    return FINDINGS if broken else 0
+
+
+def check_untimed(execution: ExecutionOptions, conditions: Sequence[Criterion]) -> None:
+    """Raise CostlabError if an option or a condition needs a prediction, for which there is no device."""
+    from costlab.core.metrics import PREDICTED
+
+    asked = {"--amp": execution.amp, "--channels-last": execution.channels_last, "--fusion": execution.fusion != "none"}
+    needs = [option for option, value in asked.items() if value]
+    needs += [condition.text for condition in conditions if condition.key == PREDICTED]
+    if needs:
+        raise CostlabError(f"{needs[0]} needs a prediction: name a --device")
+
+
+def verdict(compared: Comparison, condition: Criterion, forbidden: bool) -> ConditionResult:
+    """Whether a comparison breaks a condition, which must not be true if it is `forbidden`, and else must be."""
+    from costlab.reports.comparison import ConditionResult
+
+    before, after = compared.totals(condition.key)
+    broken = condition.holds(after, before or 0) is forbidden
+    return ConditionResult(condition, forbidden, broken, tuple(compared.grown(condition.key)))

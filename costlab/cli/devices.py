@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from costlab.cli.screen import console_for, drawn, put
+from costlab.cli.options import Format, Output, argument
+from costlab.cli.screen import console_for, drawn, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.latency.devices import Device
 
 
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
-
-
 def devices(
-    show: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[show NAME...]", help="A name, or a path that ends in .toml.", show_default=False),
-    ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
+    show: Annotated[list[str] | None, argument("A name, or the path of a .toml file.", "[show NAME...]")] = None,
+    form: Format = "text",
+    output: Output = None,
 ) -> None:
-    """List devices and their peaks, or show every number of one and where it is from."""
+    """List devices and their peaks, or show every number of one and its source."""
     from costlab.latency.devices import find_device
 
     if not show:
-        listing(form, output)
+        list_all(form, output)
         return
     verb, *names = show
     if verb != "show" or not names:
         asked = " ".join(names if verb == "show" else show) or "NAME"
-        raise CostlabError(
-            f"`costlab devices` lists devices, `costlab devices show {asked}` shows what is known of one"
-        )
-    chosen = [find_device(name) for name in names]
-    put(rendered(chosen, form, output, in_full=True), output)
+        raise CostlabError(f"`costlab devices` lists devices; to see one in full, type `costlab devices show {asked}`")
+    put(rendered([find_device(name) for name in names], form, output, in_full=True), output)
 
 
-def listing(form: Format, output: Path | None) -> None:
-    """All devices; one whose file cannot be read keeps none of the others from being listed."""
+def list_all(form: str, output: Path | None) -> None:
+    """List all devices; a file that cannot be read is reported after the others."""
     from costlab.latency.devices import find_device, list_devices
 
     chosen, errors = [], []
@@ -63,15 +47,17 @@ def listing(form: Format, output: Path | None) -> None:
         raise errors[0]
 
 
-def rendered(chosen: Sequence[Device], form: Format, output: Path | None, in_full: bool) -> str:
+def rendered(chosen: Sequence[Device], form: str, output: Path | None, in_full: bool) -> str:
     """Devices in one of the formats."""
     from costlab.reports import devices as report
 
-    if form is Format.JSON:
-        return report.document(chosen)
-    if form is Format.MARKDOWN:
-        return "\n".join(map(report.markdown_page, chosen)) if in_full else report.markdown(chosen)
-    console = console_for(output)
-    if in_full:
+    if form == "text" and in_full:
+        console = console_for(output)
         return "\n".join(drawn(console, report.page(device)) for device in chosen)
-    return drawn(console, report.text(chosen, console.width, console.options.ascii_only))
+    return render(
+        form,
+        output,
+        text=lambda width, ascii_only: report.text(chosen, width, ascii_only),
+        json=lambda: report.document(chosen),
+        markdown=lambda: "\n".join(map(report.markdown_page, chosen)) if in_full else report.markdown(chosen),
+    )

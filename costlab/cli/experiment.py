@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from costlab.cli.measure import INTERRUPTED, progress_bar
-from costlab.cli.screen import console_for, drawn, put
+from costlab.cli.exits import INTERRUPTED
+from costlab.cli.options import Format, Output, RunOn, argument, flag, option
+from costlab.cli.screen import check_folder, measuring, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -17,116 +18,112 @@ if TYPE_CHECKING:
 
 QUICK_ROUNDS, QUICK_TURN = 3, 0.001
 PICTURES = (".svg", ".png", ".pdf")
-OF_A_RUN = ("device", "widths", "batch", "threads", "rounds", "quick")  # say nothing of a saved result
 
 
-class Widths(StrEnum):
-    GPU = "gpu"
-    ARM = "arm"
+@dataclass(frozen=True)
+class RunOptions:
+    """How an experiment runs; meaningless for a saved result."""
 
-
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
+    device: RunOn = "cpu"
+    widths: Annotated[
+        Literal["gpu", "arm"] | None,
+        option("Use the paper's channels for its GPU or its ARM.", show_default="arm on a CPU, otherwise gpu"),
+    ] = None
+    batch: Annotated[
+        int | None, option("Set the batch size.", "N", show_default="1; networks on a GPU: 8, as in the paper")
+    ] = None
+    threads: Annotated[int, option("Set the number of CPU threads.", "N")] = 1
+    rounds: Annotated[int, option("Time every network N times.", "N")] = 30
+    quick: Annotated[bool, flag("--quick", "Run a few short rounds, to see that it works.")] = False
 
 
 def experiment(
     context: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="g1, g2, g3, g4, kernel, networks; or a result that was saved, FILE.json.",
-            show_default=False,
-        ),
-    ],
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="Where to run: cpu, cuda, cuda:1 or mps.")] = "cpu",
-    widths: Annotated[
-        Widths | None,
-        typer.Option(help="The channels of the paper for its GPU or its ARM.", show_default="arm on a CPU, else gpu"),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Images in a batch.", show_default="1; networks on a GPU: 8, as in the paper"),
-    ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of the CPU.")] = 1,
-    rounds: Annotated[int, typer.Option(metavar="N", help="Times that every network has its turn.")] = 30,
-    quick: Annotated[bool, typer.Option("--quick", help="A few short rounds: to see that it works.")] = False,
+    name: Annotated[str, argument("g1, g2, g3, g4, kernel, networks, or a saved result FILE.json.", "NAME")],
+    run: RunOptions,
     predict_for: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="Predict for it as well: a name of `costlab devices`, or a FILE.toml."),
+        str | None, option("Also predict for a device: a name of `costlab devices`, or a FILE.toml.", "DEVICE")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="json holds every raw time.")] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it as well: FILE.svg, .png or .pdf.")] = None,
+    form: Format = "text",
+    output: Output = None,
+    plot: Annotated[Path | None, option("Also draw it: FILE.svg, .png or .pdf.", "FILE")] = None,
 ) -> int:
     """Repeat an experiment of ShuffleNet V2 on this machine, beside the paper's figures.
 
-    g1 to g4 are its Tables 1 to 4, networks its Table 8; kernel compares sizes of kernels. Ctrl-C shows the rounds that
-    are complete.
+    g1 to g4 are its Tables 1 to 4, networks its Table 8; kernel compares sizes of kernels. Ctrl-C shows the complete
+    rounds.
     """
-    for path in (output, plot):
-        if path is not None and not path.parent.is_dir():  # before minutes are spent
-            raise CostlabError(f"{path} cannot be written: there is no folder {path.parent}")
+    check_folder(output)
+    check_folder(plot)
     if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise CostlabError(f"{plot} is no picture that can be drawn: its name ends in {', '.join(PICTURES)}")
-    if name.endswith(".json"):
-        given = [option for option in OF_A_RUN if asked(context, option)]
-        if given:
-            option = f"--{given[0].replace('_', '-')}"
-            raise CostlabError(f"{name} is a result that was saved: it is shown as it is, without {option}")
-        from costlab.experiments.results import read_record
-
-        record = read_record(Path(name))
-        if predict_for is not None:
-            from costlab.experiments.running import with_predictions
-
-            record = with_predictions(record, predict_for)
+        raise CostlabError(f"{plot} is not a supported picture: its name must end in {', '.join(PICTURES)}")
+    saved = name.endswith(".json")
+    if saved:
+        unused = [option for option in RunOptions.__dataclass_fields__ if is_typed(context, option)]
+        if unused:
+            raise CostlabError(f"{name} is a saved result, shown as it is: leave out --{unused[0]}")
+        record = read_record(Path(name), predict_for)
     else:
-        from costlab.experiments.designs import experiment_named
-        from costlab.latency.devices import find_device
-
-        experiment_named(name)
-        if predict_for is not None:
-            find_device(predict_for)
-        with progress_bar() as show:
-            from costlab.experiments.running import TURN, run_experiment
-
-            record = run_experiment(
-                name,
-                device=device,
-                widths=widths.value if widths else None,
-                batch=batch,
-                threads=threads,
-                rounds=QUICK_ROUNDS if quick and not asked(context, "rounds") else rounds,
-                turn=QUICK_TURN if quick else TURN,
-                predict_for=predict_for,
-                progress=show,
-            )
-    show_record(record, form, output)
+        record = run_experiment(name, run, is_typed(context, "rounds"), predict_for)
+    show(record, form, output)
     if plot is not None:
         from costlab.experiments.pictures import write_picture
 
         write_picture(record, plot)
-    return INTERRUPTED if record.interrupted and not name.endswith(".json") else 0
+    return INTERRUPTED if record.interrupted and not saved else 0
 
 
-def asked(context: typer.Context, option: str) -> bool:
-    """Whether an option stands on the command line."""
+def is_typed(context: typer.Context, option: str) -> bool:
+    """Whether an option is on the command line."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
 
-def show_record(record: Record, form: Format, output: Path | None) -> None:
-    from costlab.experiments import report as experiments
+def read_record(path: Path, predict_for: str | None) -> Record:
+    """A saved result, with predictions for a device."""
+    from costlab.experiments import results
 
-    if form is Format.JSON:
-        put(record.to_json(), output)
-    elif form is Format.MARKDOWN:
-        put(experiments.markdown(record), output)
-    else:
-        console = console_for(output)
-        put(drawn(console, experiments.text(record, console.width, console.options.ascii_only)), output)
+    record = results.read_record(path)
+    if predict_for is None:
+        return record
+    from costlab.experiments.running import with_predictions
+
+    return with_predictions(record, predict_for)
+
+
+def run_experiment(name: str, run: RunOptions, own_rounds: bool, predict_for: str | None) -> Record:
+    """Run an experiment on this machine."""
+    from costlab.experiments.designs import experiment_named
+    from costlab.latency.devices import find_device
+
+    experiment_named(name)
+    if predict_for is not None:
+        find_device(predict_for)
+    with measuring() as progress:
+        from costlab.experiments import running
+
+        return running.run_experiment(
+            name,
+            device=run.device,
+            widths=run.widths,
+            batch=run.batch,
+            threads=run.threads,
+            rounds=QUICK_ROUNDS if run.quick and not own_rounds else run.rounds,
+            turn=QUICK_TURN if run.quick else running.TURN,
+            predict_for=predict_for,
+            progress=progress,
+        )
+
+
+def show(record: Record, form: str, output: Path | None) -> None:
+    """Write a result in one of the formats."""
+    from costlab.experiments import report
+
+    page = render(
+        form,
+        output,
+        text=lambda width, ascii_only: report.text(record, width, ascii_only),
+        json=record.to_json,
+        markdown=lambda: report.markdown(record),
+    )
+    put(page, output)

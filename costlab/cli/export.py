@@ -1,118 +1,61 @@
-"""`costlab export MODEL --to FORMAT`: a profile for the viewers of others."""
+"""`costlab export MODEL --to FORMAT`: a profile for other programs' viewers."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from costlab.cli.options import (
-    Amp,
-    Arguments,
-    Batch,
-    ChannelsLast,
-    Dtype,
-    Fusion,
-    Inputs,
-    Model,
-    NoCache,
-    Resolution,
-    Target,
-    Train,
-    parsed,
-)
+from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option
+from costlab.cli.report import predicted
 from costlab.cli.screen import put, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.measurement.result import Measurement
 
-
-class Format(StrEnum):
-    MODEL_EXPLORER = "model-explorer"
-    MODEL_EXPLORER_DATA = "model-explorer-data"
-    GRAPHML = "graphml"
-    DOT = "dot"
-    PERFETTO = "perfetto"
+ViewerFormat = Literal["model-explorer", "model-explorer-data", "graphml", "dot", "perfetto"]
 
 
 def export(
     model: Model,
     to: Annotated[
-        Format, typer.Option("--to", help="What opens it; model-explorer-data colours the nodes of model-explorer.")
+        ViewerFormat, flag("--to", "Set the format; model-explorer-data colours the nodes of model-explorer.")
     ],
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    train: Train = False,
-    device: Target = None,
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
     measured: Annotated[
-        Path | None,
-        typer.Option("--measured", metavar="FILE", help="Times that `costlab measure --format json` wrote."),
+        Path | None, option("Add the times that `costlab measure --format json` wrote.", "FILE", "--measured")
     ] = None,
-    fusion: Annotated[
-        Fusion, typer.Option(help="What counts as one operator: batch norm folded, element-wise ones joined as well.")
-    ] = Fusion.NONE,
-    amp: Amp = False,
-    channels_last: ChannelsLast = False,
     cost: Annotated[
         str | None,
-        typer.Option(
-            metavar="COST", help="mult_adds (the default), memory_access, ..., for model-explorer-data and dot."
-        ),
+        option("Show this in model-explorer-data and dot: mult_adds (the default), memory_access, ...", "COST"),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
+    output: Output = None,
     no_cache: NoCache = False,
 ) -> None:
     """Write what MODEL costs for a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
-    from costlab import exporters as exporting
-    from costlab.latency.devices import find_device
-    from costlab.models import ModelSpec, profile_of
+    from costlab.exporters import export as export_profile
+    from costlab.models import profile_of
 
-    if device is None and (amp or channels_last):
-        raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
-    if cost is not None and to not in (Format.MODEL_EXPLORER_DATA, Format.DOT):
-        raise CostlabError(f"--cost does not go with {to}, which holds them all")
-    if to is Format.PERFETTO and device is None and measured is None:
-        raise CostlabError("a trace is of time: name a --device to predict for, or a file with --measured")
-    if measured is not None and fusion is not Fusion.NONE:
-        raise CostlabError("--measured goes with --fusion none: operators were measured one by one")
-    on = find_device(device) if device is not None else None
-    measurement = measurement_in(measured) if measured is not None else None
+    if cost is not None and to not in ("model-explorer-data", "dot"):
+        raise CostlabError(f"--cost does not go with {to}, which contains all costs")
+    if to == "perfetto" and execution.device is None and measured is None:
+        raise CostlabError("a trace needs times: predict them for a --device, or read them with --measured FILE")
+    if measured is not None and execution.fusion != "none":
+        raise CostlabError("--measured needs --fusion none: operators were measured one by one")
+    config = execution.config()
+    measurement = read_measurement(measured) if measured is not None else None
+    spec = network.spec(model)
     with working(f"tracing {model}"):
-        profile = profile_of(
-            ModelSpec(
-                model,
-                parsed(argument),
-                tuple(inputs or ()),
-                batch,
-                resolution,
-                dtype,
-                "train" if train else "eval",
-            ),
-            cached=not no_cache,
-        )
-    prediction = None
-    if on:
-        from costlab.latency._predict import predict
-
-        prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
-    else:
-        profile = profile.fused(fusion.value)
-    put(
-        exporting.export(profile, to.value, prediction=prediction, measurement=measurement, cost=cost or "mult_adds"),
-        output,
-    )
+        profile = profile_of(spec, cached=not no_cache)
+    prediction = predicted(profile, config)
+    if prediction is None:
+        profile = profile.fused(execution.fusion)
+    put(export_profile(profile, to, prediction=prediction, measurement=measurement, cost=cost or "mult_adds"), output)
 
 
-def measurement_in(path: Path) -> Measurement:
-    """What was measured, from its file. Raises CostlabError."""
+def read_measurement(path: Path) -> Measurement:
+    """A measurement from its file. Raises CostlabError."""
     from costlab.measurement.documents import read
     from costlab.measurement.result import Measurement
 

@@ -1,190 +1,199 @@
-"""`costlab lint [MODEL...]`: which guidelines and budgets networks keep, and what each place that breaks one costs."""
+"""`costlab lint [MODEL...]`: the guidelines and budgets that networks break, and what each place costs."""
 
 from __future__ import annotations
 
 import difflib
 import traceback
 from collections.abc import Sequence
-from enum import StrEnum
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from costlab.cli.options import MODEL_HELP, Arguments, Batch, Dtype, Fusion, Inputs, NoCache, Resolution, parsed
-from costlab.cli.screen import console_for, drawn, put
+from costlab.cli.exits import FAILED, FINDINGS, one_line
+from costlab.cli.options import MODEL_HELP, Fusion, ModelOptions, NoCache, argument, check_top, flag, option
+from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from costlab.ci.configuration import ModelConfig
     from costlab.ci.lint_run import LintRun, ModelLint
+    from costlab.core.profile import Profile
+
+Format = Literal["text", "json", "github", "gitlab", "junit", "sarif", "markdown"]
+FORMATS: tuple[str, ...] = get_args(Format)
+Destination = tuple[str, Path | None]  # a format, and where it goes: None for stdout
 
 
-class Level(StrEnum):
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
+@dataclass(frozen=True)
+class RuleOptions:
+    """What is checked and what fails the run, over the configuration."""
+
+    select: Annotated[list[str] | None, option("Enable only these rules: G1,G2 or names (repeatable).", "RULES")] = None
+    extend_select: Annotated[list[str] | None, option("Also enable these rules (repeatable).", "RULES")] = None
+    ignore: Annotated[list[str] | None, option("Disable these rules (repeatable).", "RULES")] = None
+    fusion: Annotated[
+        Fusion | None, option("Fold batch norms (bn, the default), and also fuse element-wise operators (pointwise).")
+    ] = None
+    device: Annotated[str | None, option("Price findings in seconds on this device, and sort by them.", "NAME")] = None
+    fail_level: Annotated[
+        Literal["note", "warning", "error"] | None,
+        option("Exit 1 if a finding reaches this severity. Default: warning."),
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options by their keys in the configuration; None where one is not given."""
+        values = {key.replace("_", "-"): value for key, value in vars(self).items()}
+        lists = {key: value for key, value in values.items() if isinstance(value, list)}
+        return {**values, **{key: ",".join(value).split(",") for key, value in lists.items()}}
 
 
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    JUNIT = "junit"
-    SARIF = "sarif"
-    MARKDOWN = "markdown"
+@dataclass(frozen=True)
+class BaselineOptions:
+    """Findings that are accepted."""
+
+    baseline: Annotated[Path | None, option("Ignore the findings listed in FILE.", "FILE")] = None
+    write_baseline: Annotated[
+        Path | None, option("Write the current findings to FILE and ignore them from now on.", "FILE")
+    ] = None
+
+    def apply(self, run: LintRun, every_model: bool) -> LintRun:
+        """The run without accepted findings; stale entries of the baseline are reported on stderr."""
+        from costlab.ci import baseline as baselines
+        from costlab.formatting.escaping import visible
+
+        if self.write_baseline:
+            before = baselines.read(self.write_baseline) if self.write_baseline.exists() else ()
+            accepted = baselines.renewed(run, before, every_model)
+            baselines.write(self.write_baseline, accepted)
+            return baselines.apply(run, accepted, every_model)
+        if not self.baseline:
+            return run
+        run = baselines.apply(run, baselines.read(self.baseline), every_model)
+        if run.stale:
+            listed = ", ".join(f"{k.model} {k.rule} {k.module or '(root)'}" for k in run.stale[:3])
+            more = f" and {len(run.stale) - 3} more" if len(run.stale) > 3 else ""
+            advice = f"--write-baseline {self.baseline} drops them"
+            typer.echo(visible(f"stale in {self.baseline}, no longer found: {listed}{more}; {advice}"), err=True)
+        return run
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is shown, in which formats and files."""
+
+    statistics: Annotated[bool, flag("--statistics", "Count findings by rule instead of listing them.")] = False
+    top: Annotated[int, option("Show N findings of a model in text and markdown; 0 for all.", "N")] = 20
+    form: Annotated[Format, flag("--format", "Set the output format. Only the text and markdown formats truncate.")] = (
+        "text"
+    )
+    output: Annotated[
+        list[str] | None,
+        option(
+            "Write to FILE instead of stdout; FORMAT=FILE writes another format (repeatable).",
+            "[FORMAT=]FILE",
+            "-o",
+            "--output",
+        ),
+    ] = None
 
 
 def lint(
     context: typer.Context,
+    network: ModelOptions,
+    rules: RuleOptions,
+    baseline: BaselineOptions,
+    shown: OutputOptions,
     models: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="MODEL",
-            help=f"The name of a model of the configuration, or: {MODEL_HELP} By default every model of the"
-            " configuration.",
-            show_default=False,
+        argument(
+            f"The name of a model in the configuration, or: {MODEL_HELP} Default: every model in the configuration.",
+            "MODEL",
         ),
     ] = None,
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option("--select", metavar="RULES", help="Only these guidelines: G1,G2 or names (repeatable)."),
-    ] = None,
-    extend_select: Annotated[
-        list[str] | None,
-        typer.Option("--extend-select", metavar="RULES", help="These guidelines besides (repeatable)."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="RULES", help="All guidelines but these (repeatable).")
-    ] = None,
-    fusion: Annotated[
-        Fusion | None,
-        typer.Option(
-            help="What counts, and runs, as one operator: batch norm folded (bn, the default), element-wise ones joined"
-            " as well."
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device", metavar="NAME", help="Price findings in seconds on this device, too, and sort them by it."
-        ),
-    ] = None,
-    fail_level: Annotated[
-        Level | None, typer.Option(help="Exit 1 from this severity on; by default from warnings on.")
-    ] = None,
-    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 also where there are findings.")] = False,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Leave out the findings that are listed in FILE.")
-    ] = None,
-    write_baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="List the findings of today in FILE, and leave them out.")
-    ] = None,
+    exit_zero: Annotated[bool, flag("--exit-zero", "Exit 0 even if there are findings.")] = False,
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Read [tool.costlab] there, not in the nearest pyproject.toml."),
+        Path | None, option("Read [tool.costlab] from FILE instead of the nearest pyproject.toml.", "FILE")
     ] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Read no configuration.")] = False,
-    statistics: Annotated[
-        bool, typer.Option("--statistics", help="Show how many findings of which rule instead of the findings.")
-    ] = False,
-    top: Annotated[
-        int, typer.Option(metavar="N", help="Findings to show of a model as text or markdown; 0 for all of them.")
-    ] = 20,
-    form: Annotated[
-        Format, typer.Option("--format", help="How to write it; text and markdown alone leave out findings.")
-    ] = Format.TEXT,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="[FORMAT=]FILE",
-            help="Write to FILE instead of stdout; with FORMAT= that format to FILE besides (repeatable).",
-        ),
-    ] = None,
+    isolated: Annotated[bool, flag("--isolated", "Ignore all configuration files.")] = False,
     no_cache: NoCache = False,
 ) -> int:
-    """Check networks against guidelines and budgets; exit 1 where a finding is severe, 2 where one cannot be linted."""
-    from costlab.ci import configuration
-    from costlab.ci.lint_run import run_lint
-    from costlab.cli import Wishes, one_line
-    from costlab.cli.jobs import jobs_of, load
-    from costlab.formatting.facts import title
-    from costlab.reports.findings import verdict_line
+    """Check networks against guidelines and budgets.
 
-    if top < 0:
-        raise CostlabError(f"--top is a number of findings, 0 or more; {top} is not")
+    Exits with 1 if a finding reaches --fail-level, with 2 if a network cannot be linted.
+    """
+    from costlab.ci import configuration
+    from costlab.ci.jobs import lint_jobs
+    from costlab.ci.lint_run import run_lint
+    from costlab.formatting.facts import title
+
+    check_top(shown.top)
     if config and isolated:
         raise CostlabError("--config and --isolated contradict each other")
-    destinations = parsed_outputs(form, output or ())
+    destinations = parse_outputs(shown.form, shown.output or ())
     path = None if isolated else config or configuration.find(Path())
-    found = configuration.read(path) if path else None
-    asked = {
-        "select": names(select),
-        "extend-select": names(extend_select),
-        "ignore": names(ignore),
-        "fusion": fusion and fusion.value,
-        "fail-level": fail_level and fail_level.value,
-        "device": device,
-    }
-    settings = configuration.merged(found.settings.lint if found else configuration.LintConfig(), asked)
-    given = {
-        "arguments": parsed(argument),
-        "input": inputs or [],
-        "batch": batch,
-        "resolution": resolution,
-        "dtype": dtype,
-    }
-    jobs = jobs_of(models or (), found, given)
-    show_traceback = context.find_object(Wishes).traceback  # type: ignore[union-attr]
-
-    def describe(error: Exception) -> str:
-        if show_traceback:
-            traceback.print_exc()
-        return one_line(error)
-
-    outcome = run_lint(jobs, lambda model: load(model, not no_cache), settings, title=title, describe=describe)
-    if baseline or write_baseline:
-        outcome = with_baseline(outcome, baseline, write_baseline, every_model=not models)
-    for form, path in destinations:
-        put(rendered(outcome, form, top or None, statistics, path), path)
-    for each in outcome.models:
-        line = verdict_line(each.result, each.accepted)
-        typer.echo(line if len(outcome.models) == 1 else prefixed(each, line), err=True)
-    if any(each.result.failed for each in outcome.models):
-        return 2
-    return int(not exit_zero and any(map(outcome.fails, outcome.findings)))
+    file = configuration.read(path) if path else None
+    settings = configuration.merged(file.settings.lint if file else configuration.LintConfig(), rules.settings)
+    jobs = lint_jobs(models or (), file, given(network))
+    load, describe = partial(load_profile, cached=not no_cache), partial(description, context)
+    run = run_lint(jobs, load, settings, title=title, describe=describe)
+    run = baseline.apply(run, every_model=not models)
+    for form, place in destinations:
+        put(rendered(run, form, shown.top or None, shown.statistics, place), place)
+    for each in run.models:
+        typer.echo(verdict(each, named=len(run.models) > 1), err=True)
+    if any(each.result.failed for each in run.models):
+        return FAILED
+    return FINDINGS if not exit_zero and any(map(run.fails, run.findings)) else 0
 
 
-def names(given: Sequence[str] | None) -> list[str] | None:
-    """`--select G1,G2 --select G4` as names of guidelines."""
-    return None if given is None else [name for text in given for name in text.split(",")]
+def given(network: ModelOptions) -> dict[str, Any]:
+    """The options by their keys in the configuration of a model."""
+    spec = asdict(network.spec(""))
+    return {"input": spec.pop("inputs"), **{key: spec[key] for key in ("arguments", "batch", "resolution", "dtype")}}
 
 
-def parsed_outputs(form: Format, given: Sequence[str]) -> list[tuple[Format, Path | None]]:
-    """What to write where: `FORMAT=FILE` besides, a plain FILE instead of stdout (None)."""
-    formats = [f.value for f in Format]
-    plain: list[tuple[Format, Path | None]] = []
-    besides: list[tuple[Format, Path | None]] = []
-    for text in given:
+def load_profile(model: ModelConfig, cached: bool) -> Profile:
+    """The profile of a model."""
+    from costlab.models import ModelSpec, profile_of
+
+    spec = ModelSpec(model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype)
+    with working(f"tracing {model.target}"):
+        return profile_of(spec, cached=cached)
+
+
+def description(context: typer.Context, error: BaseException) -> str:
+    """The message of a model that failed, after its traceback if that is wanted."""
+    from costlab.cli.app import CliState
+
+    if context.find_object(CliState).traceback:  # type: ignore[union-attr]
+        traceback.print_exception(error)
+    return one_line(error)
+
+
+def parse_outputs(form: str, outputs: Sequence[str]) -> list[Destination]:
+    """What goes where: FORMAT=FILE writes another format, a plain FILE replaces stdout. Raises CostlabError."""
+    plain: list[Destination] = []
+    others: list[Destination] = []
+    for text in outputs:
         name, equals, path = text.partition("=")
         if not equals:
             plain.append((form, Path(text)))
-        elif name in formats and path:
-            besides.append((Format(name), Path(path)))
+        elif name in FORMATS and path:
+            others.append((name, Path(path)))
         else:
-            close = difflib.get_close_matches(name, formats, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(formats)}"
+            close = difflib.get_close_matches(name, FORMATS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(FORMATS)}"
             raise CostlabError(f"--output {text}: no format {name!r} with a file; {hint}")
     if len(plain) > 1:
-        raise CostlabError(f"--output {plain[1][1]}: {plain[0][1]} has the {form} report; FORMAT=FILE writes others")
-    destinations = [*(plain or [(form, None)]), *besides]
+        first, second = (path for _, path in plain[:2])
+        raise CostlabError(f"--output {second}: the {form} report already goes to {first}; write FORMAT=FILE")
+    destinations = [*(plain or [(form, None)]), *others]
     files = [path.resolve() for _, path in destinations if path and (path.is_file() or not path.exists())]
     twice = next((path for path in files if files.count(path) > 1), None)
     if twice:
@@ -192,50 +201,33 @@ def parsed_outputs(form: Format, given: Sequence[str]) -> list[tuple[Format, Pat
     return destinations
 
 
-def with_baseline(outcome: LintRun, old: Path | None, new: Path | None, every_model: bool) -> LintRun:
-    """Leave out what a baseline accepts, after it was written where that is wanted; say on stderr what is stale."""
-    from costlab.ci import baseline as baselines
-    from costlab.formatting.escaping import visible
-
-    if new:
-        before = baselines.read(new) if new.exists() else ()
-        accepted = baselines.renewed(outcome, before, every_model)
-        baselines.write(new, accepted)
-        return baselines.apply(outcome, accepted, every_model)
-    accepted = baselines.read(old) if old else ()
-    outcome = baselines.apply(outcome, accepted, every_model)
-    if outcome.stale:
-        listed = ", ".join(f"{k.model} {k.rule} {k.module or '(root)'}" for k in outcome.stale[:3])
-        more = f" and {len(outcome.stale) - 3} more" if len(outcome.stale) > 3 else ""
-        line = f"stale in {old}, no longer found: {listed}{more}; --write-baseline {old} drops them"
-        typer.echo(visible(line), err=True)
-    return outcome
-
-
-def rendered(outcome: LintRun, form: Format, top: int | None, statistics: bool, path: Path | None) -> str:
+def rendered(run: LintRun, form: str, top: int | None, statistics: bool, path: Path | None) -> str:
     """The report in one of the formats."""
     from costlab.reports import github, gitlab, junit, lint_json, lint_markdown, lint_text, sarif
 
-    if form is Format.JSON:
-        return lint_json.report(outcome)
-    if form is Format.MARKDOWN:
-        return lint_markdown.report(outcome, top, statistics)
-    if form is Format.GITLAB:
-        return gitlab.report(outcome)
-    if form is Format.JUNIT:
-        return junit.report(outcome)
-    if form is Format.SARIF:
-        return sarif.report(outcome)
-    console = console_for(path)
-    shown = None if form is Format.GITHUB else top
-    text = drawn(console, lint_text.report(outcome, shown, console.width, console.options.ascii_only, statistics))
-    return github.report(outcome, text) if form is Format.GITHUB else text
+    def text(width: int, ascii_only: bool) -> RenderableType:
+        return lint_text.report(run, None if form == "github" else top, width, ascii_only, statistics)
+
+    return render(
+        form,
+        path,
+        text=text,
+        github=lambda: github.report(run, render("text", path, text)),
+        json=lambda: lint_json.report(run),
+        markdown=lambda: lint_markdown.report(run, top, statistics),
+        gitlab=lambda: gitlab.report(run),
+        junit=lambda: junit.report(run),
+        sarif=lambda: sarif.report(run),
+    )
 
 
-def prefixed(linted: ModelLint, line: str) -> str:
-    """One line of several models."""
+def verdict(model: ModelLint, named: bool) -> str:
+    """How it went with a model, on one line; with its name if it is one of several."""
     from costlab.formatting.escaping import visible
+    from costlab.reports.findings import verdict_line
 
-    if linted.result.failed:
-        return line.replace("error: ", f"error: {visible(linted.result.model)}: ", 1)
-    return f"{visible(linted.result.model)}: {line}"
+    line = verdict_line(model.result, model.accepted)
+    if not named:
+        return line
+    name = visible(model.result.model)
+    return line.replace("error: ", f"error: {name}: ", 1) if model.result.failed else f"{name}: {line}"

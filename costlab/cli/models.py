@@ -6,18 +6,19 @@ from typing import Annotated
 
 import typer
 
+from costlab.cli.options import option
 from costlab.cli.screen import put, working
 from costlab.errors import CostlabError
 
 
 def models(
-    provider: Annotated[str | None, typer.Option(metavar="P", help="Only zoo, torchvision or timm.")] = None,
+    provider: Annotated[str | None, option("List only zoo, torchvision or timm.", "P")] = None,
     pattern: Annotated[
         str | None,
-        typer.Option("--filter", metavar="PATTERN", help="Only names that hold this, or match it as a glob (resnet*)."),
+        option("List only names that contain PATTERN or match it as a glob (resnet*).", "PATTERN", "--filter"),
     ] = None,
 ) -> None:
-    """List the models that can be named, one PROVIDER:NAME a line."""
+    """List the models that have a name, one PROVIDER:NAME a line."""
     from costlab.models.resolve import LISTED, installed, list_models
 
     with working("asking the providers"):
@@ -25,7 +26,7 @@ def models(
     names = [f"{owner}:{name}" for owner, group in offered.items() for name in group]
     if not names:
         raise CostlabError(f"no model matches {pattern!r}; `costlab models` lists them all")
-    put("\n".join(names) + "\n", None)
+    put("\n".join(names) + "\n")
     missing = [name for name in LISTED if not provider and not installed(name)]
     if missing:
         typer.echo(f"not installed: {', '.join(missing)} (pip install 'costlab[{','.join(missing)}]')", err=True)

@@ -1,66 +1,185 @@
-"""Arguments and options that several commands take."""
+"""Options that several commands share, one by one and in groups.
+
+A command that has a parameter of a group, such as `network: ModelOptions`, takes all options of that group.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from costlab.core.parsing import literal
 from costlab.errors import CostlabError
 
+if TYPE_CHECKING:
+    from costlab.latency.execution import ExecutionConfig
+    from costlab.models import ModelSpec
+
+
+def option(help: str, metavar: str | None = None, *names: str, **settings: Any) -> Any:
+    """An option with a value, called like its parameter unless it has `names`."""
+    return typer.Option(*names, metavar=metavar, help=help, **settings)
+
+
+def argument(help: str, metavar: str | None = None) -> Any:
+    """An argument by position."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
+
+
+def flag(name: str, help: str) -> Any:
+    """An option without a value."""
+    return typer.Option(name, help=help)
+
+
 MODEL_HELP = (
     "A name (mobilenet_v2), zoo:NAME, torchvision:NAME, timm:NAME, hf:CONFIG, package.module:factory,"
     " path/to/file.py:factory, an exported model.pt2 or a saved profile.json."
 )
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)]
-Arguments = Annotated[
-    list[str] | None,
-    typer.Option("-a", "--argument", metavar="KEY=VALUE", help="Hand an argument to the factory (repeatable)."),
+Model = Annotated[str, argument(MODEL_HELP, "MODEL")]
+
+FORMAT = option("Set the output format.", None, "--format")
+TextOrJson = Annotated[Literal["text", "json"], FORMAT]
+Format = Annotated[Literal["text", "json", "markdown"], FORMAT]
+Output = Annotated[Path | None, option("Write to FILE instead of stdout.", "FILE", "-o", "--output")]
+NoCache = Annotated[bool, flag("--no-cache", "Ignore the cache and trace again (`costlab cache info`).")]
+
+Fusion = Literal["none", "bn", "pointwise"]
+FUSION_HELP = "Fold batch norms (bn), and also fuse element-wise operators (pointwise)."
+Device = Annotated[
+    str | None, option("Predict latency on this device (`costlab devices` lists them).", "NAME", "--device")
 ]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", metavar="SPEC", help="An input, 1,3,224,224[:dtype] or name=1,128:int64 (repeatable, in order)."
-    ),
-]
-Batch = Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size of the inputs.")]
-Resolution = Annotated[int | None, typer.Option("--resolution", metavar="N", help="Height and width of images.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", metavar="D", help="Floating-point type of network and inputs.")]
-Train = Annotated[bool, typer.Option("--train", help="Trace the forward pass of train mode.")]
+Amp = Annotated[bool, flag("--amp", "Predict for torch.autocast.")]
+ChannelsLast = Annotated[bool, flag("--channels-last", "Predict for the channels-last layout.")]
 
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Trace anew, whatever is kept of an earlier look (`costlab cache info`).")
-]
-
-Target = Annotated[
-    str | None,
-    typer.Option("--device", metavar="NAME", help="Predict latency on this device (`costlab devices` lists them)."),
-]
-Amp = Annotated[bool, typer.Option("--amp", help="Predict for running under torch.autocast.")]
-ChannelsLast = Annotated[
-    bool, typer.Option("--channels-last", help="Predict for networks and images in channels-last.")
-]
+RunOn = Annotated[str, option("Run on cpu, cuda, cuda:1 or mps.", "DEVICE", "--device")]
+Threads = Annotated[int | None, option("Set the number of CPU threads.", "N", show_default="torch's setting")]
 
 
-class Fusion(StrEnum):
-    """What runs as one operator."""
+@dataclass(frozen=True)
+class ModelOptions:
+    """The arguments of a factory, and the inputs of its network."""
 
-    NONE = "none"
-    BN = "bn"
-    POINTWISE = "pointwise"
+    argument: Annotated[
+        list[str] | None, option("Pass an argument to the factory (repeatable).", "KEY=VALUE", "-a", "--argument")
+    ] = None
+    inputs: Annotated[
+        list[str] | None,
+        option("Set an input: 1,3,224,224[:dtype] or name=1,128:int64 (repeatable, in order).", "SPEC", "--input"),
+    ] = None
+    batch: Annotated[int | None, option("Set the batch size of the inputs.", "N")] = None
+    resolution: Annotated[int | None, option("Set the height and width of images.", "N")] = None
+    dtype: Annotated[str | None, option("Set the floating-point type of network and inputs.", "D")] = None
+
+    def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
+        """A MODEL with these options; `more` are further arguments, which override the others. Raises CostlabError."""
+        from costlab.models import ModelSpec
+
+        arguments = {**parse_arguments(self.argument), **parse_arguments(more)}
+        return ModelSpec(target, arguments, tuple(self.inputs or ()), self.batch, self.resolution, self.dtype)
 
 
-def parsed(arguments: Sequence[str] | None) -> dict[str, Any]:
-    """`-a width=0.75 -a groups=3` as keyword arguments. Raises CostlabError."""
-    result: dict[str, Any] = {}
+@dataclass(frozen=True)
+class TracedModelOptions(ModelOptions):
+    """The options of a network that is traced."""
+
+    train: Annotated[bool, flag("--train", "Trace the forward pass in train mode.")] = False
+
+    def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
+        return replace(super().spec(target, more), mode="train" if self.train else "eval")
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """A device, and how the network runs on it."""
+
+    device: Device = None
+    fusion: Annotated[Fusion, option(FUSION_HELP)] = "none"
+    amp: Amp = False
+    channels_last: ChannelsLast = False
+
+    def config(self) -> ExecutionConfig | None:
+        """The configuration to predict for; None without a device.
+
+        Raises:
+            CostlabError: the device is unknown, or missing although another option needs it.
+        """
+        if self.device is None:
+            if self.amp or self.channels_last:
+                raise CostlabError("--amp and --channels-last need a prediction: name a --device")
+            return None
+        from costlab.latency.devices import find_device
+        from costlab.latency.execution import ExecutionConfig
+
+        device = find_device(self.device)
+        return ExecutionConfig(device, amp=self.amp, fusion=self.fusion, channels_last=self.channels_last)
+
+
+def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with every parameter that is a group of options replaced with the options of the group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
+            continue
+        options = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            option = inspect.Parameter(
+                field.name, parameter.KEYWORD_ONLY, default=field.default, annotation=options[field.name]
+            )
+            parameters.append(option)
+
+    def call(**values: Any) -> Any:
+        built = {name: group(**{f.name: values.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        return command(**values, **built)
+
+    call.__doc__ = command.__doc__
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
+
+
+def split_arguments(arguments: Sequence[str] | None, twice: str = "") -> dict[str, str]:
+    """`-a width=0.75 -a groups=3` by name.
+
+    Args:
+        twice: what to do instead of giving an argument twice.
+
+    Raises:
+        CostlabError: one is not KEY=VALUE, or is given twice.
+    """
+    result: dict[str, str] = {}
     for argument in arguments or ():
         key, equals, value = argument.partition("=")
         if not equals or not key.isidentifier():
-            raise CostlabError(f"-a {argument!r} is no argument: write -a key=value")
+            raise CostlabError(f"-a {argument!r} is not an argument: write -a key=value")
         if key in result:
-            raise CostlabError(f"-a {key} is given twice")
-        result[key] = literal(value)
+            raise CostlabError(f"-a {key} is given twice{twice}")
+        result[key] = value
     return result
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """`-a width=0.75 -a groups=3` as keyword arguments. Raises CostlabError."""
+    return {key: literal(value) for key, value in split_arguments(arguments).items()}
+
+
+def reject_saved_profile(model: str, purpose: str) -> None:
+    """Raise CostlabError for a saved profile, where a network is needed."""
+    from costlab.models import ModelSpec
+
+    if ModelSpec(model).is_saved_profile:
+        raise CostlabError(f"{model} is a saved profile: only a network can be {purpose}")
+
+
+def check_top(top: int) -> None:
+    """Raise CostlabError for a negative number of rows."""
+    if top < 0:
+        raise CostlabError(f"--top must be 0 or more, got {top}")

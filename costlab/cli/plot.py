@@ -3,171 +3,137 @@
 from __future__ import annotations
 
 import inspect
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
-import typer
-
-from costlab.cli.options import (
-    MODEL_HELP,
-    Amp,
-    Arguments,
-    Batch,
-    ChannelsLast,
-    Dtype,
-    Fusion,
-    Inputs,
-    NoCache,
-    Resolution,
-    Target,
-    Train,
-    parsed,
-)
+from costlab.cli.options import MODEL_HELP, ExecutionOptions, NoCache, TracedModelOptions, argument, option
 from costlab.cli.screen import working
 from costlab.errors import CostlabError
 
-Models = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="MODEL...",
-        help=f"{MODEL_HELP} For pareto and distribution several, or a table (.csv, .jsonl, .parquet); for"
-        " predicted-vs-measured a table.",
-        show_default=False,
-    ),
+Kind = Literal[
+    "breakdown",
+    "stages",
+    "treemap",
+    "memory",
+    "guidelines",
+    "graph",
+    "roofline",
+    "pareto",
+    "distribution",
+    "predicted-vs-measured",
 ]
-
-
-class Kind(StrEnum):
-    BREAKDOWN = "breakdown"
-    STAGES = "stages"
-    TREEMAP = "treemap"
-    MEMORY = "memory"
-    GUIDELINES = "guidelines"
-    GRAPH = "graph"
-    ROOFLINE = "roofline"
-    PARETO = "pareto"
-    DISTRIBUTION = "distribution"
-    PREDICTED_VS_MEASURED = "predicted-vs-measured"
-
-
-SWEPT = (Kind.PARETO, Kind.DISTRIBUTION)  # of several MODELs, or of the rows of a table
-OF_MANY = (*SWEPT, Kind.PREDICTED_VS_MEASURED)
-FILES = (".csv", ".jsonl", ".parquet")
-FORMATS = (".png", ".svg", ".pdf")
+KINDS: tuple[str, ...] = get_args(Kind)
+OF_ROWS = ("pareto", "distribution")  # take several MODELs, or the rows of tables
+OF_MANY = (*OF_ROWS, "predicted-vs-measured")
+TABLES = (".csv", ".jsonl", ".parquet")
+PICTURES = (".png", ".svg", ".pdf")
 DPI = 150  # of a png: sharp in print at the size of a notebook
-SETTINGS: Any = {
-    "svg.hashsalt": "costlab",
-    "pdf.fonttype": 42,
-}  # the same file each time; in a pdf, words to search for
+SETTINGS: Any = {"svg.hashsalt": "costlab", "pdf.fonttype": 42}  # the same file each time; searchable text in a pdf
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
-def plot(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}.", show_default=False)],
-    model: Models,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write it: .png, .svg or .pdf.")
-    ],
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    train: Train = False,
-    module: Annotated[
-        str | None, typer.Option(metavar="PATH", help="The module to draw, for graph; by default the whole network.")
-    ] = None,
-    cost: Annotated[
-        str | None, typer.Option(metavar="COST", help="mult_adds, params, memory_access, ..., for graph and treemap.")
-    ] = None,
-    device: Target = None,
-    fusion: Annotated[Fusion | None, typer.Option(help="What counts as one operator, where there is a device.")] = None,
-    amp: Amp = False,
-    channels_last: ChannelsLast = False,
+@dataclass(frozen=True)
+class PlotOptions:
+    """The options of one kind of plot or another, by the names of the plots' arguments."""
+
+    module: Annotated[str | None, option("Draw this module only (graph). Default: the whole network.", "PATH")] = None
+    cost: Annotated[str | None, option("Show mult_adds, params, memory_access, ... (graph and treemap).", "COST")] = (
+        None
+    )
     x: Annotated[
-        str | None, typer.Option("-x", metavar="COLUMN", help="Across, for pareto and distribution: mult_adds, ...")
-    ] = None,
-    y: Annotated[str | None, typer.Option("-y", metavar="COLUMN", help="Upwards, for pareto: params, ...")] = None,
-    larger: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="One of the two of which more is better (repeatable).")
-    ] = None,
+        str | None, option("Set the horizontal axis (pareto, distribution): mult_adds, ...", "COLUMN", "-x")
+    ] = None
+    y: Annotated[str | None, option("Set the vertical axis (pareto): params, ...", "COLUMN", "-y")] = None
+    larger: Annotated[list[str] | None, option("Treat larger values of -x or -y as better (repeatable).", "COLUMN")] = (
+        None
+    )
+
+
+def plot(
+    kind: Annotated[Kind, argument(f"One of {', '.join(KINDS)}.", "KIND")],
+    model: Annotated[
+        list[str],
+        argument(
+            f"{MODEL_HELP} pareto and distribution take several, or tables (.csv, .jsonl, .parquet);"
+            " predicted-vs-measured takes a table.",
+            "MODEL...",
+        ),
+    ],
+    output: Annotated[Path, option("Write to FILE: .png, .svg or .pdf.", "FILE", "-o", "--output")],
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
+    options: PlotOptions,
     no_cache: NoCache = False,
 ) -> None:
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
-    from costlab.core.metrics import sort_key
-    from costlab.latency.devices import find_device
-    from costlab.models import ModelSpec, profile_of
+    from costlab.models import profile_of
     from costlab.plots.rows import read_rows
 
     draw = getattr(plots, kind.replace("-", "_"))
-    asked = {
-        "module": module,
-        "cost": cost,
-        "device": device,
-        "fusion": fusion and fusion.value,
-        "amp": amp or None,
-        "channels_last": channels_last or None,
-        "x": x,
-        "y": y,
-        "larger": larger,
-    }
-    options: dict[str, Any] = {name: value for name, value in asked.items() if value}
-    takes = inspect.signature(draw).parameters
-    for name in options:
-        if name not in takes:
-            raise CostlabError(f"{option(name)} does not go with {kind}")
-    if device is None and "device" in takes and takes["device"].default is inspect.Parameter.empty:
-        raise CostlabError(f"{kind} is of a device: name one with --device (`costlab devices` lists them)")
-    if device is None and {"fusion", "amp", "channels_last"} & options.keys():
-        raise CostlabError("--fusion, --amp and --channels-last go with a prediction: name a --device")
-    if device is not None:
-        options["device"] = find_device(device)
-    if cost is not None:
-        sort_key(cost)
-    if output.suffix.lower() not in FORMATS:
-        raise CostlabError(f"{output} is no picture that costlab writes: give a name in {', '.join(FORMATS)}")
-    if kind not in SWEPT and len(model) > 1:
-        raise CostlabError(f"{kind} is of one MODEL; {len(model)} are given")
+    arguments = plot_arguments(kind, draw, execution, options)
+    if output.suffix.lower() not in PICTURES:
+        raise CostlabError(f"{output} is not a supported picture: its name must end in {', '.join(PICTURES)}")
+    if kind not in OF_ROWS and len(model) > 1:
+        raise CostlabError(f"{kind} takes one MODEL, got {len(model)}")
     tables = [target for target in model if is_table(kind, target)]
-    given: dict[str, Any] = {"inputs": inputs, "batch": batch, "resolution": resolution, "dtype": dtype, "train": train}
     if len(tables) == len(model):
-        unused = [name for name, value in {"argument": argument, **given, "device": device}.items() if value]
-        if unused:
-            raise CostlabError(f"{option(unused[0].removesuffix('s'))} goes with a MODEL, and there are tables alone")
-    drawn: list[Any] = []
+        check_unused(network, execution)
+    subjects: list[Any] = []
     for target in model:
         if target in tables:
-            drawn += read_rows(target)
+            subjects += read_rows(target)
             continue
+        spec = network.spec(target)
         with working(f"tracing {target}"):
-            spec = ModelSpec(
-                target,
-                parsed(argument),
-                tuple(inputs or ()),
-                batch,
-                resolution,
-                dtype,
-                "train" if train else "eval",
-            )
-            drawn.append(profile_of(spec, cached=not no_cache))
+            subjects.append(profile_of(spec, cached=not no_cache))
     with working("drawing"):
-        save(lambda: draw(drawn if kind in OF_MANY else drawn[0], **options), output)
+        save(lambda: draw(subjects if kind in OF_MANY else subjects[0], **arguments), output)
 
 
-def is_table(kind: Kind, target: str) -> bool:
-    """Whether a target is a file of rows; a .json is one for predicted-vs-measured alone, else a saved profile."""
-    return kind is Kind.PREDICTED_VS_MEASURED or (kind in SWEPT and target.lower().endswith(FILES))
+def plot_arguments(kind: str, draw: Any, execution: ExecutionOptions, options: PlotOptions) -> dict[str, Any]:
+    """The options as arguments of a plot. Raises CostlabError if one does not go with this kind, or is missing."""
+    from costlab.core.metrics import sort_key
+    from costlab.latency.devices import find_device
+
+    asked = {**vars(options), **vars(execution), "fusion": None if execution.fusion == "none" else execution.fusion}
+    arguments = {name: value for name, value in asked.items() if value}
+    accepted = inspect.signature(draw).parameters
+    for name in arguments:
+        if name not in accepted:
+            raise CostlabError(f"{spelling(name)} does not go with {kind}")
+    if "device" in arguments:
+        arguments["device"] = find_device(arguments["device"])
+    elif "device" in accepted and accepted["device"].default is inspect.Parameter.empty:
+        raise CostlabError(f"{kind} needs --device (`costlab devices` lists them)")
+    elif {"fusion", "amp", "channels_last"} & arguments.keys():
+        raise CostlabError("--fusion, --amp and --channels-last need a prediction: name a --device")
+    if options.cost is not None:
+        sort_key(options.cost)
+    return arguments
 
 
-def option(name: str) -> str:
-    """How an option is written."""
+def check_unused(network: TracedModelOptions, execution: ExecutionOptions) -> None:
+    """Raise CostlabError for options of a MODEL, where there are only tables."""
+    for name, value in {**vars(network), "device": execution.device}.items():
+        if value:
+            raise CostlabError(f"{spelling(name.removesuffix('s'))} needs a MODEL, but there are only tables")
+
+
+def is_table(kind: str, target: str) -> bool:
+    """Whether a target is a file of rows; a .json file is one only for predicted-vs-measured."""
+    return kind == "predicted-vs-measured" or (kind in OF_ROWS and target.lower().endswith(TABLES))
+
+
+def spelling(name: str) -> str:
+    """An option as it is typed."""
     return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
-def save(draw: Any, path: Path) -> None:
-    """Draw without a screen, and write the picture whole or not at all."""
+def save(draw: Callable[[], Any], path: Path) -> None:
+    """Draw without a screen, and write the picture completely or not at all."""
     import warnings
 
     import matplotlib
@@ -177,7 +143,7 @@ def save(draw: Any, path: Path) -> None:
 
     suffix = path.suffix.lower()
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands in its place
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
         pyplot.switch_backend("agg")
         figure = draw().figure
         try:

@@ -3,162 +3,112 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from costlab.cli.options import (
-    Amp,
-    Arguments,
-    Batch,
-    ChannelsLast,
-    Dtype,
-    Fusion,
-    Inputs,
-    Model,
-    NoCache,
-    Resolution,
-    Target,
-    Train,
-    parsed,
-)
-from costlab.cli.screen import console_for, drawn, put, working
-from costlab.core.profile import Profile
+from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option
+from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
+    from costlab.core.profile import Profile
+    from costlab.latency.execution import ExecutionConfig
     from costlab.latency.prediction import Prediction
+    from costlab.reports.tables import CostTable
 
 
-class By(StrEnum):
-    MODULE = "module"
-    KIND = "kind"
-    OP = "op"
+@dataclass(frozen=True)
+class TableOptions:
+    """The rows of the table."""
 
+    by: Annotated[Literal["module", "kind", "op"], option("Set what a row is.")] = "module"
+    depth: Annotated[
+        int | None, option("Cut module paths to N names. Default: what fits the terminal; csv is never truncated.", "N")
+    ] = None
+    top: Annotated[int | None, option("Show the N most expensive rows and sum the rest.", "N")] = None
+    sort: Annotated[str | None, option("Sort by mult_adds, params, memory_access, ...", "COST")] = None
 
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-    MARKDOWN = "markdown"
-    HTML = "html"
+    def table(self, profile: Profile, form: str, prediction: Prediction | None) -> CostTable:
+        """The rows of a profile as a format shows them."""
+        from costlab.reports import tables
+
+        depth = self.depth
+        if depth is None and self.by == "module" and form != "csv":
+            depth = tables.default_depth(profile)
+        return tables.table(
+            profile,
+            self.by,
+            depth=depth,
+            top=self.top,
+            sort=self.sort,
+            fold=form != "csv",
+            seconds=prediction.by_op if prediction else None,
+            predicted_seconds=prediction.seconds if prediction else None,
+        )
 
 
 def report(
     model: Model,
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    train: Train = False,
-    device: Target = None,
-    fusion: Annotated[
-        Fusion, typer.Option(help="What counts as one operator: batch norm folded, element-wise ones joined as well.")
-    ] = Fusion.NONE,
-    amp: Amp = False,
-    channels_last: ChannelsLast = False,
-    by: Annotated[By, typer.Option(help="What a row is.")] = By.MODULE,
-    depth: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Cut module paths to N names; by default to what fits a screen, in csv not."),
-    ] = None,
-    top: Annotated[int | None, typer.Option(metavar="N", help="Keep the N dearest rows and add up the others.")] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="COST", help="Dearest first in mult_adds, params, memory_access, ...")
-    ] = None,
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
+    rows: TableOptions,
     form: Annotated[
-        Format,
-        typer.Option(
-            "--format", help="json and html always hold everything; json can be read again, html is for a browser."
-        ),
-    ] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail where an operator has no cost rule.")] = False,
+        Literal["text", "json", "csv", "markdown", "html"],
+        flag("--format", "Set the output format. json can be read again; json and html are complete."),
+    ] = "text",
+    output: Output = None,
+    strict: Annotated[bool, flag("--strict", "Fail if an operator has no cost rule.")] = False,
     no_cache: NoCache = False,
 ) -> None:
     """Report what MODEL costs in one forward pass."""
+    from costlab.core.serialization import to_json
     from costlab.formatting.units import times
-    from costlab.latency.devices import find_device
-    from costlab.models import ModelSpec, profile_of
+    from costlab.models import profile_of
+    from costlab.reports import csv
+    from costlab.reports import profile as pages
     from costlab.reports.tables import check_choice
 
-    check_choice(by.value, depth, top, sort, device is not None)
-    if device is None and (amp or channels_last):
-        raise CostlabError("--amp and --channels-last go with a prediction: name a --device")
-    if form is Format.HTML and output is None and sys.stdout.isatty():
+    check_choice(rows.by, rows.depth, rows.top, rows.sort, execution.device is not None)
+    config = execution.config()
+    if form == "html" and output is None and sys.stdout.isatty():
         raise CostlabError("an html report is for a browser: name a file for it with -o report.html")
-    on = find_device(device) if device is not None else None
-    arguments = parsed(argument)
+    spec = network.spec(model)
     with working(f"tracing {model}"):
-        profile = profile_of(
-            ModelSpec(
-                model,
-                arguments,
-                tuple(inputs or ()),
-                batch,
-                resolution,
-                dtype,
-                "train" if train else "eval",
-            ),
-            cached=not no_cache,
-        )
-    prediction = None
-    if on:
-        from costlab.latency._predict import predict
-
-        prediction = predict(profile, on, amp=amp, fusion=fusion.value, channels_last=channels_last)
-    shown = profile.fused(fusion.value)
-    if form is Format.HTML:
-        from costlab.guidelines import lint
-        from costlab.reports import html
-
-        with working(f"checking {model}"):
-            page = html.report(shown, lint(profile, device=on), prediction, on)
-        put(page, output)
-    else:
-        put(rendered(shown, prediction, form, by.value, depth, top, sort, output), output)
+        profile = profile_of(spec, cached=not no_cache)
+    prediction = predicted(profile, config)
+    shown = profile.fused(execution.fusion)
+    table = partial(rows.table, shown, form, prediction)
+    page = render(
+        form,
+        output,
+        text=lambda width, ascii_only: pages.text(shown, table(), width, ascii_only, prediction),
+        json=lambda: to_json(shown, *((prediction.summary, prediction.by_op) if prediction else ())),
+        csv=lambda: csv.report(table()),
+        markdown=lambda: pages.markdown(shown, table(), prediction),
+        html=lambda: html_page(model, profile, shown, prediction, config),
+    )
+    put(page, output)
     if strict and profile.uncounted:
         raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")
 
 
-def rendered(
-    profile: Profile,
-    prediction: Prediction | None,
-    form: Format,
-    by: str,
-    depth: int | None,
-    top: int | None,
-    sort: str | None,
-    output: Path | None,
-) -> str:
-    """The report in one of the formats."""
-    from costlab.core.serialization import to_json
-    from costlab.reports import csv, tables
-    from costlab.reports import profile as report
+def predicted(profile: Profile, config: ExecutionConfig | None) -> Prediction | None:
+    """The prediction for a configuration, if there is one."""
+    if config is None:
+        return None
+    from costlab.latency._predict import predict_with
 
-    seconds = prediction.by_op if prediction else None
-    if form is Format.JSON:
-        return to_json(profile, prediction.summary if prediction else None, seconds)
-    if depth is None and by == "module" and form in (Format.TEXT, Format.MARKDOWN):
-        depth = tables.default_depth(profile)
-    table = tables.table(
-        profile,
-        by,
-        depth=depth,
-        top=top,
-        sort=sort,
-        fold=form is not Format.CSV,
-        seconds=seconds,
-        predicted_seconds=prediction.seconds if prediction else None,
-    )
-    if form is Format.CSV:
-        return csv.report(table)
-    if form is Format.MARKDOWN:
-        return report.markdown(profile, table, prediction)
-    console = console_for(output)
-    return drawn(console, report.text(profile, table, console.width, console.options.ascii_only, prediction))
+    return predict_with(profile, config)
+
+
+def html_page(
+    model: str, profile: Profile, shown: Profile, prediction: Prediction | None, config: ExecutionConfig | None
+) -> str:
+    """The report for the browser, with findings."""
+    from costlab.guidelines import lint
+    from costlab.reports import html
+
+    device = config.device if config else None
+    with working(f"checking {model}"):
+        return html.report(shown, lint(profile, device=device), prediction, device)

@@ -3,162 +3,137 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
-from costlab.cli.options import Arguments, Batch, Dtype, Inputs, Resolution, parsed
-from costlab.cli.screen import console_for, drawn, put, working
-from costlab.core.profile import Profile
+from costlab.cli.options import Format, ModelOptions, argument, flag, option, reject_saved_profile
+from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
-from costlab.reports import rewriting
-from costlab.rewrite.result import RewriteComparison
 
 if TYPE_CHECKING:
-    import torch
-
     from costlab.models import Loaded
+    from costlab.rewrite.result import RewriteComparison
 
 
-class Rule(StrEnum):
-    DAC = "dac"
-    DEPTHWISE_SEPARABLE = "depthwise-separable"
+@dataclass(frozen=True)
+class RewriteOptions:
+    """Which layers are rewritten, and how far."""
 
+    rank: Annotated[
+        list[str] | None,
+        option(
+            "dac: set the kernels per input channel, of all layers or by path (repeatable; last match wins).",
+            "N|GLOB=N",
+        ),
+    ] = None
+    max_error: Annotated[
+        float | None, option("dac: use the smallest ranks with at most this relative weight error a layer.", "E")
+    ] = None
+    target_mult_adds: Annotated[
+        str | None, option("dac: use ranks that leave this part of the mult-adds: 0.5x.", "PART")
+    ] = None
+    skip: Annotated[list[str] | None, option("Leave modules of this path as they are (repeatable).", "GLOB")] = None
+    only: Annotated[list[str] | None, option("Rewrite only modules of this path (repeatable).", "GLOB")] = None
+    force: Annotated[bool, flag("--force", "Rewrite layers even if that costs more.")] = False
+    data: Annotated[
+        Path | None, option("Compare the outputs on these tensors instead of random numbers.", "FILE.pt")
+    ] = None
+    seed: Annotated[int, option("Set the seed of random weights and inputs.", "S")] = 0
 
-class Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Which layers, as the rewrites take it."""
+        return {"skip": self.skip or (), "only": self.only or (), "force": self.force}
+
+    @property
+    def dac(self) -> dict[str, Any]:
+        """How far to decompose, as `dac` takes it. Raises CostlabError."""
+        ranks = parse_ranks(self.rank)
+        return {"rank": ranks, "max_error": self.max_error, "target_mult_adds": self.target_mult_adds}
 
 
 def rewrite(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A model as `costlab report` takes it, save a saved profile or a .pt2.", show_default=False
-        ),
-    ],
+    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile or a .pt2.")],
     rule: Annotated[
-        Rule,
-        typer.Option(
+        Literal["dac", "depthwise-separable"],
+        option(
+            "dac decomposes the weights of convolutions; depthwise-separable replaces them.",
+            None,
             "--with",
             show_default=False,
-            help="dac: decompose the weights that are there; depthwise-separable: replace them.",
         ),
     ],
-    rank: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--rank",
-            metavar="N|GLOB=N",
-            help="dac: kernels for each input channel, of all layers or by module path (repeatable; the last counts).",
-        ),
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(metavar="E", help="dac: the smallest ranks with at most this relative weight error a layer."),
-    ] = None,
-    target_mult_adds: Annotated[
-        str | None, typer.Option(metavar="PART", help="dac: ranks that leave this part of the mult-adds, as 0.5x.")
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="GLOB", help="Leave modules of this path (repeatable).")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="GLOB", help="Leave all others (repeatable).")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also where it costs more.")] = False,
-    argument: Arguments = None,
-    inputs: Inputs = None,
-    batch: Batch = None,
-    resolution: Resolution = None,
-    dtype: Dtype = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.pt", help="Tensors to compare the outputs on, instead of random numbers."),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Of random weights and inputs.")] = 0,
-    form: Annotated[Format, typer.Option("--format", help="How to write the report.")] = Format.TEXT,
+    options: RewriteOptions,
+    network: ModelOptions,
+    form: Format = "text",
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Save the network: FILE.pt2, or FILE.pt for its weights."),
+        Path | None, option("Save the network: FILE.pt2, or FILE.pt for its weights.", "FILE", "-o", "--output")
     ] = None,
 ) -> None:
     """Rewrite MODEL to cost less, and report what that saves and loses.
 
-    A network that is named has random weights; your own code keeps those that it gives its network.
+    Networks from a library get random weights; your own code keeps those that it gives its network.
     """
-    if model.endswith(".json") and not model.startswith("hf:"):
-        raise CostlabError(f"{model} is a saved profile: only a network can be rewritten")
+    reject_saved_profile(model, "rewritten")
     if model.endswith(".pt2"):
         raise CostlabError(f"{model} is an exported program, its operators are fixed: rewrite the network it came from")
-    ranks, arguments = parsed_ranks(rank), parsed(argument)
-    far: dict[str, Any] = {"max_error": max_error, "target_mult_adds": target_mult_adds}
-    if rule is not Rule.DAC and any(value is not None for value in (ranks, data, *far.values())):
-        raise CostlabError(f"{rule} keeps no weights: --rank, --max-error, --target-mult-adds and --data go with dac")
+    if rule != "dac" and any(value is not None for value in (options.data, *options.dac.values())):
+        raise CostlabError(f"{rule} keeps no weights: --rank, --max-error, --target-mult-adds and --data need dac")
+    from costlab.reports import rewriting
+
     with working(f"rewriting {model}"):
         import torch
 
-        from costlab.models import ModelSpec, load_model
-        from costlab.rewrite import dac, depthwise_separable, output_error
-        from costlab.rewrite._output_error import random_inputs
-        from costlab.rewrite.files import check_destination, load_tensors, save
+        from costlab.models import load_model
+        from costlab.rewrite.files import check_destination
 
         if output is not None:
             check_destination(output)
-        given = load_tensors(data) if data else None
-        torch.manual_seed(seed)
-        spec = ModelSpec(model, arguments, tuple(inputs or ()), batch, resolution, dtype)
-        loaded = load_model(spec, weights=rule is Rule.DAC or output is not None)
-        args, kwargs = random_inputs((loaded.inputs.args, loaded.inputs.kwargs), seed)
-        layers: dict[str, Any] = {"skip": skip or (), "only": only or (), "force": force}
-        error, compared_on = None, ""
-        if rule is Rule.DAC:
-            result = dac(loaded.model, ranks, inputs=loaded.inputs, **far, **layers)
-            if given is not None:
-                error, compared_on = output_error(loaded.model, result.model, given), f"inputs of {data}"
-            else:
-                try:
-                    error = output_error(loaded.model, result.model, args, kwargs)
-                    compared_on = f"random inputs, seed {seed}"
-                except CostlabError as failure:  # some networks cannot run on noise
-                    compared_on = str(failure)
-        else:
-            result = depthwise_separable(loaded.model, **layers)
-        change = RewriteComparison(
-            rule.value,
-            result.layers,
-            result.left,
-            base=profiled(loaded, loaded.model),
-            head=profiled(loaded, result.model),
-            output_error=error,
-            compared_on=compared_on,
-        )
-        if output is not None:
-            save(result.model, output, args, kwargs)
-    put(rendered(change, form), None)
+        torch.manual_seed(options.seed)
+        loaded = load_model(network.spec(model), weights=rule == "dac" or output is not None)
+        change = rewritten(loaded, rule, options, output)
+    page = render(
+        form,
+        None,
+        text=lambda width, ascii_only: rewriting.text(change, width, ascii_only),
+        json=lambda: rewriting.document(change),
+        markdown=lambda: rewriting.markdown(change),
+    )
+    put(page)
 
 
-def profiled(loaded: Loaded, model: torch.nn.Module) -> Profile:
-    """What a network costs on the inputs that were loaded."""
+def rewritten(loaded: Loaded, rule: str, options: RewriteOptions, output: Path | None) -> RewriteComparison:
+    """Rewrite a network, and save it to a file if there is one."""
+    from costlab import rewrite as rewrites
+    from costlab.rewrite._output_error import random_inputs
+    from costlab.rewrite.files import load_tensors, save
+    from costlab.rewrite.result import RewriteComparison
     from costlab.tracing._profile import profile
 
-    return profile(model, loaded.inputs, **loaded.origin)
+    given = load_tensors(options.data) if options.data else None
+    args, kwargs = random_inputs((loaded.inputs.args, loaded.inputs.kwargs), options.seed)
+    error, compared_on = None, ""
+    if rule != "dac":
+        result = rewrites.depthwise_separable(loaded.model, **options.layers)
+    else:
+        result = rewrites.dac(loaded.model, inputs=loaded.inputs, **options.dac, **options.layers)
+        try:
+            compared_on = f"inputs of {options.data}" if given else f"random inputs, seed {options.seed}"
+            error = rewrites.output_error(loaded.model, result.model, *((given,) if given else (args, kwargs)))
+        except CostlabError as failure:
+            if given:
+                raise
+            compared_on = str(failure)  # some networks cannot run on random numbers
+    if output is not None:
+        save(result.model, output, args, kwargs)
+    base, head = (profile(model, loaded.inputs, **loaded.origin) for model in (loaded.model, result.model))
+    return RewriteComparison(
+        rule, result.layers, result.left, base=base, head=head, output_error=error, compared_on=compared_on
+    )
 
 
-def rendered(change: RewriteComparison, form: Format) -> str:
-    """The report in one of the formats."""
-    if form is Format.JSON:
-        return rewriting.document(change)
-    if form is Format.MARKDOWN:
-        return rewriting.markdown(change)
-    console = console_for(None)
-    return drawn(console, rewriting.text(change, console.width, console.options.ascii_only))
-
-
-def parsed_ranks(texts: Sequence[str] | None) -> int | dict[str, int] | None:
+def parse_ranks(texts: Sequence[str] | None) -> int | dict[str, int] | None:
     """`5`, or numbers by glob: `features.*=5`. Raises CostlabError."""
     ranks: dict[str, int] = {}
     for text in texts or ():

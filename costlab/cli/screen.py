@@ -1,4 +1,4 @@
-"""The terminal: what goes to stdout, and the progress bar on stderr."""
+"""The terminal: reports on stdout, progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from costlab.cli.exits import CLOSED_PIPE
 from costlab.core.files import write_text
+from costlab.errors import CostlabError
+from costlab.formatting.escaping import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn
 
-PIPE_WIDTH = 100  # where there is no terminal to ask, and no COLUMNS
+PIPE_WIDTH = 100  # columns if stdout is not a terminal and COLUMNS is not set
 NARROWEST = 40
-NOBODY_READS = 141  # exit code of a closed pipe, as shells give it
-PATIENCE = 1.0  # seconds before a progress bar appears
+DELAY = 1.0  # seconds before a progress bar appears
 
 
-def put(text: str, path: Path | None) -> None:
+def put(text: str, path: Path | None = None) -> None:
     """Write a report to a file, or to stdout."""
     if path is not None:
         write_text(path, text)
@@ -34,11 +37,28 @@ def put(text: str, path: Path | None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails to flush it at exit
-        raise typer.Exit(NOBODY_READS) from None
+        raise typer.Exit(CLOSED_PIPE) from None
+
+
+def render(
+    form: str, output: Path | None, text: Callable[[int, bool], RenderableType], **others: Callable[[], str]
+) -> str:
+    """A report in one of its formats.
+
+    Args:
+        form: "text", or the name of one of `others`.
+        output: the file that it is for; None for stdout.
+        text: makes the text for a width, of ASCII characters only or not.
+        others: make the report in the other formats.
+    """
+    if form != "text":
+        return others[form]()
+    console = console_for(output)
+    return drawn(console, text(console.width, console.options.ascii_only))
 
 
 def console_for(path: Path | None) -> Console:
-    """How wide and how colourful a report may be where it goes."""
+    """A console as wide and as colourful as the place a report goes to."""
     from rich.console import Console
 
     if path is None and sys.stdout.isatty():
@@ -53,27 +73,42 @@ def console_for(path: Path | None) -> Console:
 
 
 def drawn(console: Console, renderable: RenderableType) -> str:
-    """What `console` would print."""
+    """What a console would print."""
     with console.capture() as capture:
         console.print(renderable)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
+def check_folder(path: Path | None) -> None:
+    """Raise CostlabError if a file could not be written after minutes of work because its folder does not exist."""
+    if path is not None and not path.parent.is_dir():
+        raise CostlabError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+@contextlib.contextmanager
+def progress(*columns: ProgressColumn, auto_refresh: bool = True) -> Iterator[Progress]:
+    """A progress bar that disappears, if stderr is a terminal. What the body prints goes to stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    quiet = not console.is_interactive
+    bar = Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh, disable=quiet)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield bar
+
+
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show a bar on a terminal where the body takes more than a second. What the body prints goes to stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    """Show what the body does once it takes more than a second. What the body prints goes to stderr."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    with contextlib.redirect_stdout(sys.stderr):
-        console = Console(stderr=True)
-        if not console.is_interactive:
+    with progress(TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()) as bar:
+        if bar.disable:
             yield
             return
-        columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-        bar = Progress(*columns, console=console, transient=True)
-        bar.add_task(what, total=None)
-        timer = threading.Timer(PATIENCE, bar.start)
+        bar.add_task(visible(what), total=None)
+        timer = threading.Timer(DELAY, bar.start)
         timer.start()
         try:
             yield
@@ -81,3 +116,17 @@ def working(what: str) -> Iterator[None]:
             timer.cancel()
             timer.join()
             bar.stop()
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[Callable[[str, float], None]]:
+    """A bar to be told what is being done, and which part of all is done.
+
+    It draws only when told: a thread that draws would disturb what is timed.
+    """
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    with progress(*columns, auto_refresh=False) as bar, bar:
+        task = bar.add_task("preparing", total=1.0)
+        yield lambda what, part: bar.update(task, description=visible(what), completed=part, refresh=True)

@@ -3,156 +3,141 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costlab.cli.options import Amp, ChannelsLast, Fusion, Inputs
-from costlab.cli.screen import console_for, drawn, put
+from costlab.cli.exits import INTERRUPTED
+from costlab.cli.options import (
+    FUSION_HELP,
+    Amp,
+    ChannelsLast,
+    Fusion,
+    argument,
+    check_top,
+    flag,
+    option,
+    split_arguments,
+)
+from costlab.cli.screen import progress, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.sweeps.results import State, Sweep
     from costlab.sweeps.space import Space
 
-INTERRUPTED = 130  # exit code of Ctrl-C, as shells give it
+
+@dataclass(frozen=True)
+class SpaceOptions:
+    """The design space, and what to find out about each network."""
+
+    argument: Annotated[
+        list[str] | None,
+        option(
+            "Set values of an argument: one, a list 128,160 or a range 0.25:1.0:0.05 (repeatable).",
+            "KEY=VALUES",
+            "-a",
+            "--argument",
+        ),
+    ] = None
+    input: Annotated[
+        list[str] | None,
+        option("Set an input: 1,3,224,224[:dtype] or name=1,128:int64 (repeatable, in order).", "SPEC"),
+    ] = None
+    batch: Annotated[str | None, option("Set batch sizes of the inputs.", "VALUES")] = None
+    resolution: Annotated[str | None, option("Set heights and widths of images.", "VALUES")] = None
+    dtype: Annotated[str | None, option("Set floating-point types.", "VALUES")] = None
+    device: Annotated[list[str] | None, option("Predict latency on this device (repeatable).", "NAME")] = None
+    fusion: Annotated[Fusion | None, option(FUSION_HELP)] = None
+    amp: Amp = False
+    channels_last: ChannelsLast = False
+    sample: Annotated[int | None, option("Take a random sample of N networks.", "N")] = None
+    seed: Annotated[int | None, option("Set the seed of the sample. Default: 0.", "S")] = None
+    part: Annotated[
+        str | None, option("Take only the K-th of N equal parts, to split work without a cluster.", "K/N")
+    ] = None
+    where: Annotated[str | None, option('Keep only these rows: "mult_adds<=150M and params<4M".', "CONDITION")] = None
+    timeout: Annotated[float | None, option("Set the time limit per network. Default: 300.", "SECONDS")] = None
+
+    def space(self, factory: str) -> Space:
+        """The design space of a factory, or of a space.toml with these options instead of its own."""
+        from costlab.sweeps.space import space_of
+
+        asked = {
+            name.replace("_", "-"): value
+            for name, value in vars(self).items()
+            if value is not None and value is not False
+        }
+        asked["arguments"] = split_arguments(asked.pop("argument", None), ": write all values with commas between them")
+        is_file = factory.endswith(".toml") and not factory.startswith("hf:")
+        return space_of(Path(factory) if is_file else {"factory": factory}, asked)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the networks are profiled, and where their rows are kept."""
+
+    jobs: Annotated[int | None, option("Use N processes. Default: one per core.", "N", "-j", "--jobs")] = None
+    cluster: Annotated[str | None, option("Run on a Dask cluster: tcp://host:8786.", "ADDRESS")] = None
+    retry: Annotated[bool, flag("--retry", "Retry networks that failed before.")] = False
 
 
 def sweep(
     factory: Annotated[
         str,
-        typer.Argument(
-            metavar="FACTORY",
-            help="zoo:NAME, torchvision:NAME, timm:NAME, package.module:factory, path/to/file.py:factory, or a"
+        argument(
+            "zoo:NAME, torchvision:NAME, timm:NAME, package.module:factory, path/to/file.py:factory, or a"
             " space.toml that describes the whole space.",
-            show_default=False,
+            "FACTORY",
         ),
     ],
-    argument: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-a",
-            "--argument",
-            metavar="KEY=VALUES",
-            help="Values of an argument: one, a list 128,160,192 or a range 0.25:1.0:0.05 (repeatable).",
-        ),
-    ] = None,
-    inputs: Inputs = None,
-    batch: Annotated[str | None, typer.Option(metavar="VALUES", help="Batch sizes of the inputs.")] = None,
-    resolution: Annotated[str | None, typer.Option(metavar="VALUES", help="Heights and widths of images.")] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="VALUES", help="Floating-point types.")] = None,
-    device: Annotated[
-        list[str] | None, typer.Option("--device", metavar="NAME", help="Predict latency on this device (repeatable).")
-    ] = None,
-    fusion: Annotated[Fusion | None, typer.Option(help="What runs as one operator, for the prediction.")] = None,
-    amp: Amp = False,
-    channels_last: ChannelsLast = False,
-    sample: Annotated[
-        int | None, typer.Option(metavar="N", help="Take N networks of the space, drawn at random.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Which sample; 0 by default.")] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="K/N", help="Only the K-th of N equal parts: many machines need no cluster."),
-    ] = None,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="CONDITION", help='Keep these rows, as "mult_adds<=150M and params<4M".'),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Give up on a network after so long; 300 by default.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", metavar="N", help="Processes; by default one for each core.")
-    ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, tcp://host:8786.")
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try networks again that failed before.")] = False,
-    top: Annotated[int, typer.Option(metavar="N", help="Rows to show; 0 for all of them.")] = 20,
+    options: SpaceOptions,
+    run: RunOptions,
+    top: Annotated[int, option("Show N rows; 0 for all.", "N")] = 20,
     sort: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN", help="Show the rows with the least of it, or the most of -COLUMN; by default the fastest."
-        ),
+        option("Show the rows with the smallest COLUMN, or largest -COLUMN. Default: the fastest.", "COLUMN"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write all rows: .csv, .jsonl or .parquet.")
+        Path | None, option("Write all rows: .csv, .jsonl or .parquet.", "FILE", "-o", "--output")
     ] = None,
     journal: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where rows are kept as they come; by default FILE.journal.jsonl beside the output, or in the cache.",
-        ),
+        Path | None, option("Save rows to FILE as they finish. Default: beside the output, or in the cache.", "FILE")
     ] = None,
 ) -> int:
-    """Find out what every network of a design space costs.
+    """Profile every network of a design space.
 
-    A sweep that was stopped goes on where it was when the same command is given again. A network that fails is a row
-    with its error.
+    A stopped sweep continues when the same command is run again. A network that fails is a row with its error.
     """
     from costlab.sweeps.results import check_format
-    from costlab.sweeps.running import sweep as run
-    from costlab.sweeps.space import space_of
+    from costlab.sweeps.running import sweep as profile_all
 
-    if top < 0:
-        raise CostlabError(f"--top is a number of rows, 0 or more; {top} is not")
-    asked = {
-        "arguments": values(argument),
-        "input": inputs,
-        "batch": batch,
-        "resolution": resolution,
-        "dtype": dtype,
-        "device": device,
-        "fusion": fusion and fusion.value,
-        "amp": amp or None,
-        "channels-last": channels_last or None,
-        "sample": sample,
-        "seed": seed,
-        "part": part,
-        "where": where,
-        "timeout": timeout,
-    }
-    options = {key: value for key, value in asked.items() if value is not None}
-    is_file = factory.endswith(".toml") and not factory.startswith("hf:")
-    space = space_of(Path(factory) if is_file else {"factory": factory}, options)
+    check_top(top)
+    space = options.space(factory)
     if output is not None:
         check_format(output)
-    place = journal or journal_of(space, output)
+    place = journal or default_journal(space, output)
     try:
         with progress_bar() as show:
-            rows = run(space, journal=place, jobs=jobs, cluster=cluster, retry=retry, progress=show)
+            rows = profile_all(space, journal=place, jobs=run.jobs, cluster=run.cluster, retry=run.retry, progress=show)
             if output is not None:
                 rows.save(output)
     except KeyboardInterrupt:
-        kept = f"finished rows are in {place}; the same command goes on from there"
-        typer.echo(f"interrupted: {kept if place else 'nothing is kept without an --output'}", err=True)
+        kept = f"finished rows are in {place}; run the same command again to continue"
+        typer.echo(f"interrupted: {kept if place else 'nothing is saved without an --output'}", err=True)
         return INTERRUPTED
-    put(rendered(rows, top, sort), None)
+    put(rendered(rows, top, sort))
     typer.echo(verdict(rows, place, output), err=True)
     if rows.state.rows == rows.state.failed:
-        raise CostlabError(f"none of the {rows.state.rows} networks can be made; the first: {rows.first_error}")
+        raise CostlabError(f"none of the {rows.state.rows} networks can be profiled; the first: {rows.first_error}")
     return 0
 
 
-def values(given: Sequence[str] | None) -> dict[str, str]:
-    """`-a width=0.25:1.0:0.05 -a resolution=128,160` by argument. Raises CostlabError."""
-    result: dict[str, str] = {}
-    for argument in given or ():
-        key, equals, text = argument.partition("=")
-        if not equals or not key.isidentifier():
-            raise CostlabError(f"-a {argument!r} is no argument: write -a key=values")
-        if key in result:
-            raise CostlabError(f"-a {key} is given twice: write all of its values with commas between them")
-        result[key] = text
-    return result
-
-
-def journal_of(space: Space, output: Path | None) -> Path | None:
-    """Where the rows of a sweep are kept as they come: beside its output, else in the user's cache, if there is one."""
+def default_journal(space: Space, output: Path | None) -> Path | None:
+    """Where rows are saved as they finish: beside the output, else in the user's cache, if there is one."""
     if output is not None:
         return output.with_suffix(".journal.jsonl")
     from platformdirs import user_cache_path
@@ -167,43 +152,37 @@ def journal_of(space: Space, output: Path | None) -> Path | None:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[State], None]]:
-    """A bar with the rate, the time that remains and the failures, where there is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """A bar with the rate, the remaining time and the failures."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from costlab.formatting import units
 
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
+    remaining = TimeRemainingColumn(elapsed_when_finished=True)
+    with progress(BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), remaining) as bar, bar:
         task = bar.add_task("")
 
         def show(state: State) -> None:
-            bar.update(task, total=state.rows, completed=state.rows - state.left)
             elapsed = bar.tasks[0].elapsed
             rate = f"{units.rate(state.computed / elapsed)}/s" if state.computed and elapsed else ""
+            failed = f"{units.exact(state.failed)} failed" if state.failed else ""
             bar.update(
-                task, description=f"{rate} {f'{units.exact(state.failed)} failed' if state.failed else ''}".strip()
+                task, total=state.rows, completed=state.rows - state.left, description=f"{rate} {failed}".strip()
             )
 
         yield show
 
 
 def rendered(rows: Sweep, top: int, sort: str | None) -> str:
-    """The rows that were asked for, as text."""
-    from costlab.sweeps import report as sweeps
+    """The first rows, as text."""
+    from costlab.sweeps import report
     from costlab.sweeps.rows import JUDGED, columns_of_axes, seconds_of
 
     key = sort or next(iter(seconds_of(rows.space.devices)), "mult_adds")
     shown = rows.top(top or len(rows), key.removeprefix("-"), largest=key.startswith("-"))
     axes = [column for name, column in columns_of_axes(rows.space).items() if len(rows.space.axes[name]) > 1]
-    console = console_for(None)
-    return drawn(console, sweeps.text(shown, axes, JUDGED, console.width, console.options.ascii_only)) if shown else ""
+    if not shown:
+        return ""
+    return render("text", None, lambda width, ascii_only: report.text(shown, axes, JUDGED, width, ascii_only))
 
 
 def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:

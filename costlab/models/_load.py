@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,8 @@ from costlab.tracing.inputs import Inputs
 
 if TYPE_CHECKING:
     import torch
+
+    from costlab.models.meta_init import Construct
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,14 @@ def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
         CostlabError: there is no such network, or it cannot be built.
     """
     from costlab.models.inputs import adjusted, dtype_of, parse
-    from costlab.models.meta_init import weights_wanted
+    from costlab.models.meta_init import plain, weightless
+    from costlab.tracing.global_state import global_state_restored
 
-    with weights_wanted(weights):
-        loaded = build(resolve(spec.target), dict(spec.arguments))
+    with global_state_restored():
+        silence_libraries()
+        resolved = resolve(spec.target)
+        without_weights = partial(weightless, fallback=resolved.provider != "hf")
+        loaded = build(resolved, dict(spec.arguments), plain if weights else without_weights)
     inputs = loaded.inputs
     if spec.inputs:
         flags = {k: v for k, v in inputs.kwargs.items() if isinstance(v, bool)}
@@ -75,7 +84,13 @@ def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
     return replace(loaded, model=model, inputs=adjusted(inputs, spec.batch, spec.resolution, dtype))
 
 
-def build(resolved: Resolved, arguments: dict[str, Any]) -> Loaded:
+def silence_libraries() -> None:
+    """Keep warnings and log messages off the terminal, until the global state is restored."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+
+
+def build(resolved: Resolved, arguments: dict[str, Any], construct: Construct) -> Loaded:
     """Have a provider build its network, with the default inputs.
 
     Raises:
@@ -91,7 +106,7 @@ def build(resolved: Resolved, arguments: dict[str, Any]) -> Loaded:
         model, args, kwargs = module.build(Path(name))
         return Loaded(model, Inputs(args, kwargs), Path(name).name, provider, {})
     try:
-        model, inputs = module.build(name, arguments)
+        model, inputs = module.build(name, arguments, construct)
     except CostlabError:
         raise
     except Exception as error:

@@ -49,4 +49,6 @@ def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     try:
         return profile(loaded.model, loaded.inputs, train=spec.mode == "train", rules=rules, **loaded.origin)
     except ForwardError as error:
+        if not isinstance(error.__cause__, Exception):  # SystemExit and the like: no input would help
+            raise
         raise CostlabError(f"{error}; set the inputs with --input (repeatable)") from error

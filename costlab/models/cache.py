@@ -28,6 +28,7 @@ from costlab.models.spec import ModelSpec
 
 KEPT = 1000  # entries; with one more the oldest go
 DIGEST = hashlib.sha256
+SETTINGS = ("TIMM_", "TORCHVISION_", "TORCH_", "PYTORCH_")  # environment variables that change networks or kernels
 PACKAGES = ("torch", "torchvision", "timm")  # whose versions decide what a name stands for
 
 
@@ -54,6 +55,7 @@ def key_of(spec: ModelSpec) -> str:
         "packages": [installation(package) for package in PACKAGES],
         "costlab": [__version__, serialization.SCHEMA_VERSION, own_files()],
         "python": sys.version_info[:3],
+        "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
     }
     return DIGEST(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -1,15 +1,14 @@
-"""Build a network without memory for its weights, or with them where they are wanted."""
+"""Build a network without memory for its weights."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from costlab.tracing.tensors import all_tensors, moved, on_meta
 
 SMALL = 1 << 16  # elements: constant tensors up to this size keep their values
 
@@ -26,58 +25,66 @@ IN_PLACE = {getattr(torch.Tensor, name) for name in METHODS.split()} | {
     getattr(torch.nn.init, name) for name in INITIALISERS.split()
 }
 
-
-WANTED = ContextVar("WANTED", default=False)  # whether weights are built for real
-
-
-@contextmanager
-def weights_wanted(wanted: bool) -> Iterator[None]:
-    """Within the body `weightless` builds real weights, if they are wanted."""
-    token = WANTED.set(wanted)
-    try:
-        yield
-    finally:
-        WANTED.reset(token)
+Built = TypeVar("Built")
+Construct = Callable[[Callable[[], Any]], Any]  # calls a factory: `weightless`, or `plain` for real weights
 
 
 class Weightless(TorchFunctionMode):
-    """Uninitialised and random tensors, which is what weights are made of, go to the meta device; tables stay real."""
+    """Put weights on the meta device: all uninitialised and random tensors, and what is computed from them.
+
+    Small constant tensors keep their values, since networks build tables and sizes from them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.needs_values = False  # whether an operator failed on a weight because it has no values
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if func in IN_PLACE:
             target = args[0] if args else kwargs["tensor"]
             if target.is_meta:
                 return target
         if func in UNINITIALISED or func in RANDOM:
-            kwargs = {**kwargs, "device": "meta"}
+            kwargs["device"] = "meta"
         elif func in CONSTANT and kwargs.get("device") is None:
             probe = func(*args, **{**kwargs, "device": "meta"})
             if probe.numel() > SMALL:
                 return probe
-        return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except Exception:
+            on_devices = {tensor.is_meta for tensor in all_tensors((args, kwargs))}
+            if True not in on_devices:
+                raise
+            self.needs_values = True
+            if False not in on_devices:
+                raise
+        args, kwargs = moved((args, kwargs), on_meta)  # a weight meets a table
+        result = func(*args, **kwargs)
+        self.needs_values = False
+        return result
 
 
-def weightless(build: Callable[[], Any]) -> Any:
-    """What `build` returns, without memory for weights wherever its constructor allows that.
+def weightless(build: Callable[[], Built], fallback: bool = True) -> Built:
+    """What `build` returns, without memory for its weights.
 
-    A constructor that computes with its weights fails without them: then all of it is built on the meta device, and
-    where that fails too, for real. The last error is the caller's.
+    Args:
+        build: calls a constructor; it runs once, unless it computes with the values of its weights.
+        fallback: in that case, run it again with real weights.
     """
-    if WANTED.get():
-        return build()
-    state = torch.get_rng_state()
+    mode = Weightless()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for mode in (Weightless(), torch.device("meta")):
-                try:
-                    with mode:
-                        return build()
-                except Exception:  # the next way may do, and the last one tells what is wrong
-                    continue
+        with mode:
             return build()
-    finally:
-        torch.set_rng_state(state)
+    except Exception:
+        if not (fallback and mode.needs_values):
+            raise
+    return build()
+
+
+def plain(build: Callable[[], Built]) -> Built:
+    """What `build` returns, with its real weights."""
+    return build()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,6 @@ from costlab.tracing.modules import ModuleTracker, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import isolated
 from costlab.tracing.tensors import moved
-
-LOCK = threading.RLock()  # random state, warning filters and a shared network belong to the whole process
 
 
 def trace(
@@ -36,7 +33,7 @@ def trace(
     model = unwrap(model)
     tracker = ModuleTracker(model)
     recorder = Recorder(tracker, kinds)
-    with LOCK, isolated(list(tracker.paths), train):
+    with isolated(list(tracker.paths), train):
         parameters = own_parameters(tracker)
         register_state(recorder, tracker, parameters)
         call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
@@ -45,9 +42,9 @@ def trace(
         try:
             with recorder:
                 result = model(*call_args, **call_kwargs)
-        except CostlabError:
+        except (CostlabError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: a model does not end the process
             raise ForwardError(failure(model, tracker, inputs, error)) from error
         finally:
             recorder.restore_externals()
@@ -153,7 +150,7 @@ def module_rows(
             )
 
 
-def failure(model: torch.nn.Module, tracker: ModuleTracker, inputs: list[InputInfo], error: Exception) -> str:
+def failure(model: torch.nn.Module, tracker: ModuleTracker, inputs: list[InputInfo], error: BaseException) -> str:
     """One line: what failed, in which module, on which inputs."""
     where = type(model).__name__ + (f".{tracker.failed_in}" if tracker.failed_in else "")
     given = ", ".join(f"{i.name} {'x'.join(map(str, i.shape)) or 'scalar'} {i.dtype}" for i in inputs) or "no inputs"

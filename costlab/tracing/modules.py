@@ -64,7 +64,7 @@ class ModuleTracker:
         self.called[path] = module
         try:
             result = module._call_impl(*args, **kwargs)
-        except Exception:
+        except BaseException:
             if self.failed_in is None:
                 self.failed_in = path
             raise

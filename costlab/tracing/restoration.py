@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from costlab.tracing import autocast
+from costlab.tracing.global_state import global_state_restored, random_states
 
 CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
 
@@ -21,9 +22,9 @@ CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.de
 def isolated(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
     """The conditions of a trace: everything that the body changes is restored afterwards."""
     with ExitStack() as stack:
+        stack.enter_context(global_state_restored())
         stack.enter_context(modules_restored(modules, train))
-        stack.enter_context(random_state())
-        stack.enter_context(warnings.catch_warnings())
+        seed_generators()
         warnings.simplefilter("ignore")
         stack.enter_context(eager())
         stack.enter_context(one_thread())
@@ -84,20 +85,21 @@ def refill(container: Any, content: Any) -> None:
 @contextmanager
 def random_state() -> Iterator[None]:
     """Random numbers in the body are the same every time, and those drawn afterwards are not affected."""
-    state, python_state = torch.get_rng_state(), random.getstate()
-    numpy = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy else None
-    torch.default_generator.manual_seed(0)
-    random.seed(0)
-    if numpy:
-        numpy.random.seed(0)
+    generators = random_states()
+    seed_generators()
     try:
         yield
     finally:
-        torch.set_rng_state(state)
-        random.setstate(python_state)
-        if numpy:
-            numpy.random.set_state(numpy_state)
+        for put, state in generators:
+            put(state)
+
+
+def seed_generators() -> None:
+    """Start the random numbers of torch on CPUs, of Python and of numpy with seed 0."""
+    torch.default_generator.manual_seed(0)
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
 
 
 @contextmanager

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from costlab.cli import COMMANDS, Wishes, app
+from costlab.cli import COMMANDS, CliState, app
+from costlab.cli.app import function_of
 
 PAGE = Path(__file__).parents[1] / "cli.md"
 
@@ -18,9 +17,10 @@ INTRODUCTION = """# Command line
 
 Generated from the commands themselves by `make docs`; `costlab COMMAND --help` prints the same.
 
-stdout holds the report, stderr progress and verdict. Exit code 0: fine; 1: findings, or a budget broken; 2: an error
-that the user can mend, in one line that says what, where and what to do; 130: interrupted. `--verbose` (`-v`) shows the
-traceback of an error, `costlab --version` the version; `costlab --install-completion` completes commands in the shell.
+The report goes to stdout, progress and verdict to stderr. Exit codes: 0 success; 1 findings, or a broken budget; 2 a
+usage error, or a model that cannot be analysed, as one line that says what is wrong, where, and what to type instead;
+130 interrupted. `--verbose` (`-v`) shows the traceback of an error, `costlab --version` the version;
+`costlab --install-completion` completes commands in the shell.
 """
 
 
@@ -28,7 +28,7 @@ def cli_page() -> str:
     """docs/cli.md."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    context = group.make_context("costlab", [], obj=Wishes())
+    context = group.make_context("costlab", [], obj=CliState())
     lines = [INTRODUCTION, "| command | does |", "| --- | --- |"]
     commands = {name: group.get_command(context, name) for name in COMMANDS}
     for name, command in commands.items():
@@ -44,7 +44,7 @@ def section(name: str, command: typer.core.TyperCommand) -> list[str]:
     """A command: what it does, its usage, and a table of what it takes."""
     options = [p for p in command.params if isinstance(p, TyperOption) and p.name != "verbose" and not p.hidden]
     arguments = [p for p in command.params if not isinstance(p, TyperOption)]
-    types = get_type_hints(getattr(importlib.import_module(f"costlab.cli.{name}"), name))
+    types = get_type_hints(function_of(name))
     names = {p.name: names_in(types.get(p.name)) for p in options}
     words = " ".join(usage(p) for p in arguments)
     required = " ".join(f"{p.opts[0]} {value(p, names[p.name])}" for p in options if p.required)
@@ -71,9 +71,9 @@ def usage(argument: typer.core.TyperArgument) -> str:
 
 
 def names_in(hint: Any) -> list[str]:
-    """The members of an enumeration, which an option takes one of."""
-    enums = (each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Enum))
-    return [member.value for member in next(enums, ())]
+    """The values of a Literal, which an option takes one of."""
+    literals = (each for each in (hint, *get_args(hint)) if get_origin(each) is Literal)
+    return [name for each in literals for name in get_args(each)]
 
 
 def value(option: TyperOption, names: list[str]) -> str:

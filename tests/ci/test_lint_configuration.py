@@ -9,7 +9,7 @@ import pytest
 from helpers.lint_projects import BROKEN, HEADER, NET, write_project
 
 from costlab.ci import configuration
-from costlab.cli import jobs, run
+from costlab.cli import run
 from costlab.models import profile_of
 
 
@@ -87,7 +87,7 @@ def test_an_unexpected_exception_of_one_model_keeps_the_others(project, capsys, 
         calls.append(arguments)
         return 1 // 0 if len(calls) == 1 else profile_of(*arguments, **options)
 
-    monkeypatch.setattr(jobs, "profile_of", fails_once)
+    monkeypatch.setattr("costlab.models.profile_of", fails_once)
     assert run(["lint", "-v"]) == 2
     out, err = capsys.readouterr()
     assert "error net: ZeroDivisionError: " in out
@@ -254,7 +254,7 @@ def test_a_mistake_is_one_line_that_names_the_key(text, message, tmp_path, capsy
         (["--fail-level", "eror"], "Invalid value for '--fail-level'"),
         (["--output", "sairf=x"], "--output sairf=x: no format 'sairf' with a file; did you mean 'sarif'?"),
         (["--output", "sarif="], "no format 'sarif' with a file"),
-        (["-o", "a", "-o", "b"], "--output b: a has the text report"),
+        (["-o", "a", "-o", "b"], "--output b: the text report already goes to a"),
         (["-o", "json=a", "-o", "sarif=./a"], "two reports cannot go to one file"),
         (["--baseline", "nope"], "nope cannot be read: no such file"),
         (["--baseline", "pyproject.toml"], "pyproject.toml is not a baseline: invalid JSON"),

@@ -140,7 +140,7 @@ def test_reports_of_an_earlier_run_are_not_taken_for_this_one(project, tmp_path)
         (tmp_path / name).write_text("old")
     code, log, summary, outputs = action(project, tmp_path, args="--top -1")
     assert (code, summary, outputs) == (2, "before\n", {})
-    assert "error: --top is a number of findings" in log
+    assert "error: --top must be 0 or more" in log
 
 
 def test_the_upload_runs_also_after_findings_and_only_where_it_is_asked_for():

@@ -19,7 +19,7 @@ from helpers.examples import HOSTILE, examples
 
 import costlab
 from costlab.cli import COMMANDS, run
-from costlab.cli.options import literal, parsed
+from costlab.cli.options import literal, parse_arguments
 from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
@@ -157,13 +157,13 @@ def test_strict_fails_after_the_report(tmp_path, capsys):
 def test_arguments_are_literals_where_they_are_and_strings_elsewhere(text, value):
     assert literal(text) == value
     assert type(literal(text)) is type(value)
-    assert parsed([f"key={text}"]) == {"key": value}
+    assert parse_arguments([f"key={text}"]) == {"key": value}
 
 
 @pytest.mark.parametrize("argument", ["width", "=3", "1x=2", "a b=2"])
 def test_an_argument_that_is_none_is_an_error_of_the_user(argument):
     with pytest.raises(CostlabError, match="write -a key=value"):
-        parsed([argument])
+        parse_arguments([argument])
 
 
 # Errors.
@@ -181,8 +181,8 @@ def test_an_argument_that_is_none_is_an_error_of_the_user(argument):
         (["report", "SAVED", "--format", "xml"], "Invalid value for '--format'"),
         (["report", "SAVED", "--top", "many"], "Invalid value for '--top'"),
         (["report", "SAVED", "--top", "0"], "top must be 1 or greater, got 0"),
-        (["report", "SAVED", "--depth", "-1"], "0 or more; -1 is not"),
-        (["report", "SAVED", "--by", "op", "--depth", "1"], "not by op"),
+        (["report", "SAVED", "--depth", "-1"], "0 or greater, got -1"),
+        (["report", "SAVED", "--by", "op", "--depth", "1"], "depth needs rows by module"),
         (["report", "SAVED", "--sort", "price"], "unknown metric 'price'"),
         (["report", "SAVED", "-a", "width"], "write -a key=value"),
         (["report", "SAVED", "-a", "w=1", "-a", "w=2"], "-a w is given twice"),

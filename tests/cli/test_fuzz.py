@@ -128,7 +128,7 @@ def test_a_name_that_no_file_can_have_is_told(command, target, tmp_path, monkeyp
 
 
 def test_half_a_character_is_told(capsys):
-    assert "half of another" in error_of(capsys, "lint", "x\ud800", "--isolated")
+    assert "an unpaired surrogate" in error_of(capsys, "lint", "x\ud800", "--isolated")
 
 
 def renamed(content: bytes) -> bytes:

@@ -352,14 +352,14 @@ def test_a_measurement_comes_from_its_file(saved, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--to", "perfetto"], "error: a trace is of time: name a --device"),
+        (["--to", "perfetto"], "error: a trace needs times: predict them for a --device"),
         (["--to", "svg"], "'svg' is not one of"),
         (["--to", "dot", "--cost", "speed"], "error: cost 'speed' is unknown; there are mult_adds, "),
         (["--to", "graphml", "--cost", "params"], "error: --cost does not go with graphml"),
-        (["--to", "dot", "--amp"], "error: --amp and --channels-last go with a prediction: name a --device"),
+        (["--to", "dot", "--amp"], "error: --amp and --channels-last need a prediction: name a --device"),
         (["--to", "dot", "--measured", "nowhere.json"], "error: nowhere.json cannot be read: no such file"),
         (["--to", "dot", "--measured", "SAVED"], "not a costlab measurement"),
-        (["--to", "dot", "--measured", "SAVED", "--fusion", "bn"], "error: --measured goes with --fusion none"),
+        (["--to", "dot", "--measured", "SAVED", "--fusion", "bn"], "error: --measured needs --fusion none"),
         (["--to", "dot", "-o", "nowhere/x.dot"], "cannot be written: no such file or directory"),
     ],
 )

@@ -325,6 +325,8 @@ def json_gives_it_back(drawn: Drawn, result: Profile) -> None:
 
 
 FUSIONS = ("none", "bn", "pointwise")
+REPORT_FORMATS = ("text", "json", "csv", "markdown", "html")
+LINT_FORMATS = ("text", "json", "github", "gitlab", "junit", "sarif", "markdown")
 DEVICES = ("rtx3090", "i9-10940x")
 
 
@@ -338,12 +340,9 @@ def fused_views_keep_what_fusion_does_not_change(drawn: Drawn, result: Profile) 
 
 def commands() -> list[list[str]]:
     """Everything that a saved profile can be made into."""
-    from costlab.cli.lint import Format as LintFormat
-    from costlab.cli.report import Format as ReportFormat
-
-    reports = [["report", "SAVED", "--format", f.value] for f in ReportFormat]
+    reports = [["report", "SAVED", "--format", f] for f in REPORT_FORMATS]
     rows = [["report", "SAVED", "--by", by, "--device", d] for by in ("kind", "op", "module") for d in DEVICES]
-    lints = [["lint", "SAVED", "--isolated", "--format", f.value, "--device", DEVICES[0]] for f in LintFormat]
+    lints = [["lint", "SAVED", "--isolated", "--format", f, "--device", DEVICES[0]] for f in LINT_FORMATS]
     views = [["lint", "SAVED", "--isolated", "--fusion", f, "--device", DEVICES[1]] for f in FUSIONS]
     fused = [["report", "SAVED", "--fusion", f, "--device", d] for f in FUSIONS for d in DEVICES]
     beside = [["compare", "SAVED", "SAVED"], ["compare", "SAVED", "SAVED", "--format", "markdown"]]

@@ -18,7 +18,8 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from costlab.cli import Wishes, app, one_line, run
+from costlab.cli import CliState, app, run
+from costlab.cli.exits import one_line
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -96,7 +97,7 @@ def check_usage(line: str) -> None:
     if words and words[0] == "costlab":
         group = typer.main.get_command(app)
         assert isinstance(group, TyperGroup)
-        context = group.make_context("costlab", [], obj=Wishes())
+        context = group.make_context("costlab", [], obj=CliState())
         command = group.get_command(context, words[1])
         assert command, line
         try:

@@ -514,8 +514,8 @@ def test_a_file_of_the_user_is_shown_with_what_it_lacks(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        (["show"], "error: `costlab devices` lists devices, `costlab devices show NAME` shows"),
-        (["t4"], "error: `costlab devices` lists devices, `costlab devices show t4` shows"),
+        (["show"], "error: `costlab devices` lists devices; to see one in full, type `costlab devices show NAME`"),
+        (["t4"], "error: `costlab devices` lists devices; to see one in full, type `costlab devices show t4`"),
         (["show", "t5"], "error: no device 't5'"),
         (["--format", "yaml"], "error: Invalid value for '--format'"),
     ],

@@ -339,7 +339,7 @@ def test_the_command_writes_a_table_and_shows_its_best(tmp_path, capsys, monkeyp
 
 def test_where_nothing_can_be_made_the_first_error_is_said(tmp_path, capsys):
     assert run(["sweep", SIZED, "-a", "nosuch=1:2", "-j", "1", "-o", str(tmp_path / "sweep.csv")]) == 2
-    assert "none of the 2 networks can be made; the first: " in capsys.readouterr().err.splitlines()[-1]
+    assert "none of the 2 networks can be profiled; the first: " in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, uninterrupted):
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    assert err == "interrupted: finished rows are in sweep.journal.jsonl; the same command goes on from there\n"
+    assert err == "interrupted: finished rows are in sweep.journal.jsonl; run the same command again to continue\n"
     assert started(tmp_path).wait() == 0
     assert (tmp_path / "sweep.csv").read_bytes() == uninterrupted
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.models.meta_init import weightless
+from costlab.models.meta_init import Construct
 from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing.inputs import Inputs
 
@@ -27,10 +27,10 @@ def names() -> list[str]:
     return list(import_timm().list_models())
 
 
-def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+def build(name: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and an image of its configured size."""
     timm = import_timm()
-    model = weightless(lambda: timm.create_model(name, pretrained=False, **arguments))
+    model = construct(lambda: timm.create_model(name, pretrained=False, **arguments))
     config = getattr(model, "pretrained_cfg", None) or {}
     size = (3, *two(arguments["img_size"])) if "img_size" in arguments else config.get("input_size", (3, 224, 224))
     channels = arguments.get("in_chans", size[0])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.models.meta_init import weightless
+from costlab.models.meta_init import Construct
 from costlab.tracing.inputs import Inputs
 
 VIDEO_FRAMES = 16
@@ -79,13 +79,13 @@ def names() -> list[str]:
     return list(import_torchvision().models.list_models())
 
 
-def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+def build(name: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and inputs for it."""
     models = import_torchvision().models
     builder = models.get_model_builder(name)
     accepted = inspect.signature(builder).parameters
     options = {key: None for key in ("weights", "weights_backbone") if key in accepted and key not in arguments}
-    model = weightless(lambda: models.get_model(name, **options, **arguments))
+    model = construct(lambda: models.get_model(name, **options, **arguments))
     return model, Inputs(default_inputs(name, builder.__module__.split(".")[2:-1], model))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.models.meta_init import weightless
+from costlab.models.meta_init import Construct
 from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing.inputs import Inputs
 
@@ -23,7 +23,7 @@ TOKENS = 128
 AUDIO_SAMPLES = 16_000  # one second
 
 
-def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and keyword inputs for it.
 
     Args:
@@ -31,7 +31,7 @@ def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module
         arguments: override entries of the configuration.
     """
     config = read_config(reference, arguments)
-    model = from_config(config)
+    model = from_config(config, construct)
     return model, Inputs(kwargs=default_inputs(model, config))
 
 
@@ -123,7 +123,7 @@ def import_transformers() -> Any:
     return transformers
 
 
-def from_config(config: Any) -> torch.nn.Module:
+def from_config(config: Any, construct: Construct) -> torch.nn.Module:
     """The architecture that the configuration names first, else the bare model of its type."""
     transformers = import_transformers()
     name = (getattr(config, "architectures", None) or [None])[0]
@@ -132,8 +132,8 @@ def from_config(config: Any) -> torch.nn.Module:
         raise CostlabError(f"transformers {transformers.__version__} has no architecture {name!r}")
     try:
         if owner is not None:
-            return weightless(lambda: owner._from_config(config))
-        return weightless(lambda: transformers.AutoModel.from_config(config, trust_remote_code=False))
+            return construct(lambda: owner._from_config(config))
+        return construct(lambda: transformers.AutoModel.from_config(config, trust_remote_code=False))
     except Exception as error:
         raise CostlabError(
             f"{name or config.model_type} cannot be built from this configuration: {one_line(error)}"

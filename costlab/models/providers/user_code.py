@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
-from costlab.models.meta_init import weightless
+from costlab.models.meta_init import Construct
 from costlab.tracing.inputs import Inputs
 
 
-def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network that `package.module:factory` or `path/to/file.py:factory` returns or is, and an image for it."""
     factory = find_factory(reference)
     if isinstance(factory, torch.nn.Module):
@@ -25,7 +26,7 @@ def build(reference: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module
             raise CostlabError(f"{reference} is a module already: -a {next(iter(arguments))} has nowhere to go")
         model = factory
     elif callable(factory):
-        model = call(reference, factory, arguments)
+        model = call(reference, lambda: construct(lambda: factory(**arguments)))
     else:
         raise CostlabError(
             f"{reference} is a {type(factory).__name__}; it must be a callable that returns an nn.Module"
@@ -45,13 +46,22 @@ def find_factory(reference: str) -> Any:
     return factory
 
 
-def call(reference: str, factory: Any, arguments: Mapping[str, Any]) -> torch.nn.Module:
-    """What the factory returns; CostlabError where it raises, or returns something else than an nn.Module."""
+@contextmanager
+def errors_of(subject: str) -> Iterator[None]:
+    """Whatever the user's code raises becomes a CostlabError, SystemExit included; not Ctrl-C."""
     try:
-        model = weightless(lambda: factory(**arguments))
-    except (Exception, SystemExit) as error:
-        what = str(error).strip().splitlines() or ["no message"]
-        raise CostlabError(f"{reference} raises {type(error).__name__}: {what[0][:300]}") from error
+        yield
+    except (CostlabError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise CostlabError(f"{subject} {type(error).__name__}: {lines[0][:300]}") from error
+
+
+def call(reference: str, factory: Callable[[], Any]) -> torch.nn.Module:
+    """What the factory returns. Raises CostlabError if it raises, or returns something else than an nn.Module."""
+    with errors_of(f"{reference} raises"):
+        model = factory()
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"{reference} returns a {type(model).__name__}; it must return an nn.Module")
     return model
@@ -73,24 +83,21 @@ def imported(place: Path, path: Path, *stamp: int) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent.resolve()))
-    try:
+    with errors_of(f"{path} fails when imported:"):
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise CostlabError(f"{path} fails when imported: {type(error).__name__}: {error}") from error
     return module
 
 
 def import_module(name: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise CostlabError(f"no Python module {error.name!r} here or installed") from None
-        raise CostlabError(f"{name} fails when imported: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise CostlabError(f"{name} fails when imported: {type(error).__name__}: {error}") from error
+    with errors_of(f"{name} fails when imported:"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and (name == error.name or name.startswith(error.name + ".")):
+                raise CostlabError(f"no Python module {error.name!r} here or installed") from None
+            raise
 
 
 def public_names(module: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from costlab import zoo
-from costlab.models.meta_init import weightless
+from costlab.models.meta_init import Construct
 from costlab.tracing.inputs import Inputs
 
 RESOLUTION = 224  # of the papers' networks, unless a network was built for another
@@ -23,8 +23,8 @@ def factory(name: str) -> Any:
     return getattr(zoo, name)
 
 
-def build(name: str, arguments: Mapping[str, Any]) -> tuple[torch.nn.Module, Inputs]:
+def build(name: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and an image of the size that it is meant for."""
-    model = weightless(lambda: factory(name)(**arguments))
+    model = construct(lambda: factory(name)(**arguments))
     size = getattr(model, "resolution", RESOLUTION)
     return model, Inputs((torch.empty(1, 3, size, size, device="meta"),))

@@ -9,16 +9,13 @@ from typing import Any
 from costlab.ci.configuration import NAME, ConfigurationFile, ModelConfig
 from costlab.ci.lint_run import LintJob
 from costlab.ci.repository import find_repository, source_in_repository
-from costlab.cli.screen import working
 from costlab.core.graph import Source
-from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.models import ModelSpec, profile_of
 
 NOWHERE = Source(NAME, 1)  # the line shown for a model that belongs to no file of the repository
 
 
-def jobs_of(targets: Sequence[str], found: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
+def lint_jobs(targets: Sequence[str], found: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
     """The models to lint: all of the configuration, or those of `targets`, which may be names in the configuration.
 
     Args:
@@ -54,10 +51,3 @@ def configured_jobs(found: ConfigurationFile) -> dict[str, LintJob]:
         model.name: LintJob(model, model.name, found.folder, Source(shown.file, line))
         for model, line in zip(found.settings.model, found.lines, strict=True)
     }
-
-
-def load(model: ModelConfig, cached: bool) -> Profile:
-    """The profile of a model."""
-    spec = ModelSpec(model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype)
-    with working(f"tracing {model.target}"):
-        return profile_of(spec, cached=cached)
