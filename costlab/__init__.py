@@ -13,43 +13,59 @@ from costlab._version import __version__
 
 if TYPE_CHECKING:
     from costlab import plots, rewrite, zoo
-    from costlab.comparison import compare
+    from costlab.comparison import Comparison, compare
     from costlab.core.cost import RULES, Cost
     from costlab.core.profile import Profile
     from costlab.errors import CostlabError
     from costlab.exporters import export
     from costlab.guidelines import GUIDELINES, lint
+    from costlab.guidelines.model import Finding, LintResult
     from costlab.latency._predict import predict
+    from costlab.latency.devices import find_device
+    from costlab.latency.prediction import Prediction
     from costlab.measurement._measure import measure
+    from costlab.measurement.result import Measurement
     from costlab.models import load
     from costlab.sweeps.running import sweep
     from costlab.tracing._profile import profile
 
-HOMES = {
-    "profile": "costlab.tracing._profile",
-    "predict": "costlab.latency._predict",
-    "load": "costlab.models",
-    "compare": "costlab.comparison",
-    "lint": "costlab.guidelines",
-    "export": "costlab.exporters",
-    "measure": "costlab.measurement._measure",
-    "sweep": "costlab.sweeps.running",
-    "GUIDELINES": "costlab.guidelines",
-    "Profile": "costlab.core.profile",
+MODULES = {  # where each public name is defined
+    "Comparison": "costlab.comparison",
     "Cost": "costlab.core.cost",
-    "RULES": "costlab.core.cost",
     "CostlabError": "costlab.errors",
+    "Finding": "costlab.guidelines.model",
+    "GUIDELINES": "costlab.guidelines",
+    "LintResult": "costlab.guidelines.model",
+    "Measurement": "costlab.measurement.result",
+    "Prediction": "costlab.latency.prediction",
+    "Profile": "costlab.core.profile",
+    "RULES": "costlab.core.cost",
+    "compare": "costlab.comparison",
+    "export": "costlab.exporters",
+    "find_device": "costlab.latency.devices",
+    "lint": "costlab.guidelines",
+    "load": "costlab.models",
+    "measure": "costlab.measurement._measure",
+    "predict": "costlab.latency._predict",
+    "profile": "costlab.tracing._profile",
+    "sweep": "costlab.sweeps.running",
 }
 
 __all__ = [
     "GUIDELINES",
     "RULES",
+    "Comparison",
     "Cost",
     "CostlabError",
+    "Finding",
+    "LintResult",
+    "Measurement",
+    "Prediction",
     "Profile",
     "__version__",
     "compare",
     "export",
+    "find_device",
     "lint",
     "load",
     "measure",
@@ -65,8 +81,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("plots", "rewrite", "zoo"):
         return importlib.import_module(f"costlab.{name}")
-    if name in HOMES:
-        return getattr(importlib.import_module(HOMES[name]), name)
+    if name in MODULES:
+        return getattr(importlib.import_module(MODULES[name]), name)
     raise AttributeError(f"module 'costlab' has no attribute {name!r}")
 
 

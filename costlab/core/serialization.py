@@ -78,6 +78,7 @@ def to_json(
 
 
 def json_lines(value: Any) -> str:
+    """A value as JSON; a list has one line for each member."""
     if not isinstance(value, list) or not value:
         return json.dumps(value, allow_nan=False)
     return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
@@ -101,6 +102,7 @@ def module_rows(profile: Profile) -> Iterable[dict[str, Any]]:
 
 
 def cost_fields(cost: Cost) -> dict[str, Any]:
+    """The costs of a module or of the network as plain data."""
     sums = {key: getattr(cost, key) for key in COST_KEYS}
     return {**sums, "bytes_accessed": cost.bytes_accessed, "arithmetic_intensity": cost.arithmetic_intensity}
 
@@ -209,6 +211,7 @@ def check_totals(document: Any, total: Total) -> None:
 
 
 def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | None]:
+    """An operator and its cost; None if no rule knew its kind."""
     params, param_bytes = count(entry, "params", where), count(entry, "param_bytes", where)
     op = Op(
         name=string(entry, "name", where),
@@ -233,6 +236,7 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
 
 
 def read_tensor(entry: Any, where: str) -> Tensor:
+    """An input or output of an operator."""
     tensor = Tensor(
         name=string(entry, "name", where),
         shape=counts(entry, "shape", where),
@@ -249,12 +253,14 @@ def read_tensor(entry: Any, where: str) -> Tensor:
 
 
 def read_source(entry: Any, where: str) -> Source | None:
+    """The line of Python of an operator or a module."""
     source = field(entry, "source", where)
     at = f"{where}.source"
     return None if source is None else Source(string(source, "file", at), count(source, "line", at))
 
 
 def read_modules(document: Any) -> tuple[ModuleInfo, ...]:
+    """The modules of the network; one that only operators name has no type and is left out."""
     modules: dict[str, ModuleInfo] = {}
     for where, entry in objects(document, "modules"):
         path = string(entry, "path", where)

@@ -22,7 +22,6 @@ from costlab import plots
 from costlab.cli import run
 from costlab.cli.plot import KINDS, OF_MANY
 from costlab.core.cost import FAMILIES
-from costlab.core.memory import live_activation_bytes, storage_lifetimes
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.colours import GROUPS, ink_on
@@ -215,13 +214,6 @@ def test_runs_hold_every_operator_once_in_order(networks):
 
 
 # Memory.
-
-
-def test_lives_add_up_to_live_activations(networks):
-    for network in (*networks.values(), *examples().values()):
-        lives = storage_lifetimes(network.trace)
-        alive = [sum(i.bytes for i in lives if i.first <= p <= i.last) for p in range(len(network.ops))]
-        assert alive == live_activation_bytes(network.trace)
 
 
 def test_the_column_of_the_peak_is_as_high_as_the_peak(networks):

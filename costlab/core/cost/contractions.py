@@ -1,0 +1,175 @@
+"""Cost formulas of contractions: convolutions, matrix products, attention, einsum and recurrent layers.
+
+Shapes: batch n, channels c, features i and o, positions p, groups g, kernel k, heads h, lengths l and s.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from costlab.core.cost.algebra import Cost, Rule, traffic
+from costlab.core.graph import Op
+
+
+def convolution(op: Op) -> Cost:
+    """Every output element [n, o, p] sums over one group's channels and the kernel: weight [o, i/g, k...]."""
+    outputs = op.output.numel
+    return traffic(op, mult_adds=outputs * prod(op["weight"].shape[1:]), activations=outputs)
+
+
+def transposed_convolution(op: Op) -> Cost:
+    """Every input element [n, i, p] is spread over one group's outputs and the kernel: weight [i, o/g, k...]."""
+    return traffic(op, mult_adds=op["input"].numel * prod(op["weight"].shape[1:]), activations=op.output.numel)
+
+
+def deform_convolution(op: Op) -> Cost:
+    """A convolution whose every tap is interpolated between 4 neighbours."""
+    cost = convolution(op)
+    outputs = op.output
+    sampled = outputs.shape[0] * op["input"].shape[1] * prod(outputs.shape[2:]) * prod(op["weight"].shape[2:])
+    return cost + Cost(element_wise_ops=4 * sampled)
+
+
+def matrix_product(contracted: str) -> Rule:
+    """[..., i] x [i, o] -> [..., o]: every output element sums over the last dimension of input `contracted`."""
+
+    def rule(op: Op) -> Cost:
+        outputs = op.output.numel
+        return traffic(op, mult_adds=outputs * op[contracted].shape[-1], activations=outputs)
+
+    return rule
+
+
+def bilinear(op: Op) -> Cost:
+    """x1 [..., i] and x2 [..., j] with weight [o, i, j]: x1 W [..., o, j], then times x2."""
+    outputs = op.output.numel
+    _, i, j = op["weight"].shape
+    return traffic(op, mult_adds=outputs * i * j + outputs * j, activations=outputs)
+
+
+def summed_matrix_product(op: Op) -> Cost:
+    """[b, i, k] x [b, k, o], summed over the batch: [i, o]."""
+    return traffic(op, mult_adds=op["batch1"].numel * op["batch2"].shape[-1], activations=op.output.numel)
+
+
+def grouped_matrix_product(op: Op) -> Cost:
+    """Rows, columns or summands of [.., m, k] x [.., k, n] fall into groups: each meets one group of the other side."""
+    rows, matrices = op.inputs[:2]
+    summands = len(rows.shape) == len(matrices.shape) == 2  # then every group has an output of its own
+    outputs = rows.shape[0] * matrices.shape[1] if summands else op.output.numel
+    return traffic(op, mult_adds=outputs * rows.shape[-1], activations=op.output.numel)
+
+
+def attention(op: Op) -> Cost:
+    """q [n, h, l, e], k [n, h, s, e], v [n, h, s, f]: scores l s e, then l s f; softmax 3 a score, a mask 1.
+
+    The scores never count as memory access: a fused kernel keeps them on the chip.
+    """
+    q, k, v = op["query"], op["key"], op["value"]
+    rows = prod(op.output.shape[:-1])  # n h l
+    scores = rows * k.shape[-2]
+    masked = 1 if op.find("attn_mask") or op.find("attn_bias") else 0
+    return traffic(
+        op,
+        mult_adds=scores * (q.shape[-1] + v.shape[-1]),
+        element_wise_ops=scores * (3 + masked),
+        activations=op.output.numel,
+        writes=[(op.output.elements, op.output)],
+    )
+
+
+def einsum(op: Op) -> Cost:
+    """Operands are contracted from left to right, as torch does without an optimiser.
+
+    A pair costs the product of all its dimensions where it sums over a shared one, and is an element-wise product
+    where it does not; a dimension that only one operand has, and nobody needs later, is summed beforehand. Over a
+    dimension of size 1 there is nothing to sum.
+    """
+    terms, result = einsum_terms(op.attrs["equation"], [t.shape for t in op.each("tensors")])
+    terms = [{dim: size for dim, size in term.items() if size != 1} for term in terms]
+    mult_adds = element_wise_ops = 0
+    left = terms[0]
+    if len(terms) == 1 and set(left) - result:
+        element_wise_ops += prod(left.values())
+    for position, right in enumerate(terms[1:], 2):
+        later = result.union(*terms[position:])
+        for term, other in ((left, right), (right, left)):
+            alone = set(term) - set(other) - later
+            if alone:
+                element_wise_ops += prod(term.values())
+                for dim in alone:
+                    del term[dim]
+        both = {d: max(left.get(d, 1), right.get(d, 1)) for d in (*left, *right)}
+        if set(both) - later:
+            mult_adds += prod(both.values())
+        else:
+            element_wise_ops += prod(both.values())
+        left = {d: n for d, n in both.items() if d in later}
+    return traffic(op, mult_adds, element_wise_ops, activations=op.output.numel if mult_adds else 0)
+
+
+def einsum_terms(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[dict[str, int]], set[str]]:
+    """The size of every dimension of every operand, and the dimensions of the result; an ellipsis is numbered."""
+    sources, arrow, target = equation.replace(" ", "").partition("->")
+
+    def dims(term: str, rank: int) -> list[str]:
+        before, dots, after = term.partition("...")
+        hidden = rank - len(before) - len(after) if dots else 0
+        return [*before, *(f".{hidden - i}" for i in range(hidden)), *after]
+
+    terms = []
+    for term, shape in zip(sources.split(","), shapes, strict=True):
+        sized: dict[str, int] = {}
+        for dim, size in zip(dims(term, len(shape)), shape, strict=True):
+            sized[dim] = max(size, sized.get(dim, 1))
+        terms.append(sized)
+    every = [d for term in terms for d in term]
+    ellipsis = {d for d in every if d.startswith(".")}
+    if arrow:
+        return terms, set(target.replace(".", "")) | (ellipsis if "..." in target else set())
+    return terms, {d for d in every if sources.count(d) == 1} | ellipsis
+
+
+def recurrent(gates: int, per_unit: int) -> Rule:
+    """Every step and row multiplies every weight matrix once; `per_unit` operations for each unit of the hidden state.
+
+    x [l, n, i] (or packed rows [l n, i]) with w_ih [g h, i] and w_hh [g h, h], per layer and direction; the weights are
+    read once per layer and direction.
+    """
+
+    def rule(op: Op) -> Cost:
+        x = op.find("data") or op["input"]
+        rows = prod(x.shape[:-1])
+        weights = [t for t in op.each("params") if len(t.shape) == 2]
+        gate_rows = max(t.shape[0] for t in weights)  # a projection has fewer rows
+        units = sum(t.shape[0] for t in weights if t.shape[0] == gate_rows) // 2 // gates
+        return traffic(
+            op,
+            mult_adds=rows * sum(t.numel for t in weights),
+            element_wise_ops=rows * units * per_unit,
+            activations=op.output.numel,
+        )
+
+    return rule
+
+
+def recurrent_cell(gates: int, per_unit: int) -> Rule:
+    """One step of `recurrent`: rows [n] times w_ih and w_hh."""
+
+    def rule(op: Op) -> Cost:
+        w_ih, w_hh = op["w_ih"], op["w_hh"]
+        rows = prod(op["input"].shape[:-1])
+        return traffic(
+            op,
+            mult_adds=rows * (w_ih.numel + w_hh.numel),
+            element_wise_ops=rows * w_ih.shape[0] // gates * per_unit,
+            activations=op.output.numel,
+        )
+
+    return rule
+
+
+# What a unit of the hidden state does besides its matrix products: each gate adds its two halves and is squashed; then
+LSTM = 4, 13  # c' = f c + i g, h' = o tanh(c')
+GRU = 3, 11  # n = tanh(x + r h), h' = (1 - z) n + z h
+RNN = 1, 2
