@@ -16,7 +16,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.facts import Fact
 from costlab.formatting.table import Column, Table
-from costlab.reports.timings import NOISY, many
+from costlab.reports.timings import NOISY, machine, many
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -29,78 +29,45 @@ def inverse(value: float | None) -> float | None:
     return 1 / value if value else None
 
 
-# Title and cell of each column.
-NAMES: dict[str, Callable[[Record, Cell], str]] = {
-    "channels": lambda _, cell: ":".join(str(cell.arguments[key]) for key in ("c1", "c2", "c") if key in cell.arguments)
-}
-COSTS: dict[str, Callable[[Record, Cell], str]] = {
-    "mult-adds": lambda _, cell: units.short(cell.mult_adds),
-    "memory\naccess": lambda _, cell: units.short(cell.memory_access),
-    "measured": lambda _, cell: units.seconds(cell.seconds),
-    "IQR": lambda _, cell: units.percent(cell.measured.iqr / cell.seconds),
-    "batches/s": lambda _, cell: units.rate(cell.speed),
-}
-PAPER: dict[str, Callable[[Record, Cell], str]] = {
-    "paper's GPU\nbatches/s": lambda _, cell: units.rate(cell.paper.get("gpu")),
-    "paper's ARM\nimages/s": lambda _, cell: units.rate(cell.paper.get("arm")),
-}
-RELATIVE: dict[str, Callable[[Record, Cell], str]] = {
-    "relative": lambda record, cell: units.factor(record.relative(cell)),
-    "predicted\nrelative": lambda record, cell: units.factor(record.predicted_relative(cell)),
-    "paper's\nGPU": lambda record, cell: units.factor(record.paper_relative(cell, "gpu")),
-    "paper's\nARM": lambda record, cell: units.factor(record.paper_relative(cell, "arm")),
-}
-PREDICTED: dict[str, Callable[[Record, Cell], str]] = {
-    "predicted": lambda _, cell: units.seconds(cell.predicted_seconds)
-}
-TIMES: dict[str, Callable[[Record, Cell], str]] = {
-    "time": lambda record, cell: units.factor(inverse(record.relative(cell))),
-    "predicted\ntime": lambda record, cell: units.factor(inverse(record.predicted_relative(cell))),
-    "mult-adds\ntimes": lambda record, cell: units.factor(cell.mult_adds / record.first(cell).mult_adds),
-}
-OF_PREDICTION = ("predicted", "predicted\nrelative", "predicted\ntime")
-DROPPED = {  # by a narrow terminal, in this order
-    "paper's GPU\nbatches/s": 1,
-    "paper's ARM\nimages/s": 2,
-    "channels": 3,
-    "predicted": 4,
-    "memory\naccess": 5,
-    "IQR": 6,
-    "mult-adds": 7,
-    "batches/s": 8,
-    "measured": 9,
-}
+def channels(record: Record, cell: Cell) -> str:
+    """`128:128`."""
+    return ":".join(str(cell.arguments[key]) for key in ("c1", "c2", "c") if key in cell.arguments)
 
 
-def columns_of(record: Record) -> dict[str, Callable[[Record, Cell], str]]:
-    """The columns of an experiment's table."""
-    if record.name in GUIDELINES:
-        columns = {**NAMES, **COSTS, **PREDICTED, **RELATIVE, **PAPER}
-    elif record.name == "kernel":
-        columns = {**COSTS, **PREDICTED, **TIMES}
-    else:
-        columns = {**COSTS, **PREDICTED, **PAPER}
-    return {title: cell for title, cell in columns.items() if record.predicted_for or title not in OF_PREDICTION}
+# Title, experiments that have it (guidelines, kernel, networks), when a narrow terminal drops it (0: never), and cell.
+COLUMNS: tuple[tuple[str, str, int, Callable[[Record, Cell], str]], ...] = (
+    ("channels", "g", 3, channels),
+    ("mult-adds", "gkn", 7, lambda _, cell: units.short(cell.mult_adds)),
+    ("memory\naccess", "gkn", 5, lambda _, cell: units.short(cell.memory_access)),
+    ("measured", "gkn", 9, lambda _, cell: units.seconds(cell.seconds)),
+    ("IQR", "gkn", 6, lambda _, cell: units.percent(cell.measured.iqr / cell.seconds)),
+    ("batches/s", "gkn", 8, lambda _, cell: units.rate(cell.speed)),
+    ("predicted", "gkn", 4, lambda _, cell: units.seconds(cell.predicted_seconds)),
+    ("relative", "g", 0, lambda record, cell: units.factor(record.relative(cell))),
+    ("predicted\nrelative", "g", 0, lambda record, cell: units.factor(record.predicted_relative(cell))),
+    ("paper's\nGPU", "g", 0, lambda record, cell: units.factor(record.paper_relative(cell, "gpu"))),
+    ("paper's\nARM", "g", 0, lambda record, cell: units.factor(record.paper_relative(cell, "arm"))),
+    ("time", "k", 0, lambda record, cell: units.factor(inverse(record.relative(cell)))),
+    ("predicted\ntime", "k", 0, lambda record, cell: units.factor(inverse(record.predicted_relative(cell)))),
+    ("mult-adds\ntimes", "k", 0, lambda record, cell: units.factor(cell.mult_adds / record.first(cell).mult_adds)),
+    ("paper's GPU\nbatches/s", "gn", 1, lambda _, cell: units.rate(cell.paper.get("gpu"))),
+    ("paper's ARM\nimages/s", "gn", 2, lambda _, cell: units.rate(cell.paper.get("arm"))),
+)
 
 
 def facts(record: Record) -> list[Fact]:
     """What ran, where, and how often."""
-    around = record.environment
-    processor = around.get("gpu") or around.get("cpu")
-    where = [record.device, *([str(processor)] if processor else []), many(record.threads, "thread")]
-    versions = [f"{name} {around[name]}" for name in ("torch", "cuda", "cudnn", "costlab") if around.get(name)]
     result = [
-        Fact("networks", visible(record.experiment.network)),
-        Fact("device", visible(", ".join(where))),
-        Fact("versions", visible(", ".join(versions))),
-        Fact("date", visible(record.date)),
+        Fact("networks", record.experiment.network),
+        *machine(record.device, record.threads, record.environment, ("torch", "cuda", "cudnn", "costlab")),
+        Fact("date", record.date),
         Fact("batch", units.exact(record.batch)),
         Fact("times", f"medians of {many(record.rounds, 'round')}; every network takes a turn in each"),
     ]
     if record.name != "networks":
         result.insert(1, Fact("channels", f"those of the paper for its {WIDTHS[record.widths]}"))
     if record.predicted_for:
-        result.append(Fact("predicted", f"for {visible(record.predicted_for)}"))
+        result.append(Fact("predicted", f"for {record.predicted_for}"))
     noisy = [cell for cell in record.cells if cell.measured.iqr > NOISY * cell.seconds]
     if noisy:
         spread = f"{len(noisy)} of {len(record.cells)} times vary widely: another process is using this machine"
@@ -122,7 +89,7 @@ def conclusions(record: Record) -> list[str]:
 def guideline_sentence(record: Record) -> str:
     """`G1 holds at x1 and is open at x2. Speed of 1:12 over 1:1 at x1 and x2: 0.88 and 0.98 here; ...`."""
     verdicts = sorted((record.verdict(name) or "", name) for name in record.columns)
-    said = [
+    parts = [
         f"{'is ' if verdict != 'holds' else ''}{verdict} at {listed(name for _, name in group)}"
         for verdict, group in groupby(verdicts, key=lambda pair: pair[0])
     ]
@@ -138,7 +105,7 @@ def guideline_sentence(record: Record) -> str:
     }
     numbers = "; ".join(f"{listed(map(units.factor, values))} {where}" for where, values in speeds.items() if values)
     return (
-        f"{record.name.upper()} {listed(said)}. "
+        f"{record.name.upper()} {listed(parts)}. "
         f"Speed of {last.row} over {first.row} at {listed(record.columns)}: {numbers}."
     )
 
@@ -148,9 +115,9 @@ def kernel_sentence(record: Record, name: str) -> str:
     first, *others = record.column(name)
     times = [units.factor(inverse(record.relative(cell))) for cell in others]
     work = [units.factor(cell.mult_adds / first.mult_adds) for cell in others]
-    said = [f"{cell.row} {t} times ({w})" for cell, t, w in zip(others[1:], times[1:], work[1:], strict=True)]
+    parts = [f"{cell.row} {t} times ({w})" for cell, t, w in zip(others[1:], times[1:], work[1:], strict=True)]
     start = f"{others[0].row} takes {times[0]} times as long as {first.row} (mult-adds: {work[0]} times)"
-    return f"{name.capitalize()}: {', '.join([start, *said])}."
+    return f"{name.capitalize()}: {', '.join([start, *parts])}."
 
 
 def network_sentences(record: Record) -> Iterator[str]:
@@ -158,13 +125,15 @@ def network_sentences(record: Record) -> Iterator[str]:
     found = record.rank_correlations()
     names = {"mult_adds": "mult-adds", "memory_access": "memory access", "predicted_seconds": "prediction"}
     names |= {machine: f"time in the paper ({words})" for machine, words in WIDTHS.items()}
-    said = [f"{names[key]} {units.factor(value)}" for key, value in found.items() if value is not None]
-    yield f"Rank correlation with measured time over {len(record.cells)} networks: {listed(said)}."
+    parts = [f"{names[key]} {units.factor(value)}" for key, value in found.items() if value is not None]
+    yield f"Rank correlation with measured time over {len(record.cells)} networks: {listed(parts)}."
     everything = rows_of("networks")
     ours = {cell.row for cell in record.cells}
     chosen = [entry for entry in everything if entry["name"] in ours]
-    said = [f"{published_correlations(rows)} over {what}" for rows, what in ((chosen, "these"), (everything, "all 37"))]
-    yield f"In the paper, of mult-adds with time: {'; '.join(said)}."
+    parts = [
+        f"{published_correlations(rows)} over {what}" for rows, what in ((chosen, "these"), (everything, "all 37"))
+    ]
+    yield f"In the paper, of mult-adds with time: {'; '.join(parts)}."
 
 
 def published_correlations(rows: Sequence[dict[str, object]]) -> str:
@@ -221,8 +190,9 @@ def table(record: Record) -> Table:
     """One row for each network, one section for each column of the paper's table."""
     cells = record.cells
     columns = [
-        Column(name, [write(record, cell) for cell in cells], drop=DROPPED.get(name, 0))
-        for name, write in columns_of(record).items()
+        Column(title, [write(record, cell) for cell in cells], drop=drop)
+        for title, experiments, drop, write in COLUMNS
+        if record.name[0] in experiments and (record.predicted_for or not title.startswith("predicted"))
     ]
     networks = Column("network", [cell.row for cell in cells], left=True)
     if not any(record.columns):

@@ -1,6 +1,6 @@
-"""Numbers as people read them: the one place where a number becomes text.
+"""Numbers as people read them: the only place where a number becomes text.
 
-Prefixes are powers of 1000, in bytes as in counts. What is unknown is a dash.
+Prefixes are powers of 1000, for bytes as for counts. Unknown values are a dash.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def seconds(value: float | None) -> str:
 
 
 def quantity(value: float | None, unit: str = "") -> str:
-    """Seconds where the unit is "s", else a count or bytes ("B")."""
+    """A time if the unit is "s", otherwise a count or bytes ("B")."""
     return seconds(value) if unit == "s" else short(None if value is None else int(value), unit)
 
 
 def unit_of(total: str) -> str:
-    """The unit of a total by its name: `peak_activation_bytes` and `bytes_accessed` are in "B"."""
+    """The unit of a total, from its name: `peak_activation_bytes` and `bytes_accessed` are in "B"."""
     return "B" if "bytes" in total else "s" if total.endswith("seconds") else ""
 
 
@@ -55,24 +55,24 @@ def exact(count: int) -> str:
 
 
 def both(count: int) -> str:
-    """In short, and every digit: `300.8 M (300,774,272)`."""
+    """Short, then every digit: `300.8 M (300,774,272)`."""
     return short(count) if count < 1000 else f"{short(count)} ({exact(count)})"
 
 
 def shape(sizes: Sequence[int] | None) -> str:
-    """`1x3x224x224`; no sizes at all are a scalar."""
+    """`1x3x224x224`; no sizes are a scalar."""
     return UNKNOWN if sizes is None else "x".join(map(str, sizes)) or "scalar"
 
 
 def percent(share: float | None) -> str:
-    """`33.8%`; what is there, but too little to show, is not zero."""
+    """`33.8%`; a share too small to show is `<0.1%`, not zero."""
     if share is None:
         return UNKNOWN
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def bar(share: float | None, width: int, ascii_only: bool = False) -> str:
-    """A share of `width` cells, in eighths of a cell; whole cells of `#` where only ASCII can be shown."""
+    """A share of `width` cells, in eighths of a cell; in ASCII, whole cells of `#`."""
     eighths = round((share or 0) * width * 8)
     if ascii_only:
         return "#" * ((eighths + 4) // 8)
@@ -81,17 +81,17 @@ def bar(share: float | None, width: int, ascii_only: bool = False) -> str:
 
 
 def times(counts: dict[str, int]) -> str:
-    """How many of what: `nonzero x3, nms x1`, the most frequent first."""
+    """Counts by name, the most frequent first: `nonzero x3, nms x1`."""
     return ", ".join(f"{name} x{count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def change(count: float, unit: str = "") -> str:
-    """A difference with its sign; none at all is a zero."""
+    """A difference with its sign; `0` if there is none."""
     return "0" if count == 0 else f"{'+' if count > 0 else '-'}{quantity(abs(count), unit)}"
 
 
 def ratio(before: float, after: float) -> str:
-    """By how much something grew, in percent or, beyond a factor of ten, as a factor."""
+    """Growth in percent or, beyond a factor of ten, as a factor."""
     if not before:
         return "" if not after else "new"
     if after >= 10 * before:
@@ -100,14 +100,14 @@ def ratio(before: float, after: float) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Times a second: `1480`, `76.2`, `8.90`."""
+    """Times per second: `1480`, `76.2`, `8.90`."""
     if value is None:
         return UNKNOWN
     return f"{value:.{0 if value >= 999.95 else 1 if value >= 9.995 else 2}f}"
 
 
 def factor(value: float | None) -> str:
-    """One number over another: `0.61`, `1.40`, `49.0`."""
+    """A ratio: `0.61`, `1.40`, `49.0`."""
     if value is None:
         return UNKNOWN
     return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"

@@ -1,1 +1,1 @@
-"""What a profile looks like: `tables` and `header` choose what to show, one module a format shows it."""
+"""Reports as text, Markdown, HTML, JSON and CSV; `tables` and `header` select what a profile's report shows."""

@@ -1,4 +1,4 @@
-"""Devices in a table, and one device with where its numbers are from."""
+"""Devices in a table, and one device with the source of each number."""
 
 from __future__ import annotations
 
@@ -77,24 +77,25 @@ def page(device: Device) -> Group:
 
 
 def markdown_page(device: Device) -> str:
-    """Every number of a device with its source, as GitHub writes it."""
+    """Every number of a device with its source, as Markdown."""
     labels, values, sources = zip(*numbers_of(device), strict=True)
     columns = Column("label", labels, left=True), Column("value", values), Column("source", sources, left=True)
     return f"### {markdown_text(heading(device))}\n\n{tables.markdown(Table(columns))}\n"
 
 
 def document(devices: Sequence[Device]) -> str:
-    """Devices as JSON: the numbers as their files have them, and the ridge points."""
+    """Devices as JSON: the numbers in their files, and the ridge points."""
     entries = [{**asdict(device), "ridge_points": ridge_points(device)} for device in devices]
     return json.dumps({"schema_version": SCHEMA_VERSION, "devices": entries}, indent=2, allow_nan=False) + "\n"
 
 
 def heading(device: Device) -> str:
+    """`rtx3090: GeForce RTX 3090 (cuda, ampere)`."""
     return visible(f"{device.name}: {device.title} ({device.type}, {device.architecture})")
 
 
 def ridge_points(device: Device) -> dict[str, float]:
-    """FLOP/byte by every dtype that the device has units for."""
+    """FLOP/byte for every dtype that the device has units for."""
     return {dtype: device.ridge_point(dtype) for dtype in {**device.vector_flops, **device.matrix_flops}}
 
 
@@ -121,12 +122,12 @@ def numbers_of(device: Device) -> Iterator[Number]:
             yield number(f"{cache.level}, bandwidth", speed, f"caches.{cache.level}.bandwidth")
     for dtype, ridge in ridge_points(device).items():
         value = units.short(round(ridge), "FLOP/byte")
-        yield Number(f"ridge point, {dtype}", value, "follows: peak / bandwidth")
+        yield Number(f"ridge point, {dtype}", value, "derived: peak / bandwidth")
     yield from (Number(visible(path), value, "fitted") for path, value in fitted("efficiency", device.efficiency))
 
 
 def fitted(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """What was fitted, which only the prediction knows the meaning of, as it stands in the file."""
+    """The fitted parameters, which only the prediction interprets, as they are in the file."""
     if isinstance(value, Mapping):
         for key, member in value.items():
             yield from fitted(f"{path}.{key}", member)
@@ -135,7 +136,7 @@ def fitted(path: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def calibration(device: Device, fitted: Errors, held_out: Errors, blocks: int, operators: int) -> list[str]:
-    """What a calibration found, line by line."""
+    """The result of a calibration, line by line."""
     lines = [
         f"{visible(device.title)}: {operators} operators of {blocks} small networks",
         f"  float32    {units.short(int(device.peak_flops()), 'FLOP/s')} in a large matrix product",

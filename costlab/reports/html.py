@@ -1,4 +1,4 @@
-"""A report for the browser: one file that holds all it needs, works from disk, and never asks the network."""
+"""A report for the browser: one self-contained file that works from disk and never uses the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from costlab.latency.prediction import Prediction
 
 STYLES = ("page.css", "views.css", "print.css")
-SCRIPTS = (  # each after those that it imports
+SCRIPTS = (  # each after its imports
     "dom.js",
     "units.js",
     "report.js",
@@ -41,9 +41,9 @@ SCRIPTS = (  # each after those that it imports
     "findings.js",
     "main.js",
 )
-IMPORTS = re.compile(r"^import [^;]*;\n", re.M)  # for readers and editors: in the page all scripts are one
+IMPORTS = re.compile(r"^import [^;]*;\n", re.M)  # for readers and editors; in the page all scripts are one
 EXPORTS = re.compile(r"^export ", re.M)
-UNSAFE = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})  # could end the script
+UNSAFE = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})  # could end the script element
 
 
 def report(
@@ -55,12 +55,13 @@ def report(
 ) -> str:
     """The page of one profile.
 
-    Names from the model are in its data only, which the browser never takes for markup, and a content security policy
-    lets nothing run or load but the style and the script that are part of the page.
+    Names from the model occur only in its data, which the browser never parses as markup, and a content security policy
+    allows only the style and the script of the page itself.
 
     Args:
-        result: what the guidelines say of the profile, from `costlab.lint`.
-        prediction: seconds for each of its operators, on `device`, whose ceilings are drawn.
+        result: the findings and verdicts of `costlab.lint` for the profile.
+        prediction: the predicted time of each operator.
+        device: the device of the prediction; its ceilings are drawn.
         rules: the guidelines that were checked.
     """
     style, script = together(STYLES), bundled()
@@ -76,19 +77,21 @@ def report(
 
 @cache
 def bundled() -> str:
-    """The scripts as one."""
+    """All scripts as one."""
     return EXPORTS.sub("", IMPORTS.sub("", together(SCRIPTS)))
 
 
 @cache
 def together(names: tuple[str, ...]) -> str:
+    """Several files of the page as one text."""
     return "\n" + "\n".join(map(page_file, names))
 
 
 def page_file(name: str) -> str:
+    """The text of a file of the page."""
     return (files("costlab.reports") / "page" / name).read_text(encoding="utf-8")
 
 
 def digest(text: str) -> str:
-    """What a content security policy knows a script or a style by."""
+    """The hash by which a content security policy allows a script or a style."""
     return f"'sha256-{b64encode(sha256(text.encode('utf-8')).digest()).decode('ascii')}'"

@@ -1,4 +1,4 @@
-"""What the HTML report shows, as plain data in columns: no key is repeated, and equal words stand once."""
+"""The data of the HTML report: columns, so that no key repeats, and each distinct text once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from costlab.reports import findings
 from costlab.reports.header import facts
 from costlab.reports.prose import blocks
 
-SHOWN = (  # costs to choose from, as a reader meets them
+CHOICES = (  # the metrics to choose from, in this order
     "mult_adds",
     "params",
     "memory_access",
@@ -37,12 +37,12 @@ SHOWN = (  # costs to choose from, as a reader meets them
     "activation_bytes",
 )
 FOLDERS = re.compile(r"[\\/]")
-NAMES = 3  # of a path: a package, a folder and a file
-LONGEST = 300  # characters of an operator's attributes
+NAMES = 3  # of a path that are shown: a package, a folder and a file
+LONGEST = 300  # characters of an operator's attributes that are shown
 
 
 class Words:
-    """Each different text once: columns hold its number."""
+    """Every distinct text once; columns contain its number."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
@@ -58,7 +58,7 @@ def document(
     device: Device | None = None,
     rules: Mapping[str, Guideline] = GUIDELINES,
 ) -> dict[str, Any]:
-    """The data of the page of one profile; every text in it is visible (see `escaping`)."""
+    """The data of the page of one profile; control characters in its text are escaped."""
     words = Words()
     paths = {path: number for number, path in enumerate(module_paths(profile))}
     return {
@@ -84,21 +84,21 @@ def document(
 
 
 def module_paths(profile: Profile) -> list[str]:
-    """Every module, each after the one around it; the network itself comes first."""
+    """The path of every module, parents first; the network itself is the first."""
     named = [*(module.path for module in profile.trace.modules), *(op.module for op in profile.ops)]
-    found = {"": None}
+    paths = {"": None}
     for path in dict.fromkeys(named):
-        inside = []
-        while path not in found:
-            inside.append(path)
+        new = []
+        while path not in paths:
+            new.append(path)
             path = path.rpartition(".")[0]
-        found.update(dict.fromkeys(reversed(inside)))
-    return list(found)
+        paths.update(dict.fromkeys(reversed(new)))
+    return list(paths)
 
 
 def costs(profile: Profile, prediction: Prediction | None) -> Iterator[dict[str, Any]]:
-    """What can be chosen: the name, the unit, and how much of it the network takes."""
-    for key in SHOWN:
+    """The metrics to choose from: name, unit, and total of the network."""
+    for key in CHOICES:
         metric = METRICS[key]
         yield {"key": key, "name": metric.label, "unit": metric.unit, "total": getattr(profile.total, key)}
     if prediction:
@@ -106,6 +106,7 @@ def costs(profile: Profile, prediction: Prediction | None) -> Iterator[dict[str,
 
 
 def modules(profile: Profile, paths: Mapping[str, int], words: Words) -> dict[str, Any]:
+    """The columns of the modules; the parent is an index."""
     infos = {module.path: module for module in profile.trace.modules}
     known = [infos.get(path) for path in paths]
     return {
@@ -122,6 +123,7 @@ def modules(profile: Profile, paths: Mapping[str, int], words: Words) -> dict[st
 def operators(
     profile: Profile, prediction: Prediction | None, paths: Mapping[str, int], words: Words
 ) -> dict[str, Any]:
+    """The columns of the operators; module and group are indices."""
     ops, counted = profile.ops, profile.costs
     bounds = prediction.bound if prediction else {}
     return {
@@ -140,8 +142,8 @@ def operators(
 
 
 def amounts(profile: Profile, prediction: Prediction | None) -> dict[str, list[Any]]:
-    """Of each cost that can be chosen what every operator takes: None where it is not known; parameters always are."""
-    columns: dict[str, list[Any]] = {key: [getattr(cost, key, None) for cost in profile.costs] for key in SHOWN}
+    """Each metric of every operator; None if it is unknown. Parameters are always known."""
+    columns: dict[str, list[Any]] = {key: [getattr(cost, key, None) for cost in profile.costs] for key in CHOICES}
     columns["params"] = [op.params for op in profile.ops]
     if prediction:
         columns[PREDICTED] = [prediction.by_op.get(op.name, 0.0 if op.free else None) for op in profile.ops]
@@ -149,30 +151,31 @@ def amounts(profile: Profile, prediction: Prediction | None) -> dict[str, list[A
 
 
 def place(source: Source | None) -> str:
-    """The file by the end of its path: enough to find it, nothing of the machine that traced it."""
+    """A line of a file, by the end of its path: nothing of the machine that traced it."""
     return f"{'/'.join(FOLDERS.split(source.file)[-NAMES:])}:{source.line}" if source else ""
 
 
 def described(tensor: Tensor) -> str:
-    """`weight 32x3x3x3 float32 parameter`; activations need no word."""
+    """`weight 32x3x3x3 float32 parameter`; activations have no role."""
     role = "" if tensor.role == "activation" else f" {tensor.role}"
     return f"{tensor.name} {units.shape(tensor.shape)} {tensor.dtype}{role}"
 
 
 def attributes(op: Op) -> str:
-    said = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in op.attrs.items())
-    return said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
+    """`stride=[1, 1], groups=1`, shortened."""
+    text = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in op.attrs.items())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def note(op: Op, counted: bool) -> str:
-    """What has to be known of an operator's numbers."""
+    """What a reader has to know about an operator's numbers."""
     if not counted:
         return "uncounted: no cost rule"
     return "free: a view" if op.free else "estimate: depends on a guessed size" if op.estimated else ""
 
 
 def tensors(profile: Profile, words: Words) -> dict[str, Any]:
-    """Every storage of activations: from which operator on it lives (-1: it is an input), to which, and its bytes."""
+    """Every activation storage: the first and last operator it is alive at (-1: an input), and its size."""
     lives = storage_lifetimes(profile.trace)
     return {
         "first": [life.first for life in lives],
@@ -183,7 +186,7 @@ def tensors(profile: Profile, words: Words) -> dict[str, Any]:
 
 
 def roofline(profile: Profile, prediction: Prediction, device: Device) -> dict[str, Any]:
-    """What a device can do at most, and the type that the network computes in there."""
+    """The ceilings of the device, and the peak of the dtype that the network computes in."""
     dtype = AUTOCAST[device.type] if prediction.amp else prediction.dtype or main_dtype(profile)
     return {
         "running": prediction.setup,
@@ -194,7 +197,7 @@ def roofline(profile: Profile, prediction: Prediction, device: Device) -> dict[s
 
 
 def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guideline]) -> dict[str, Any]:
-    """Of every guideline the verdict, what breaks it, and its page."""
+    """For every guideline its verdict, its findings and its page."""
     groups = findings.group_findings(result.findings)
     heads = ("label", "verdict", "measured", "limit", "count", "detail")
     return {
@@ -203,15 +206,15 @@ def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guide
             {
                 **dict(zip(heads, cells, strict=True)),
                 "page": blocks(rules[verdict.rule].page),
-                "findings": [found(g, result.device, paths) for g in groups if g.first.rule == verdict.rule],
+                "findings": [finding_entry(g, result.device, paths) for g in groups if g.first.rule == verdict.rule],
             }
             for verdict, cells in findings.verdict_rows(result)
         ],
     }
 
 
-def found(group: findings.FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
-    """Findings that differ only in where they are, with their modules."""
+def finding_entry(group: findings.FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
+    """Findings that differ only in the repetition of a block, with their modules."""
     first = group.first
     return {
         "severity": first.severity,
@@ -224,4 +227,5 @@ def found(group: findings.FindingGroup, device: str | None, paths: Mapping[str, 
 
 
 def numbers(modules: Iterable[str], paths: Mapping[str, int]) -> Sequence[int]:
+    """The indices of modules, each once."""
     return list(dict.fromkeys(paths[module] for module in modules if module in paths))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 from costlab.core.cost import COST_KEYS, Cost, total
@@ -189,8 +189,12 @@ def unused_parameters(profile: Profile) -> ReportRow:
 def default_depth(profile: Profile) -> int:
     """The greatest depth, at least 1, at which no more than a screenful of modules costs anything."""
     paths = {op.module for op in profile.ops if not op.free or op.params}
-    paths |= {m.path for m in profile.trace.modules if m.unused_params}
-    deepest = max((len(path.split(".")) for path in paths), default=1)
+    return fitting_depth(paths | {m.path for m in profile.trace.modules if m.unused_params})
+
+
+def fitting_depth(paths: Collection[str]) -> int:
+    """The greatest depth, at least 1, at which module paths make no more than a screenful of rows."""
+    deepest = max((path.count(".") + 1 for path in paths), default=1)
     depth = 1
     while depth < deepest and len({cut(path, depth + 1) for path in paths}) <= ROWS:
         depth += 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.core.profile import cut
 from costlab.formatting import facts as header
@@ -16,7 +16,7 @@ from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.measurement.result import Measurement
 from costlab.reports.header import inputs
-from costlab.reports.tables import ROWS as SCREENFUL
+from costlab.reports.tables import fitting_depth
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -38,20 +38,12 @@ class TimedRow(NamedTuple):
 def rows_by(measurement: Measurement, by: str) -> list[TimedRow]:
     """The operators that were timed, by kind, by module or one by one, the most expensive first."""
     groups: dict[str, list[TimedRow]] = {}
-    depth = default_depth(measurement.ops)
+    depth = fitting_depth({op.rpartition("/")[0] for op in measurement.ops})
     for op, timing in measurement.ops.items():
         module, _, kind = op.rpartition("/")
         name = {"kind": COUNTED.sub("", kind), "module": cut(module, depth) or ROOT, "op": op}[by]
         groups.setdefault(name, []).append(TimedRow(name, 1, timing.median))
     return sorted((together(name, group) for name, group in groups.items()), key=lambda row: -row.seconds)
-
-
-def default_depth(ops: Iterable[str]) -> int:
-    """The greatest depth, at least 1, at which modules fit a screen."""
-    paths = [op.rpartition("/")[0] for op in ops]
-    deepest = max((path.count(".") + 1 for path in paths), default=1)
-    fitting = (depth for depth in range(1, deepest + 1) if len({cut(path, depth) for path in paths}) <= SCREENFUL)
-    return max(fitting, default=1)
 
 
 def together(name: str, group: Iterable[TimedRow]) -> TimedRow:
@@ -62,23 +54,23 @@ def together(name: str, group: Iterable[TimedRow]) -> TimedRow:
 
 def facts(measurement: Measurement) -> list[Fact]:
     """The header, line by line: what ran where, and how long it took."""
-    whole, around = measurement.whole, measurement.environment
-    processor = around.get("gpu") or around.get("cpu")
-    device = [measurement.device, *([str(processor)] if processor else []), many(measurement.threads, "thread")]
+    whole = measurement.whole
     options = {
         "autocast": measurement.amp,
         "channels last": measurement.channels_last,
         "compiled": measurement.compiled,
     }
-    versions = [f"{name} {around[name]}" for name in ("torch", "cuda", "costlab") if around.get(name)]
+    device, versions = machine(
+        measurement.device, measurement.threads, measurement.environment, ("torch", "cuda", "costlab")
+    )
     repeats = many(len(whole.seconds), "repeat")
     spread = units.percent(whole.iqr / whole.median if whole.median else None)
     noisy = whole.iqr > NOISY * whole.median
     result = [
         *inputs(measurement.inputs),
-        Fact("device", ", ".join(device)),
+        device,
         Fact("dtype", ", ".join([measurement.dtype, *(option for option, on in options.items() if on)])),
-        Fact("versions", ", ".join(versions)),
+        versions,
         Fact("whole", f"{units.seconds(whole.median)} (median of {repeats}, IQR {spread})"),
     ]
     if noisy:
@@ -140,6 +132,14 @@ def table(measurement: Measurement, by: str, top: int | None) -> Table:
         ],
         rest=int(bool(rest)),
     )
+
+
+def machine(device: str, threads: int, environment: Mapping[str, Any], software: Sequence[str]) -> list[Fact]:
+    """The hardware and the versions of the software that something was measured with."""
+    processor = environment.get("gpu") or environment.get("cpu")
+    hardware = [device, *([str(processor)] if processor else []), many(threads, "thread")]
+    versions = [f"{name} {environment[name]}" for name in software if environment.get(name)]
+    return [Fact("device", ", ".join(hardware)), Fact("versions", ", ".join(versions))]
 
 
 def many(count: int, noun: str) -> str:
