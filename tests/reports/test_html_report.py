@@ -27,7 +27,7 @@ from costlab.latency.devices import find_device
 from costlab.models import load
 from costlab.reports import html
 from costlab.reports.header import facts
-from costlab.reports.html_data import SHOWN, document
+from costlab.reports.html_data import CHOICES, document
 from costlab.reports.prose import blocks
 from costlab.tracing._profile import profile
 
@@ -405,7 +405,7 @@ def test_an_address_that_names_nothing_is_the_whole_network(opened, mobilenet):
     assert page.locator("#cost-mult_adds").is_checked()
 
 
-@pytest.mark.parametrize("key", SHOWN)
+@pytest.mark.parametrize("key", CHOICES)
 def test_the_chosen_cost_is_that_of_tree_treemap_and_table(key, opened, mobilenet):
     page = opened(page_of(mobilenet))
     page.locator(f".tile:has(#cost-{key})").click()
