@@ -18,9 +18,7 @@ ViewerFormat = Literal["model-explorer", "model-explorer-data", "graphml", "dot"
 
 def export(
     model: Model,
-    to: Annotated[
-        ViewerFormat, flag("--to", "Set the format; model-explorer-data colours the nodes of model-explorer.")
-    ],
+    to: Annotated[ViewerFormat, option("Set the format; model-explorer-data colours the nodes of model-explorer.")],
     network: TracedModelOptions,
     execution: ExecutionOptions,
     measured: Annotated[

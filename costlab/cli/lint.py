@@ -89,7 +89,7 @@ class OutputOptions:
 
     statistics: Annotated[bool, flag("--statistics", "Count findings by rule instead of listing them.")] = False
     top: Annotated[int, option("Show N findings of a model in text and markdown; 0 for all.", "N")] = 20
-    form: Annotated[Format, flag("--format", "Set the output format. Only the text and markdown formats truncate.")] = (
+    form: Annotated[Format, option("Set the output format. Only text and markdown truncate.", None, "--format")] = (
         "text"
     )
     output: Annotated[

@@ -55,7 +55,7 @@ def measure(
     by: Annotated[Literal["kind", "module", "op"], option("Set what a row is.")] = "kind",
     top: Annotated[int, option("Show N rows of the text; 0 for all.", "N")] = 20,
     form: Annotated[
-        Literal["text", "json"], flag("--format", "Set the output format; json has every raw time.")
+        Literal["text", "json"], option("Set the output format; json has every raw time.", None, "--format")
     ] = "text",
     output: Output = None,
 ) -> int:

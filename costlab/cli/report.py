@@ -55,7 +55,7 @@ def report(
     rows: TableOptions,
     form: Annotated[
         Literal["text", "json", "csv", "markdown", "html"],
-        flag("--format", "Set the output format. json can be read again; json and html are complete."),
+        option("Set the output format. json can be read again; json and html are complete.", None, "--format"),
     ] = "text",
     output: Output = None,
     strict: Annotated[bool, flag("--strict", "Fail if an operator has no cost rule.")] = False,

@@ -79,6 +79,21 @@ def test_a_model_that_fails_is_2_and_the_others_are_reported(project, capsys):
     assert content["summary"]["failure"] == 1
 
 
+@pytest.mark.parametrize("where", ["import", "factory", "forward"])
+def test_a_model_that_exits_is_named_and_the_others_are_reported(where, tmp_path, monkeypatch, capsys):
+    bodies = {
+        "import": "raise SystemExit(0)",
+        "factory": "def build(): raise SystemExit(0)",
+        "forward": "import torch\nclass build(torch.nn.Module):\n    def forward(self, x): raise SystemExit(0)",
+    }
+    (tmp_path / "leaving.py").write_text(bodies[where])
+    monkeypatch.chdir(tmp_path)
+    assert run(["lint", "leaving.py:build", "zoo:mobilenet_v1", "--isolated", "--format", "json"]) == 2
+    content = json.loads(capsys.readouterr().out)
+    assert [f["message"].count("SystemExit") for f in content["findings"] if f["rule"] == "failure"] == [1]
+    assert {v["model"] for v in content["verdicts"]} == {"zoo:mobilenet_v1"}
+
+
 def test_an_unexpected_exception_of_one_model_keeps_the_others(project, capsys, monkeypatch):
     project(NET, NET.replace('"net"', '"other"'))
     calls = []

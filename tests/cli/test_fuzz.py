@@ -184,4 +184,6 @@ def test_an_operator_that_is_none_of_its_kind_is_refused(change, tmp_path, capsy
 
 def test_every_profile_that_was_traced_is_sound():
     for document in documents():
-        assert Profile.from_json(json.dumps(document)).ops is not None
+        read = json.loads(Profile.from_json(json.dumps(document)).to_json())
+        assert read["ops"] == document["ops"]
+        assert read["total"] == document["total"]

@@ -79,6 +79,14 @@ def test_versions_are_part_of_the_key(what, monkeypatch):
     assert caching.key_of(ModelSpec(NAME, SMALL)) != before
 
 
+def test_environment_variables_that_change_networks_are_part_of_the_key(monkeypatch):
+    before = caching.key_of(ModelSpec(NAME, SMALL))
+    monkeypatch.setenv("COSTLAB_UNRELATED", "1")
+    assert caching.key_of(ModelSpec(NAME, SMALL)) == before
+    monkeypatch.setenv("TIMM_FUSED_ATTN", "0")
+    assert caching.key_of(ModelSpec(NAME, SMALL)) != before
+
+
 def test_an_edit_of_costlab_is_noticed(tmp_path, monkeypatch):
     module = tmp_path / "costlab" / "deep" / "module.py"
     module.parent.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import textwrap
@@ -9,11 +10,14 @@ import textwrap
 import pytest
 import torch
 
+import costlab
 import costlab.models
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, list_models, load, load_model, profile_of
 from costlab.models.meta_init import weightless
+from costlab.models.providers.user_code import find_factory
 from costlab.tracing._profile import profile
+from costlab.tracing.inputs import Inputs
 
 
 def line_of(call, *args, **kwargs) -> str:
@@ -259,3 +263,115 @@ def test_a_factory_that_exits_is_told(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text("import sys\ndef build(): sys.exit(7)\n")
     assert "raises SystemExit: 7" in line_of(profile_of, ModelSpec(f"{path}:build"))
+
+
+# What `load` returns.
+
+FAMILIES = {
+    "bert": {},
+    "gpt2": {"n_layer": 1},
+    "t5": {"num_layers": 1},
+    "bart": {"encoder_layers": 1, "decoder_layers": 1},
+    "vit": {},
+    "clip": {},
+    "whisper": {"encoder_layers": 1, "decoder_layers": 1},
+    "wav2vec2": {},
+    "hubert": {},
+    "detr": {"use_pretrained_backbone": False, "use_timm_backbone": False, "backbone": None},
+    "llama": {"num_hidden_layers": 1, "vocab_size": 100},
+    "mamba": {"num_hidden_layers": 1},
+    "layoutlm": {"num_hidden_layers": 1},
+}
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_profile_takes_what_load_returns_and_says_what_the_command_says(model_type, tmp_path):
+    pytest.importorskip("transformers")
+    target = config(tmp_path, model_type=model_type, **FAMILIES[model_type])
+    model, inputs = load(target)
+    assert profile(model, inputs).total == profile_of(ModelSpec(target)).total
+
+
+def test_inputs_without_keywords_unpack_and_others_say_how_to_call():
+    inputs = Inputs((torch.ones(2, 3),))
+    assert [*inputs] == [inputs[0]]
+    assert len(inputs) == 1
+    layer = torch.nn.Linear(3, 4)
+    assert torch.equal(layer(*inputs), inputs.call(layer))
+    named = Inputs((), {"input": torch.ones(2, 3)})
+    assert named.call(layer).shape == (2, 4)
+    with pytest.raises(CostlabError, match=r"keyword arguments \(input\): use inputs.call\(model\)"):
+        layer(*named)
+
+
+def test_measure_takes_what_load_returns(tmp_path):
+    pytest.importorskip("transformers")
+    model, inputs = load(config(tmp_path, **TINY))
+    measured = costlab.measure(model, inputs, min_seconds=0.01, ops=False)
+    assert [i.name for i in measured.inputs] == ["input_ids"]
+
+
+# How often a factory runs.
+
+COUNTED = """
+    import torch
+    calls = 0
+    def plain():
+        global calls
+        calls += 1
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(5, 6))
+    def table():
+        net = plain()
+        net.register_buffer("scale", torch.arange(6.0) * net[2].bias + net[2].weight.sum())
+        return net
+    def wrong():
+        plain()
+        raise ValueError("never")
+    def values():
+        net = plain()
+        net.width = int(net[2].weight.abs().sum().item() > 0)
+        return net
+"""
+
+
+@pytest.mark.parametrize(("name", "calls"), [("plain", 1), ("table", 1), ("wrong", 1), ("values", 2)])
+def test_a_factory_runs_once_unless_it_reads_its_weights(name, calls, tmp_path):
+    path = tmp_path / "counted.py"
+    path.write_text(textwrap.dedent(COUNTED))
+    with contextlib.suppress(CostlabError):
+        load_model(ModelSpec(f"{path}:{name}"))
+    assert find_factory(f"{path}:{name}").__globals__["calls"] == calls
+
+
+def test_a_configuration_never_gets_real_weights(tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    built = []
+
+    def fails(config):
+        built.append(config)
+        return torch.empty(3).tolist()
+
+    monkeypatch.setattr(transformers.GPT2Model, "_from_config", staticmethod(fails))
+    assert "cannot be built" in line_of(load_model, ModelSpec(config(tmp_path, **{**TINY, "architectures": ["GPT2Model"]})))
+    assert len(built) == 1
+
+
+@pytest.mark.parametrize("error", ["SystemExit(0)", "GeneratorExit()", "StopIteration()", "BaseException('x')"])
+def test_user_code_cannot_end_the_process(error, tmp_path):
+    for name, code in (("import", f"raise {error}"), ("factory", f"def build(): raise {error}")):
+        path = tmp_path / f"{name}.py"
+        path.write_text(code)
+        assert error.partition("(")[0] in line_of(profile_of, ModelSpec(f"{path}:build"))
+
+
+def test_messages_of_libraries_do_not_reach_the_terminal(tmp_path, capfd):
+    path = tmp_path / "noisy.py"
+    path.write_text(
+        "import logging, torch, warnings\n"
+        "def build():\n"
+        "    logging.getLogger('torch').error('\\x1b[31m red')\n"
+        "    warnings.warn('\\x1b[31m red')\n"
+        "    return torch.nn.Linear(3, 4)\n"
+    )
+    load_model(ModelSpec(f"{path}:build"))
+    assert capfd.readouterr() == ("", "")
