@@ -53,7 +53,9 @@ def rendered(chosen: Sequence[Device], form: str, output: Path | None, in_full: 
 
     if form == "text" and in_full:
         console = console_for(output)
-        return "\n".join(drawn(console, report.page(device)) for device in chosen)
+        return "\n".join(
+            drawn(console, report.page(device, console.width, console.options.ascii_only)) for device in chosen
+        )
     return render(
         form,
         output,

@@ -95,7 +95,7 @@ def plot(
 
 def plot_arguments(kind: str, draw: Any, execution: ExecutionOptions, options: PlotOptions) -> dict[str, Any]:
     """The options as arguments of a plot. Raises CostlabError if one does not go with this kind, or is missing."""
-    from costlab.core.metrics import sort_key
+    from costlab.core.metrics import sortable_metric
     from costlab.latency.devices import find_device
 
     asked = {**vars(options), **vars(execution), "fusion": None if execution.fusion == "none" else execution.fusion}
@@ -111,7 +111,7 @@ def plot_arguments(kind: str, draw: Any, execution: ExecutionOptions, options: P
     elif {"fusion", "amp", "channels_last"} & arguments.keys():
         raise CostlabError("--fusion, --amp and --channels-last need a prediction: name a --device")
     if options.cost is not None:
-        sort_key(options.cost)
+        sortable_metric(options.cost)
     return arguments
 
 

@@ -64,7 +64,7 @@ SORTABLE = tuple(
 )  # known without a device
 
 
-def sort_key(name: str, timed: bool = False) -> str:
+def sortable_metric(name: str, timed: bool = False) -> str:
     """The key of the metric that `name` means, if tables can be sorted by it.
 
     Args:

@@ -75,6 +75,7 @@ def text(table: Table, width: int, ascii_only: bool = False) -> Grid:
         show_edge=False,
         pad_edge=False,
         padding=(0, GAP - 1, 0, 0),
+        show_header=any(column.title for column in table.columns),
         show_footer=any(column.total for column in table.columns),
         header_style="dim",
         footer_style="bold",

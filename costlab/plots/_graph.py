@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import floor, isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costlab.core.metrics import sort_key
+from costlab.core.metrics import sortable_metric
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.colours import GROUPS, QUIET, SCALE, Group, ink_on
@@ -63,7 +63,7 @@ def graph(profile: Profile, ax: Axes | None = None, module: str = "", cost: str 
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    cost = sort_key(cost)
+    cost = sortable_metric(cost)
     parts = parts_of(profile, module)
     layout = folded(layered(len(parts), edges_of(profile, parts)))
     ax = axes_of(ax, max(WIDTH * layout.width, NARROWEST), HEIGHT * layout.height + 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from costlab.core.metrics import sort_key
+from costlab.core.metrics import sortable_metric
 from costlab.core.profile import Profile
 from costlab.formatting.colours import GROUPS, INK, OTHER, QUIET, Group, ink_on
 from costlab.formatting.module_paths import ROOT
@@ -57,7 +57,7 @@ def treemap(profile: Profile, ax: Axes | None = None, cost: str = "mult_adds") -
     Raises:
         CostlabError: there is no such cost.
     """
-    cost = sort_key(cost)
+    cost = sortable_metric(cost)
     tree = tree_of(profile, cost)
     ax = axes_of(ax, 8, 5)
     ax.set_axis_off()

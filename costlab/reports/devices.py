@@ -14,7 +14,7 @@ from rich.text import Text
 from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
-from costlab.formatting.table import GAP, Column, Table
+from costlab.formatting.table import Column, Table
 from costlab.latency.devices import Device
 
 if TYPE_CHECKING:
@@ -64,16 +64,21 @@ def markdown(devices: Sequence[Device]) -> str:
     return tables.markdown(table(devices)) + "\n"
 
 
-def page(device: Device) -> Group:
+def page(device: Device, width: int, ascii_only: bool = False) -> Group:
     """Every number of a device, with its source as a footnote."""
-    numbers = list(numbers_of(device))
-    notes = {source: f"[{i}]" for i, source in enumerate(dict.fromkeys(number.source for number in numbers), 1)}
-    body, foot = Grid.grid(padding=(0, GAP, 0, 0)), Grid.grid(padding=(0, 1, 0, 0))
-    for number in numbers:
-        body.add_row(Text(number.label, style="dim"), Text(number.value), Text(notes[number.source], style="dim"))
-    for source, note in notes.items():
-        foot.add_row(Text(note, style="dim"), Text(source, overflow="fold"))
-    return Group(Text(heading(device), style="bold"), body, Text(), foot)
+    labels, values, sources = zip(*numbers_of(device), strict=True)
+    notes = {source: f"[{i}]" for i, source in enumerate(dict.fromkeys(sources), 1)}
+    body = Table(
+        [
+            Column("", labels, ["quiet"] * len(labels), left=True, fit="end", least=24),
+            Column("", values, left=True, fit="wrap", least=20),
+            Column("", [notes[source] for source in sources], ["quiet"] * len(sources), left=True),
+        ]
+    )
+    marks = Column("", [*notes.values()], ["quiet"] * len(notes), left=True)
+    foot = Table([marks, Column("", [*notes], left=True, fit="wrap")])
+    drawn = [tables.text(part, width, ascii_only) for part in (body, foot)]
+    return Group(Text(heading(device), style="bold"), drawn[0], Text(), drawn[1])
 
 
 def markdown_page(device: Device) -> str:

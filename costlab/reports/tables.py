@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.graph import Op
-from costlab.core.metrics import PREDICTED, sort_key
+from costlab.core.metrics import PREDICTED, sortable_metric
 from costlab.core.profile import CostRow, Profile, Total, cut
 from costlab.errors import CostlabError
 
@@ -85,7 +85,7 @@ def table(
     """
     timed = seconds is not None
     check_choice(by, depth, top, sort, timed)
-    key = sort_key(sort or "mult_adds", timed)
+    key = sortable_metric(sort or "mult_adds", timed)
     everything = list(rows_by(profile, by, depth))
     if seconds is not None:
         everything = with_seconds(everything, profile, by, depth, seconds)
@@ -114,7 +114,7 @@ def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, 
     if top is not None and top < 1:
         raise CostlabError(f"top must be 1 or greater, got {top}")
     if sort is not None:
-        sort_key(sort, timed)
+        sortable_metric(sort, timed)
 
 
 def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]:

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from costlab.core.cost import COST_KEYS, Cost
-from costlab.core.metrics import MEASURED, METRICS, PREDICTED, SORTABLE, metric_named, sort_key
+from costlab.core.metrics import MEASURED, METRICS, PREDICTED, SORTABLE, metric_named, sortable_metric
 from costlab.core.profile import CostRow, Total
 from costlab.errors import CostlabError
 
@@ -57,7 +57,7 @@ def test_an_unknown_metric_names_the_nearest():
 
 
 def test_tables_are_sorted_by_what_is_known():
-    assert all(sort_key(key) == key for key in SORTABLE)
-    assert sort_key("predicted-seconds", timed=True) == PREDICTED
+    assert all(sortable_metric(key) == key for key in SORTABLE)
+    assert sortable_metric("predicted-seconds", timed=True) == PREDICTED
     with pytest.raises(CostlabError, match="--device"):
-        sort_key(PREDICTED)
+        sortable_metric(PREDICTED)
