@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option
+from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, option
 from costlab.cli.report import predicted
 from costlab.cli.screen import put, working
 from costlab.errors import CostlabError
