@@ -103,8 +103,10 @@ def build(resolved: Resolved, arguments: dict[str, Any], construct: Construct) -
             raise CostlabError(f"{name} does not exist")
         if arguments:
             raise CostlabError(f"{name} is an exported program: it takes no -a {next(iter(arguments))}")
-        model, args, kwargs = module.build(Path(name))
-        return Loaded(model, Inputs(args, kwargs), Path(name).name, provider, {})
+        from costlab.models.meta_init import plain
+
+        model, inputs = module.build(Path(name), weights=construct is plain)
+        return Loaded(model, inputs, Path(name).name, provider, {})
     try:
         model, inputs = module.build(name, arguments, construct)
     except CostlabError:

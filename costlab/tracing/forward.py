@@ -118,7 +118,7 @@ def stand_ins(arguments: tuple[list[Any], dict[str, Any]]) -> Any:
 def named_inputs(model: torch.nn.Module, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     """Positional arguments with their names in the signature of forward."""
     code = getattr(getattr(type(model), "forward", None), "__code__", None)
-    names = code.co_varnames[1 : code.co_argcount] if code else ()
+    names = getattr(model, "input_names", None) or (code.co_varnames[1 : code.co_argcount] if code else ())
     for position, arg in enumerate(args):
         yield (names[position] if position < len(names) else f"input_{position}"), arg
 
@@ -138,12 +138,13 @@ def module_rows(
             lines.setdefault(op.module, op.source)
     for module, paths in tracker.paths.items():
         owner = type(module)
+        foreign = owner.__module__.startswith("torch.") or hasattr(module, "_ty")  # its class is not the user's
         for path in (paths[0], *(p for p in paths[1:] if p in tracker.called)):
             elements, size = unused.get(path, (0, 0))
             yield ModuleInfo(
                 path=path,
                 type=(getattr(module, "_ty", None) or owner.__name__).rpartition(".")[2],
-                source=lines.get(path) if owner.__module__.startswith("torch.") else source_of(owner.forward),
+                source=lines.get(path) if foreign else source_of(owner.forward),
                 output_shape=tracker.output_shapes.get(path),
                 unused_params=elements,
                 unused_param_bytes=size,

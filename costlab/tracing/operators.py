@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -108,19 +108,19 @@ class Operator:
 
     kind: str
     arguments: tuple[str, ...]
-    lists: frozenset[str]  # arguments that are lists of numbers, also where one number is given
-    defaults: dict[str, Any]  # plain attributes that hold when not given
-    written: frozenset[str]  # arguments that it writes in place
-    overwritten: frozenset[str]  # those of them that it does not read first: `out`
-    returned: tuple[str | None, ...]  # for each result, the written argument that it is
-    composite: bool  # torch can decompose it
-    creates: bool
-    ignored: bool
-    marker: bool  # for a profiler: computes nothing, and is not part of the network
-    reshapes_in_place: bool  # `unsqueeze_`, `resize_`: changes the metadata of its argument
-    dynamic: bool  # result sizes, or the Python value it returns, depend on values
-    has_device: bool
-    rewrite: Callable[..., Any] | None  # computes the same with operators that have rules
+    lists: frozenset[str] = frozenset()  # arguments that are lists of numbers, also where one number is given
+    defaults: dict[str, Any] = field(default_factory=dict)  # plain attributes that hold when not given
+    written: frozenset[str] = frozenset()  # arguments that it writes in place
+    overwritten: frozenset[str] = frozenset()  # those of them that it does not read first: `out`
+    returned: tuple[str | None, ...] = (None,)  # for each result, the written argument that it is
+    composite: bool = False  # torch can decompose it
+    creates: bool = False
+    ignored: bool = False
+    marker: bool = False  # for a profiler: computes nothing, and is not part of the network
+    reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
+    dynamic: bool = False  # result sizes, or the Python value it returns, depend on values
+    has_device: bool = False
+    rewrite: Callable[..., Any] | None = None  # computes the same with operators that have rules
 
 
 @functools.cache

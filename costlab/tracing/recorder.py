@@ -9,17 +9,17 @@ the operator is marked as an estimate.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode
 
-from costlab.core.graph import Op, Tensor
+from costlab.core.graph import Op, Source, Tensor
 from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
 from costlab.tracing.data_dependent import guess
-from costlab.tracing.inference import LIMIT, infer_outputs
+from costlab.tracing.inference import LIMIT, Spec, infer_outputs
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator, operator_of, specific_kind
 from costlab.tracing.sources import SourceFinder
@@ -39,7 +39,7 @@ class Recorder(TorchDispatchMode):
         self.params_read: set[int] = set()
         self._written_externals: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._names: dict[str, int] = {}
-        self._source = SourceFinder()
+        self.source: Callable[[], Source | None] = SourceFinder()  # the line that called the current operator
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -95,6 +95,22 @@ class Recorder(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         return self._record(operator, call, result, abstract, guessed)
+
+    def record_unavailable(
+        self, kind: str, arguments: Mapping[str, Any], results: Sequence[Spec]
+    ) -> list[torch.Tensor]:
+        """Record an operator that this process cannot call.
+
+        Args:
+            arguments: by their names in the operator's schema.
+            results: shape, strides and dtype of each result.
+        """
+        operator = Operator(kind, tuple(arguments))
+        call = bind(None, operator, tuple(arguments.values()), {}, self.table.record)
+        guessed = any(record.guessed for _, record in call.inputs)
+        with _disable_current_modes():
+            made = [without_values(*spec) for spec in results]
+            return list(self._record(operator, call, made, abstract=True, guessed=guessed))
 
     # Results of an operator.
 
@@ -203,7 +219,7 @@ class Recorder(TorchDispatchMode):
                 inputs=inputs,
                 outputs=tuple(outputs),
                 attrs=call.attrs,
-                source=self._source(),
+                source=self.source(),
                 after=after,
                 free=free and bool(outputs),
                 estimated=guessed,
@@ -237,6 +253,12 @@ class Recorder(TorchDispatchMode):
     def _unique(self, name: str) -> str:
         count = self._names[name] = self._names.get(name, -1) + 1
         return f"{name}_{count}" if count else name
+
+
+def active_recorder() -> Recorder | None:
+    """The recorder under which this code runs."""
+    mode = _get_current_dispatch_mode()
+    return mode if isinstance(mode, Recorder) else None
 
 
 def create(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
