@@ -4,7 +4,7 @@ G1 to G4 are those of ShuffleNet V2 (Ma et al., arXiv 1807.11164); X1 and up are
 """
 
 from costlab.guidelines._lint import lint
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline, LintResult, RuleVerdict
+from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline, LintResult, RuleVerdict
 from costlab.guidelines.registry import GUIDELINES
 
-__all__ = ["GUIDELINES", "CheckResult", "Example", "Finding", "Fix", "Guideline", "LintResult", "RuleVerdict", "lint"]
+__all__ = ["GUIDELINES", "CheckResult", "Finding", "Fix", "Guideline", "LintResult", "RuleVerdict", "lint"]

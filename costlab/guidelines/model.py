@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any
 
+from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 
@@ -52,6 +53,20 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """The finding as plain data, without its fix."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fix"}
+
+
+def removable(position: int, op: Op, cost: Cost, message: str, advice: str) -> Finding:
+    """A finding about an operator that could be removed, which saves all that it moves and its launch."""
+    return Finding(
+        module=op.module,
+        op=op.name,
+        message=message,
+        advice=advice,
+        excess_memory_access=cost.memory_access,
+        excess_bytes=cost.bytes_accessed,
+        excess_launches=1,
+        fix=Fix(removed=(position,)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +145,6 @@ def sort_key(*findings: Finding) -> tuple[float, float]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A network as Python source that defines `network` and `inputs`, a shape or a tensor."""
-
-    title: str
-    code: str
-
-
 @dataclass(frozen=True)
 class Guideline:
     """A pure function from a profile and a limit to findings, with its documentation page."""
@@ -150,8 +157,9 @@ class Guideline:
     breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
     severity: str = "warning"  # of a finding if the guideline is broken
     as_traced: bool = False  # checks the network before fusion
-    bad: tuple[Example, ...] = ()
-    good: tuple[Example, ...] = ()
+    # Networks by title: Python source that defines `network` and `inputs`, a shape or a tensor.
+    bad: Mapping[str, str] = field(default_factory=dict)
+    good: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:

@@ -11,7 +11,7 @@ from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.units import percent
 from costlab.guidelines import lint
 from costlab.guidelines.analysis.groups import group_of
-from costlab.guidelines.analysis.layers import layer_of
+from costlab.guidelines.analysis.layers import layer_shape
 from costlab.guidelines.rules import equal_channel_width, group_convolution
 from costlab.plots.canvas import NORMAL, SMALL, axes_of, headline, key, plain, settled, shortened, words
 from costlab.plots.naming import Point, along, name_points
@@ -74,7 +74,7 @@ def points_of(profile: Profile) -> tuple[list[Layer], list[Layer]]:
     """The layers that G1 judges, and those that G2 judges, the dearest first."""
     alike: tuple[dict[Hashable, list[Layer]], dict[Hashable, list[Layer]]] = {}, {}
     for op, cost in zip(profile.ops, profile.costs, strict=True):
-        layer = layer_of(op)
+        layer = layer_shape(op)
         if cost is None or layer is None or not cost.memory_access:
             continue
         judged = (equal_channel_width, layer.outputs / layer.inputs), (group_convolution, layer.groups)

@@ -10,7 +10,7 @@ from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.colours import FAINT, GROUPS, QUIET, Group
 from costlab.formatting.units import percent, shape
-from costlab.guidelines.analysis.layers import layer_of
+from costlab.guidelines.analysis.layers import layer_shape
 from costlab.plots.canvas import axes_of, headline, keep_apart, key, plain, words
 from costlab.plots.runs import Run, amounts_of, mark, runs_of
 
@@ -103,7 +103,7 @@ def resolution_of(ops: Sequence[Op]) -> str:
     positions in the midst of a block.
     """
     for op in reversed(ops):
-        layer = layer_of(op)
+        layer = layer_shape(op)
         if layer is None:
             continue
         sizes = op.output.shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from costlab.guidelines.model import Guideline
 
@@ -18,8 +17,8 @@ def page(guideline: Guideline) -> list[str]:
     """The lines of one guideline as Markdown: its page, then networks that break it and networks that satisfy it."""
     lines = [f"## {guideline.code} {guideline.name}", "", *guideline.page.strip().splitlines()]
     for label, examples in (("Bad", guideline.bad), ("Good", guideline.good)):
-        for example in examples:
-            lines += ["", f"{label}: {example.title}", "", "```python", *example.code.strip().splitlines(), "```"]
+        for title, code in examples.items():
+            lines += ["", f"{label}: {title}", "", "```python", *code.strip().splitlines(), "```"]
     return lines
 
 
@@ -33,8 +32,8 @@ def document(guidelines: Sequence[Guideline]) -> str:
             "page": g.page.strip(),
             "limit": g.limit,
             "severity": g.severity if g.limit is not None else "note",
-            "bad": [asdict(example) for example in g.bad],
-            "good": [asdict(example) for example in g.good],
+            "bad": [{"title": title, "code": code} for title, code in g.bad.items()],
+            "good": [{"title": title, "code": code} for title, code in g.good.items()],
         }
         for g in guidelines
     ]

@@ -29,12 +29,12 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
 
 INTRODUCTION = """# Guidelines
 
-Generated from the guidelines themselves by `make verdicts`; `costlab explain RULE` prints the same pages.
+Generated from the guidelines by `make verdicts`; `costlab explain RULE` prints the same pages.
 
-`costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast and not
-only small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X7. Every finding has a price: how
-many elements and bytes of memory access and how many launches following the guideline would save, and with a device how
-many seconds. A saved profile is linted without torch.
+`costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast, not just
+small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X7. Every finding has a price: how many
+elements and bytes of memory access and how many launches following the guideline would save and, with a device, how many
+seconds. Linting a saved profile does not need torch.
 
 """
 
@@ -47,84 +47,83 @@ import costlab
 profile = costlab.profile(*costlab.load("zoo:shufflenet_v1"))
 result = costlab.lint(profile, select=["G1", "G2"], fusion="none", thresholds={"G1": 0.02})
 result.broken                                       # the codes of broken guidelines
-result.findings[0].excess_memory_access             # the dearest finding, in elements
+result.findings[0].excess_memory_access             # the most expensive finding, in elements
 ```
 
-A guideline of your own is a function from a profile to what it found, handed in as
+Your own guideline is a function from a profile to its findings, passed as
 `rules=costlab.GUIDELINES | {"MY1": Guideline("MY1", "my-rule", page, check, limit=0.01)}`; `costlab.guidelines` has
-`Guideline`, `CheckResult` and `Finding`.
+`Guideline`, `CheckResult` and `Finding` ([how to add a guideline](extending/guideline.md)).
 
 ## Verdicts, severities, exit codes
 
 Each guideline measures a network: G1 and G2 the share of their summed prices in the memory access of the network, G3 the
 width of the widest block, G4 the share of element-wise operators. It is *broken* from its limit on (G4: above it). Findings
-of a broken guideline are warnings, findings of one that holds are notes. X1 to X5 and X7 have no limit and only make notes,
-unless `thresholds` gives them one. An operator without a cost rule (X6) is an error: every share rests on the totals.
+of a broken guideline are warnings, findings of one that holds are notes. X1 to X5 and X7 have no limit and only report
+notes, unless `thresholds` sets one. An operator without a cost rule (X6) is an error: every share depends on the totals.
 
-`costlab lint` exits 0 where there are only notes, 1 where a finding is a warning or an error, 2 where the command could not
-be run. Findings come dearest first; text shows those of repeated blocks as one, JSON lists them singly.
+`costlab lint` exits with 0 if there are only notes, 1 if a finding is a warning or an error, 2 if a model could not be
+linted. Findings are sorted, most expensive first; text groups those of repeated blocks, JSON lists them one by one.
 
-Prices are of one place alone. They say how far it is from the guideline, and do not add up to what a redesign would save:
-neighbours change with it.
+A price is that of one finding alone. It says how far one layer is from the guideline; prices do not add up to what a
+redesign would save, because neighbouring layers change with it.
 
 ## Seconds
 
 `costlab lint MODEL --device rtx3090` (`device="rtx3090"` in Python and `[tool.costlab.lint]`) adds to each finding what
-following its advice would save on that device, `predicted_seconds_saved`: the forward pass of the whole network as it is,
-predicted, less the same with the change, everything else as it was. Findings then come in the order of their seconds, those
-that have none last.
+following its advice would save on that device, `predicted_seconds_saved`: the predicted latency of the whole network, less
+that of the network with the fix and everything else unchanged. Findings are then sorted by seconds, those without any last.
 
-| guideline | the change |
+| guideline | fix |
 | --- | --- |
-| G1 | the layer has the widths of the advice; `null` where there is none |
+| G1 | the layer has the channels of the advice; `null` if there is none |
 | G2 | the layer has one group and the same mult-adds |
-| G3 | in each level of the block (fragments that are equally far from its beginning) operators of one kind of work are one: it has the mult-adds of all, writes what they wrote and reads every value once |
-| G4, X1, X5 | the operator is gone |
-| X2 | the layer is padded to the next wider multiples of 8 |
+| G3 | in each level of the block (fragments equally far from its start), operators of one kind become one: it has the mult-adds of all, writes what they wrote and reads every value once |
+| G4, X1, X5 | the operator is removed |
+| X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
-| X4, X6, X7 | none that could be predicted: `null` |
+| X4, X6, X7 | none: `null` |
 
-- The network runs as `--fusion` says, at the traced batch: `none` and `bn` eagerly, `pointwise` as generated code. X3 looks at
-  the network as it was traced, and is predicted so.
-- Where a saving is below zero, the guideline costs time there, and reports say so: other widths may fill the units of a device
-  less well than those that there are.
-- Savings are of the whole pass: where a GPU waits for the host, a faster operator saves next to nothing, and one operator less
-  saves its start. At larger batches (`--batch 64`) memory access counts for more.
+- The network runs as `--fusion` says, at the traced batch: eager for `none` and `bn`, generated code for `pointwise`. X3
+  checks the network as traced, and its seconds are those of the network as traced.
+- If a saving is negative, the guideline costs time on that device, and reports say so: other channel counts may fill its
+  units less well than the present ones.
+- Savings are of the whole forward pass. While a GPU waits for the CPU to launch kernels, a faster operator saves next to
+  nothing, and a removed one saves its launch. Memory access counts for more at larger batches (`--batch 64`).
 
 ## Fusion
 
-Guidelines look at the network as it would run: `--fusion bn`, the default, folds batch norm with fixed statistics into the
-convolution before it; `--fusion pointwise` besides joins connected element-wise operators; `--fusion none` takes every
-operator for itself. `profile.fused("bn")` is again a profile.
+Guidelines check the network as it would run: `--fusion bn`, the default, folds batch norm with fixed statistics into the
+convolution before it; `--fusion pointwise` also fuses connected element-wise operators; `--fusion none` checks every
+operator as traced. `profile.fused("bn")` is again a profile.
 
-- A batch norm folds where nobody else reads what the convolution writes, and its weight is not shared with a convolution
-  that another norm follows. The convolution has a bias afterwards, and one operator is gone.
-- Element-wise operators (and batch norms that could not be folded) are joined where one reads, element by element, what
-  another wrote, and nothing outside has read or overwritten it in between. The group reads each outside value once and
-  writes each value that is used outside once; it runs where the last of its members ran, so that nothing else moves.
-- Mult-adds stay the same. Memory access and the peak of live activations never grow: a group that would raise the peak
-  stays apart.
-- `params` are the parameters of the network, which a view does not change: a folded convolution answers for the parameters
-  of both. (Exported, it has one bias in the place of scale and shift.)
+- A batch norm folds if no other operator reads the convolution's output and its weight is not shared with a convolution
+  that another batch norm follows. Then the convolution has a bias, and the batch norm is gone.
+- Element-wise operators (and batch norms that cannot be folded) are fused if one reads, element by element, what another
+  wrote, and no operator outside has read or overwritten it in between. The group reads each outside value once and writes
+  each value that is used outside once; it runs where its last member ran, so that nothing else moves.
+- Mult-adds stay the same. Memory access and the peak of live activations never grow: a group that would raise the peak is
+  not fused.
+- `params` are the parameters of the network, which fusion does not change: a folded convolution has the parameters of
+  both. (When exported, it has one bias in place of scale and shift.)
 - Fusing a fused profile changes nothing.
 
 ## JSON
 
-`costlab lint --format json`, schema version 1; within it keys may be added, none is taken away. What is not known is `null`.
+`costlab lint --format json`, schema version 1; keys may be added to it, but are never removed. Unknown values are `null`.
 
 | key | value |
 | --- | --- |
-| `schema_version`, `costlab`, `fusion`, `device` | 1, the version, what was fused, what seconds are predicted for (or `null`) |
-| `findings` | dearest first, in seconds where there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
-| `verdicts` | one a guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
+| `schema_version`, `costlab`, `fusion`, `device` | 1, the version, the fusion, the device of the seconds (or `null`) |
+| `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
+| `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 
 """
 
-MOVING = """## How verdicts move with the limits
+MOVING = """## Verdicts under other limits
 
-Batch norm folded. An x says that the network breaks the guideline with that limit; the default limit is bold. The lines
-between the paper's verdicts have room: G1 separates the networks that it blames (ShuffleNet V1, MobileNet V2) from
+Batch norm folded. An x means that the network breaks the guideline at that limit; the default limit is bold. There is room
+between the paper's verdicts: G1 separates the networks that the paper blames (ShuffleNet V1, MobileNet V2) from
 ShuffleNet V2 anywhere between {g1_low} and {g1_high}, G2 anywhere up to {g2_high}, G3 with a width of 3 to {g3_high}, and G4
 separates MobileNet V2 from ShuffleNet V2 anywhere between {g4_low} and {g4_high}.
 """
@@ -153,7 +152,7 @@ def moving(rule: str) -> list[str]:
     for limit in limits:
         text = measure(limit) if limit < 1 else f"{limit:g} wide"
         heads.append(f"**{text}**" if limit == guideline.limit else text)
-    extra = ["nothing fused", "element-wise joined"] if rule == "G4" else []
+    extra = ["nothing fused", "element-wise fused"] if rule == "G4" else []
     lines = [
         f"### {rule} {guideline.name}",
         "",
@@ -169,7 +168,7 @@ def moving(rule: str) -> list[str]:
 
 
 def between(rule: str, blamed: Iterable[str], praised: Iterable[str]) -> tuple[float, float]:
-    """The largest measure of those that must hold, and the smallest of those that must break."""
+    """The largest value of the networks that must hold, and the smallest of those that must break."""
     return (
         max(value(network(name), rule) for name in praised),
         min(value(network(name), rule) for name in blamed),
@@ -260,7 +259,7 @@ def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
         "",
         f"Written by `make verdicts` with {versions}: every classification network of torchvision and every network of"
         " our own, with its default input. Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
-        " one half). Batch norm is folded, but in the column that says otherwise. G1 and G2 are the shares of"
+        ' one half). Batch norm is folded, except in the column "nothing fused". G1 and G2 are the shares of'
         " their prices in the memory access of the network, G3 is the width of the widest block, G4 the share of"
         " element-wise operators ([guidelines](guidelines.md)).",
     ]
@@ -272,8 +271,8 @@ def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
             f"## {provider}",
             "",
             f"{len(rows)} networks; broken: {', '.join(f'{rule} by {count}' for rule, count in broken.items())}."
-            f" {sum(each.findings for each in rows):,} findings, each with a price; those without one, which say so,"
-            f" are of {', '.join(unpriced) or 'no guideline'}.",
+            f" {sum(each.findings for each in rows):,} findings, each with a price except those of"
+            f" {', '.join(unpriced) or 'no guideline'}.",
             "",
             row(["network", *PAPER, "G4, nothing fused", "findings"]),
             row(["---", *["---:"] * (len(PAPER) + 2)]),

@@ -1,4 +1,4 @@
-"""G4: what share element-wise operators have, and what leaving one out saves."""
+"""G4: the share of element-wise operators, and prices against the network without them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def findings(network: Profile, fusion: str = "none") -> tuple:
 
 
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(1, 3), st.booleans())
-def test_leaving_out_an_activation_or_a_shortcut_saves_its_price(channels, side, batch, relu):
+def test_removing_an_activation_or_a_shortcut_saves_its_price(channels, side, batch, relu):
     shape = (batch, 4 * channels, side, side)
     full = profile_of(Bottleneck(channels, relu=True, shortcut=True), shape)
     less = profile_of(Bottleneck(channels, relu=not relu, shortcut=relu), shape)
@@ -58,7 +58,7 @@ class Mixed(nn.Module):
         return F.relu(x).transpose(2, 3).contiguous()
 
 
-def test_the_share_is_of_element_wise_normalising_and_depthwise_operators():
+def test_the_share_covers_element_wise_normalisation_and_depthwise_operators():
     n = 2 * 4 * 6 * 6
     result = costlab.lint(profile_of(Mixed(), (2, 4, 6, 6)), select=["G4"])
     depthwise, norm, relu = 2 * n + 4 * 3 * 3, 2 * n + 2 * 4, 2 * n
@@ -70,7 +70,7 @@ def test_the_share_is_of_element_wise_normalising_and_depthwise_operators():
     assert verdict.detail == f"copies: another {100 * copy / whole:.1f}%"
 
 
-def test_fusing_takes_traffic_away_from_the_share():
+def test_fusion_reduces_the_memory_access_of_findings():
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Hardtanh(), nn.Conv2d(8, 8, 3))
     traced = profile_of(network, (1, 3, 16, 16))
     n = 8 * 14 * 14
@@ -78,7 +78,7 @@ def test_fusing_takes_traffic_away_from_the_share():
     assert moved == {"none": 2 * n + 4 * 8 + 2 * n + 2 * n, "bn": 2 * n + 2 * n, "pointwise": 2 * n}
 
 
-def test_exactly_one_half_is_not_above_one_half():
+def test_a_share_of_exactly_one_half_holds():
     half = nn.Sequential(nn.AvgPool2d(1), nn.ReLU())
     (verdict,) = costlab.lint(profile_of(half, (1, 2, 4, 4)), select=["G4"]).verdicts
     assert (verdict.value, verdict.verdict) == (0.5, "holds")

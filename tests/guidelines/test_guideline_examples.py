@@ -1,44 +1,44 @@
-"""Every guideline's own networks: the bad ones break it, the good ones do not."""
+"""The networks in the guidelines' pages: the bad ones break them, the good ones do not."""
 
 from __future__ import annotations
 
 import pytest
-from helpers.guideline_examples import examples, profiled
+from helpers.guideline_examples import examples, profile_example
 
 import costlab
 from costlab.guidelines import GUIDELINES
 
 
 def named(label: str) -> list:
-    return [pytest.param(code, e, id=f"{code}-{e.title}") for code, e in examples(label)]
+    return [pytest.param(rule, code, id=f"{rule}-{title}") for rule, title, code in examples(label)]
 
 
-@pytest.mark.parametrize(("code", "example"), named("bad"))
-def test_a_bad_network_breaks_its_guideline(code, example):
-    result = costlab.lint(profiled(example), select=[code])
+@pytest.mark.parametrize(("rule", "code"), named("bad"))
+def test_a_bad_network_breaks_its_guideline(rule, code):
+    result = costlab.lint(profile_example(code), select=[rule])
     assert result.findings
-    limit = GUIDELINES[code].limit
-    assert result.broken == ((code,) if limit is not None else ())
-    assert {f.severity for f in result.findings} == {"note" if limit is None else GUIDELINES[code].severity}
+    limit = GUIDELINES[rule].limit
+    assert result.broken == ((rule,) if limit is not None else ())
+    assert {f.severity for f in result.findings} == {"note" if limit is None else GUIDELINES[rule].severity}
 
 
-@pytest.mark.parametrize(("code", "example"), named("good"))
-def test_a_good_network_keeps_its_guideline(code, example):
-    result = costlab.lint(profiled(example), select=[code])
+@pytest.mark.parametrize(("rule", "code"), named("good"))
+def test_a_good_network_satisfies_its_guideline(rule, code):
+    result = costlab.lint(profile_example(code), select=[rule])
     assert result.broken == ()
-    if code != "G4":  # has something to say about every activation
+    if rule != "G4":  # reports every activation as a note
         assert result.findings == ()
 
 
 @pytest.mark.parametrize("code", GUIDELINES)
-def test_every_guideline_has_a_page_and_both_kinds_of_networks(code):
+def test_every_guideline_has_a_page_with_bad_and_good_networks(code):
     guideline = GUIDELINES[code]
     assert guideline.bad
     assert guideline.good
     assert guideline.summary.endswith(".")
-    for heading in ("**Why.**", "**What is judged.**", "**Price.**", "**Instead.**"):
+    for heading in ("**What it does.**", "**Why is this bad?**", "**Price.**", "**Use instead.**"):
         assert heading in guideline.page
-    assert ("**Broken**" in guideline.page) == (guideline.limit is not None)
+    assert ("**Limit.**" in guideline.page) == (guideline.limit is not None)
 
 
 def test_codes_and_names_are_stable():

@@ -1,4 +1,4 @@
-"""The guidelines beyond the paper: what they find, what they leave alone, and their prices."""
+"""Guidelines X1 to X7: what they find, what they skip, and their prices."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def found(network: Profile, rule: str) -> list[Finding]:
         (lambda x: x.clone(), N),
         (lambda x: x[:, :2].contiguous(), N // 2),
     ],
-    ids=["contiguous", "flatten", "reshape", "clone", "a part"],
+    ids=["contiguous", "flatten", "reshape", "clone", "a slice"],
 )
-def test_a_copy_that_only_moves_costs_what_it_moves(copy, elements):
+def test_the_price_of_a_copy_is_one_read_and_one_write(copy, elements):
     findings = found(profile_of(lambda x: copy(x.exp()), X), "X1")
     assert [f.excess_memory_access for f in findings] == [2 * elements]
     assert [f.excess_launches for f in findings] == [1]
@@ -51,9 +51,9 @@ def test_a_copy_that_only_moves_costs_what_it_moves(copy, elements):
         lambda x: x[:1].expand(3, 4, 6, 6).contiguous(),
         lambda x: x.roll(1),
     ],
-    ids=["no copy", "a view", "another dtype", "two in one", "broadcast", "another order"],
+    ids=["no-op", "view", "other dtype", "concatenation", "broadcast", "reordering"],
 )
-def test_what_is_no_copy_of_the_same_tensor_is_left_alone(other):
+def test_x1_skips_operators_that_do_more_than_copy(other):
     assert found(profile_of(lambda x: other(x.exp()), X), "X1") == []
 
 
@@ -61,21 +61,21 @@ def test_what_is_no_copy_of_the_same_tensor_is_left_alone(other):
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "idle"),
+    ("layer", "shape", "wasted"),
     [
         (nn.Conv2d(58, 58, 1), (1, 58, 4, 4), (1 - 58**2 / 64**2, 1 - 58**2 / 64**2, 1 - 58**2 / 64**2)),
         (nn.Linear(100, 24), (1, 100), (1 - 100 / 104, 1 - 100 * 24 / (112 * 32), 1 - 100 * 24 / (128 * 32))),
         (nn.Conv2d(24, 24, 1, groups=2), (1, 24, 4, 4), (1 - 12**2 / 16**2, 1 - 12**2 / 16**2, 1 - 12**2 / 32**2)),
     ],
 )
-def test_the_idle_part_is_what_padding_adds(layer, shape, idle):
+def test_the_wasted_share_is_that_of_padding(layer, shape, wasted):
     (finding,) = found(profile_of(lambda x: layer(x.exp()), shape), "X2")
-    for multiple, part in zip((8, 16, 32), idle, strict=True):
+    for multiple, part in zip((8, 16, 32), wasted, strict=True):
         assert f"{100 * part:.1f}% at {multiple}" in finding.message
     assert (finding.excess_memory_access, finding.excess_bytes, finding.excess_launches) == (None, None, 0)
 
 
-def test_the_advice_is_the_multiples_of_8_around_a_width():
+def test_the_advice_of_x2_is_the_multiples_of_8_around_a_channel_count():
     network = profile_of(lambda x: F.linear(x.exp(), torch.zeros(5, 58)), (1, 58))
     (finding,) = found(network, "X2")
     assert finding.advice == "56 or 64 in place of 58; 8 in place of 5"
@@ -86,14 +86,14 @@ def test_the_advice_is_the_multiples_of_8_around_a_width():
     [(nn.Conv2d(10, 10, 1, groups=10), 10), (nn.Conv2d(64, 128, 1), 64), (nn.Conv2d(32, 32, 1, groups=4), 32)],
     ids=["depthwise", "multiples", "8 in a group"],
 )
-def test_widths_that_fit_or_cannot_be_chosen_are_left_alone(layer, channels):
+def test_x2_skips_multiples_of_8_and_depthwise_layers(layer, channels):
     assert found(profile_of(lambda x: layer(x.exp()), (1, channels, 4, 4)), "X2") == []
 
 
-# X3: batch norm. What can be folded is tested with fusion.
+# X3: batch norm. tests/core tests what can be folded.
 
 
-def test_the_price_of_an_unfolded_norm_is_what_folding_saves():
+def test_the_price_of_an_unfolded_batch_norm_is_what_folding_saves():
     network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
     traced = profile_of(network, (1, 3, 9, 9))
     findings = found(traced, "X3")
@@ -107,7 +107,7 @@ def test_the_price_of_an_unfolded_norm_is_what_folding_saves():
 # X4: parameters.
 
 
-def test_unused_parameters_are_named_by_module_and_move_nothing():
+def test_unused_parameters_are_listed_by_module_with_a_price_of_zero():
     findings = found(examples()["wasteful"], "X4")
     assert {f.module: f.message.split()[0] for f in findings} == {"": "7", "idle.0": str(3 * 3 + 3)}
     assert {(f.excess_memory_access, f.excess_bytes, f.excess_launches) for f in findings} == {(0, 0, 0)}
@@ -123,7 +123,7 @@ class Dead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         unread = x.exp()
-        unread.sin().sum()  # three operators that lead nowhere
+        unread.sin().sum()  # three operators without effect
         self.seen += x.mean()  # writes a buffer
         y = torch.empty_like(x)
         y[:] = x * 2  # written in place, then returned
@@ -132,22 +132,22 @@ class Dead(nn.Module):
         return y.flatten()
 
 
-def test_operators_that_lead_nowhere_are_dead_with_all_that_only_they_read():
+def test_dead_operators_include_those_that_only_dead_ones_read():
     findings = found(profile_of(Dead(), X), "X5")
     assert sorted(f.op for f in findings) == ["exp", "sin", "sum"]
     assert sum(f.excess_memory_access for f in findings) == 2 * N + 2 * N + N + 1
 
 
-def test_what_python_looks_at_is_not_dead():
+def test_a_value_that_python_reads_is_not_dead():
     assert found(profile_of(lambda x, mask: x * 2 if mask.any() else x, X, torch.ones(3, dtype=torch.bool)), "X5") == []
 
 
 @pytest.mark.parametrize("name", ["tiny", "train", "guessed", "wasteful", "nothing"])
-def test_networks_that_waste_no_operator_have_no_dead_ones(name):
+def test_networks_without_dead_operators_have_no_findings(name):
     assert found(examples()[name], "X5") == []
 
 
-# X6 and X7: what is not known.
+# X6 and X7: unknown costs and sizes.
 
 
 def test_an_uncounted_operator_is_an_error_without_a_price():
@@ -158,7 +158,7 @@ def test_an_uncounted_operator_is_an_error_without_a_price():
     assert result.broken == ("X6",)
 
 
-def test_only_the_operators_that_guessed_are_named():
+def test_x7_lists_only_the_operators_at_which_estimates_begin():
     (finding,) = found(examples()["guessed"], "X7")
     assert "index" in finding.op
     assert finding.severity == "note"

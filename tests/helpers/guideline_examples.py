@@ -1,24 +1,23 @@
-"""The networks that stand in the guidelines' own pages."""
+"""The networks in the guidelines' documentation pages."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
+import costlab
 from costlab.core.profile import Profile
 from costlab.guidelines import GUIDELINES
-from costlab.guidelines.model import Example
-from costlab.tracing._profile import profile
 
 
 @functools.cache
-def profiled(example: Example) -> Profile:
-    """The profile of an example, which is Python source that defines `network` and `inputs`."""
+def profile_example(code: str) -> Profile:
+    """The profile of an example: Python source that defines `network` and `inputs`."""
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example.code, example.title, "exec"), names)
-    return profile(names["network"], names["inputs"])
+    exec(compile(code, "example", "exec"), names)
+    return costlab.profile(names["network"], names["inputs"])
 
 
-def examples(label: str) -> list[tuple[str, Example]]:
-    """The code of each guideline with each of its bad or good networks."""
-    return [(g.code, example) for g in GUIDELINES.values() for example in getattr(g, label)]
+def examples(label: str) -> list[tuple[str, str, str]]:
+    """Rule, title and code of every bad or good example."""
+    return [(g.code, *item) for g in GUIDELINES.values() for item in getattr(g, label).items()]

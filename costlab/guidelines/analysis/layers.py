@@ -1,50 +1,60 @@
-"""Convolutions and linear layers by their widths, whatever operator computes them."""
+"""Convolutions and linear layers by their channels, whichever operator computes them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op, Tensor
+from costlab.core.profile import Profile
+from costlab.guidelines.model import Fix
 
 PRODUCTS = ("addmm", "matmul", "mm")
 
 
-class Layer(NamedTuple):
-    """Maps `inputs` channels to `outputs` channels, in so many groups."""
+class LayerShape(NamedTuple):
+    """A layer that maps input channels to output channels."""
 
-    inputs: int
-    outputs: int
+    inputs: int  # channels
+    outputs: int  # channels
     groups: int
-    positions_read: int  # batch and space together, or rows
-    positions: int  # of the output
-    moves: bool  # keeps no positions: strided or transposed
+    positions_read: int  # batch x height x width of the input, or rows
+    positions: int  # batch x height x width of the output, or rows
+    changes_positions: bool  # strided or transposed
     reads_model_input: bool
 
     @property
     def depthwise(self) -> bool:
-        """Every channel is a group of its own."""
+        """Whether every channel is a group."""
         return 1 < self.groups == self.inputs
 
 
-def layer_of(op: Op) -> Layer | None:
-    """The layer that an operator computes; None where it is no convolution or linear layer with a weight."""
+def layer_shape(op: Op) -> LayerShape | None:
+    """The layer that an operator computes; None if it is not a convolution or linear layer with a weight."""
     if op.free or not op.outputs:
         return None
     if FAMILY_OF.get(op.kind) == "convolution":
-        return convolution_of(op)
+        return convolution_shape(op)
     if op.kind == "linear":
-        return linear_of(op, transposed=True)
+        return linear_shape(op, transposed=True)
     if op.kind in PRODUCTS and len(op.inputs) > 1 and op.inputs[-1].role == "parameter":
-        return linear_of(op, transposed=False)
+        return linear_shape(op, transposed=False)
     return None
 
 
-def convolution_of(op: Op) -> Layer | None:
-    """x [n, c1, ...] and weight [c2, c1/g, ...], or [c1, c2/g, ...] where it is transposed."""
+def layers_of(profile: Profile, uncounted: bool = False) -> Iterator[tuple[int, Op, LayerShape]]:
+    """The layers of a network with their positions; those without a cost only if `uncounted`."""
+    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
+        layer = layer_shape(op)
+        if layer is not None and (cost is not None or uncounted):
+            yield position, op, layer
+
+
+def convolution_shape(op: Op) -> LayerShape | None:
+    """x [n, c1, ...] and weight [c2, c1/g, ...], or [c1, c2/g, ...] if transposed."""
     x, weight = op.find("input"), op.find("weight")
     if x is None or weight is None:
         return None
@@ -61,32 +71,32 @@ def convolution_of(op: Op) -> Layer | None:
         return None
     stride = op.attrs.get("stride")
     strided = isinstance(stride, (list, tuple)) and any(step != 1 for step in stride)
-    return Layer(
+    return LayerShape(
         inputs=inputs,
         outputs=outputs,
         groups=groups,
         positions_read=x.numel // inputs,
         positions=op.output.numel // outputs,
-        moves=transposed or strided,
+        changes_positions=transposed or strided,
         reads_model_input=x.role == "input",
     )
 
 
-def linear_of(op: Op, transposed: bool) -> Layer | None:
-    """x [..., c1] and weight [c2, c1], or [c1, c2] where it is not transposed."""
+def linear_shape(op: Op, transposed: bool) -> LayerShape | None:
+    """x [..., c1] and weight [c2, c1], or [c1, c2] if not transposed."""
     x, weight = (op.find("input"), op.find("weight")) if transposed else op.inputs[-2:]
     if x is None or weight is None or len(weight.shape) != 2:
         return None
     inputs, outputs = weight.shape[::-1] if transposed else weight.shape
     if not inputs or not outputs:
         return None
-    return Layer(
+    return LayerShape(
         inputs, outputs, 1, x.numel // inputs, op.output.numel // outputs, False, reads_model_input=x.role == "input"
     )
 
 
-def resized(op: Op, layer: Layer, inputs: int, outputs: int, groups: int) -> Op | None:
-    """The operator of a layer with other widths and groups; None where it reads more than x, a weight and a bias."""
+def resized(op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -> Op | None:
+    """The operator of a layer with other channels and groups; None if it reads more than x, a weight and a bias."""
     if op.kind in PRODUCTS:
         *rest, x, weight = op.inputs
         sizes: tuple[int, ...] = (inputs, outputs)
@@ -113,19 +123,26 @@ def resized(op: Op, layer: Layer, inputs: int, outputs: int, groups: int) -> Op 
     )
 
 
+def resize_fix(position: int, op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -> Fix | None:
+    """The fix that gives a layer other channels and groups; None if it cannot be resized."""
+    other = resized(op, layer, inputs, outputs, groups)
+    return Fix(replaced={position: other}) if other else None
+
+
 def with_channels(tensor: Tensor, dim: int, channels: int) -> Tensor:
+    """The tensor with another size of one dimension."""
     shape = list(tensor.shape)
     shape[dim] = channels
     return with_shape(tensor, shape)
 
 
 def with_shape(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """The tensor in another size; broadcast dimensions stay as they are."""
+    """The tensor with another shape; broadcast dimensions stay broadcast."""
     return tensor._replace(shape=tuple(shape), elements=tensor.elements * prod(shape) // max(1, tensor.numel))
 
 
-def place_text(layer: Layer) -> str:
-    """The widths of a layer in words: `144 to 24 channels in 3 groups at 3136 positions`."""
+def describe_layer(layer: LayerShape) -> str:
+    """A layer in words: `144 to 24 channels in 3 groups at 3136 positions`."""
     groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
     where = "position" if layer.positions == 1 else "positions"
     return f"{layer.inputs} to {layer.outputs} channels{groups} at {layer.positions} {where}"

@@ -1,11 +1,11 @@
-"""What share of a network's memory access goes to which class of operators."""
+"""Classes of operators, by which G4 and plots split the memory access of a network."""
 
 from __future__ import annotations
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.fusion import GROUP
 from costlab.core.graph import Op
-from costlab.guidelines.analysis.layers import layer_of
+from costlab.guidelines.analysis.layers import layer_shape
 
 
 def op_class(op: Op) -> str:
@@ -16,7 +16,7 @@ def op_class(op: Op) -> str:
     if family in ("normalisation", "copy"):
         return family
     if family == "convolution":
-        layer = layer_of(op)
+        layer = layer_shape(op)
         if layer is not None and layer.depthwise:
             return "depthwise"
     return "other"

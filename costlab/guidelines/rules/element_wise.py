@@ -1,9 +1,14 @@
-"""Do not let element-wise operators move most of the data.
+"""Keep element-wise operators a small part of the memory access.
 
-**Why.** Activations, additions of shortcuts, normalisation and depthwise convolutions do hardly any arithmetic for
-each element that they move: they cost few mult-adds and much memory access. ShuffleNet V2 (arXiv 1807.11164,
-section 2, Table 4) took the ReLU and the shortcut out of ten bottleneck units of ResNet (56 x 56, batches a second
-on a GTX 1080Ti, images a second on an ARM core at 32 channels):
+**What it does.** Measures the share of element-wise operators, normalisation and depthwise convolutions in the memory
+access of all operators, after fusion (by default with batch norm folded). The paper counts depthwise convolutions here
+because of their high ratio of memory access to mult-adds. Copies (concatenation, channel shuffle, layout changes) are
+shown separately.
+
+**Why is this bad?** Activations, shortcut additions, normalisation and depthwise convolutions do little arithmetic for
+each element they move: few mult-adds, much memory access. The paper (ShuffleNet V2, arXiv 1807.11164, section 2,
+Table 4) removed the ReLU and the shortcut from ten bottleneck units of ResNet (maps of 56 x 56; batches/s on a
+GTX 1080Ti with 32, 64 and 128 channels, images/s on an ARM core with 32):
 
 | ReLU | shortcut | GPU 32 | GPU 64 | GPU 128 | ARM 32 |
 | --- | --- | ---: | ---: | ---: | ---: |
@@ -12,19 +17,14 @@ on a GTX 1080Ti, images a second on an ARM core at 32 channels):
 | no | yes | 2672 | 2121 | 1458 | 57.3 |
 | no | no | 2842 | 2376 | 1782 | 66.3 |
 
-**What is judged.** The share of element-wise operators, normalisation and depthwise convolutions in the memory
-access of all operators, after fusion (batch norm folded unless told otherwise). The paper counts depthwise
-convolution here for its high ratio of memory access to mult-adds. Copies (concatenation, channel shuffle, layout
-changes) are a class of their own, printed beside it.
+**Price.** Everything that the operator moves: the network moves that much less without it.
 
-**Price.** What the operator moves, all of it: so much less the network moves without it.
+**Use instead.** Fuse it into its producer: batch norm folds into a convolution, and a compiler (torch.compile, an
+inference engine) fuses activations and additions. If nothing can be fused, run it on fewer channels: after the
+projection of a bottleneck instead of before it, or on half of the channels, as with ShuffleNet V2's channel split.
+Remove it where it changes little, as in MobileNet V2's linear bottlenecks.
 
-**Instead.** Have it run with the operator that makes its input: batch norm folds into a convolution, a compiler
-(torch.compile, an inference engine) joins activations and additions. Where nothing can be joined, run it on fewer
-channels: after the projection of a bottleneck and not before it, on one half of the channels as ShuffleNet V2's
-channel split does. Leave it out where it does little, as MobileNet V2's linear bottlenecks do.
-
-**Broken** where the share is above one half.
+**Limit.** Broken if the share is above one half.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ import operator
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent, shape
-from costlab.guidelines.analysis.layers import layer_of, place_text
+from costlab.guidelines.analysis.layers import describe_layer, layer_shape
 from costlab.guidelines.analysis.op_classes import op_class
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
+from costlab.guidelines.model import CheckResult, Guideline, removable
 
 ADVICE = {
-    "element-wise": "join it with the operator that makes its input (a compiler does), or leave it out",
+    "element-wise": "fuse it into its producer (torch.compile does), or remove it",
     "normalisation": "use batch norm right after a convolution, which folds into it, or normalise fewer channels",
-    "depthwise": "run it on fewer channels: split them, or narrow the layer before it",
+    "depthwise": "run it on fewer channels: split them, or make the layer before it narrower",
 }
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find element-wise operators, normalisation and depthwise convolutions."""
     findings, copies = [], 0
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
         if cost is None or not cost.memory_access or not op.outputs:
@@ -54,28 +55,17 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
             copies += cost.memory_access
         if kind not in ADVICE:
             continue
-        layer = layer_of(op) if kind == "depthwise" else None
-        what = f"{op.kind} {place_text(layer)}" if layer else f"{op.kind} on {shape(op.output.shape)}"
-        findings.append(
-            Finding(
-                module=op.module,
-                op=op.name,
-                message=f"{what} ({kind})" if kind != "depthwise" else f"depthwise {what}",
-                advice=ADVICE[kind],
-                excess_memory_access=cost.memory_access,
-                excess_bytes=cost.bytes_accessed,
-                excess_launches=1,
-                fix=Fix(removed=(position,)),
-            )
-        )
+        layer = layer_shape(op) if kind == "depthwise" else None
+        message = f"{op.kind} on {shape(op.output.shape)} ({kind})"
+        if layer:
+            message = f"depthwise {op.kind} {describe_layer(layer)}"
+        findings.append(removable(position, op, cost, message, ADVICE[kind]))
     whole = profile.total.memory_access
     return CheckResult(findings, detail=f"copies: another {percent(copies / whole)}" if copies else "")
 
 
-BAD = (
-    Example(
-        "an activation and a shortcut on thick maps",
-        """import torch.nn.functional as F
+BAD = {
+    "an activation and a shortcut on many channels": """import torch.nn.functional as F
 from torch import nn
 
 class Block(nn.Module):
@@ -92,12 +82,9 @@ class Block(nn.Module):
 network = Block()
 inputs = (1, 16, 56, 56)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "batch norm that folds, an activation on the thin side",
-        """import torch.nn.functional as F
+}
+GOOD = {
+    "a batch norm that folds, an activation on few channels": """import torch.nn.functional as F
 from torch import nn
 
 class Block(nn.Module):
@@ -113,7 +100,6 @@ class Block(nn.Module):
 network = Block()
 inputs = (1, 96, 56, 56)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("G4", "element-wise", __doc__, check, limit=0.5, breaks=operator.gt, bad=BAD, good=GOOD)

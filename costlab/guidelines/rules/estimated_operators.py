@@ -1,41 +1,41 @@
-"""Know which sizes are guesses.
+"""Know which sizes are estimates.
 
-**Why.** The size of some results depends on values that nobody has without weights and data: which boxes survive,
-which rows a mask keeps. The trace goes on as if all were kept, and what follows is an upper estimate.
+**What it does.** Lists operators whose output size had to be estimated. Operators that only depend on them are not
+listed.
 
-**What is judged.** The operators that had to guess, not those that rest on them.
+**Why is this bad?** The size of some results depends on values, which are unknown without weights and data: how many
+boxes survive, how many rows a mask keeps. The trace assumes that all of them do, so everything after is an upper
+estimate.
 
 **Price.** Unknown.
 
-**Instead.** Nothing is wrong with the network. Read its totals as estimates; for exact ones trace the part before
-the guess, or give a fixed number (`topk` in place of a mask).
+**Use instead.** Nothing is wrong with the network: read its totals as estimates. For exact totals, profile the part
+before the estimate, or fix the number of results (`topk` in place of a mask).
 """
 
 from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
+from costlab.guidelines.model import CheckResult, Finding, Guideline
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
-    return CheckResult(
-        [
-            Finding(
-                module=op.module,
-                op=op.name,
-                message=f"{op.kind} was taken to give {shape(op.outputs[0].shape if op.outputs else None)}: a guess",
-            )
-            for op in profile.ops
-            if op.estimated and not any(profile.ops[i].estimated for i in op.after)
-        ]
-    )
+    """Find the operators at which estimates begin."""
+    findings = [
+        Finding(
+            module=op.module,
+            op=op.name,
+            message=f"the size of {op.kind} is an estimate: {shape(op.outputs[0].shape if op.outputs else None)}",
+        )
+        for op in profile.ops
+        if op.estimated and not any(profile.ops[i].estimated for i in op.after)
+    ]
+    return CheckResult(findings)
 
 
-BAD = (
-    Example(
-        "rows by a mask",
-        """from torch import nn
+BAD = {
+    "rows selected by a mask": """from torch import nn
 
 class Masked(nn.Module):
     def __init__(self):
@@ -49,12 +49,9 @@ class Masked(nn.Module):
 network = Masked()
 inputs = (8, 16)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "a fixed number of rows",
-        """from torch import nn
+}
+GOOD = {
+    "a fixed number of rows": """from torch import nn
 
 class Masked(nn.Module):
     def __init__(self):
@@ -68,7 +65,6 @@ class Masked(nn.Module):
 network = Masked()
 inputs = (8, 16)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("X7", "estimated-operator", __doc__, check, bad=BAD, good=GOOD)

@@ -1,10 +1,15 @@
-"""Do not split a block into many small operators side by side.
+"""Use few large operators in a block instead of many small ones.
 
-**Why.** A block of many small operators keeps a device waiting: every operator is started, waits for its inputs
-and leaves part of the device idle, and branches that read the same tensor read it again and again. ShuffleNet V2
-(arXiv 1807.11164, section 2, Table 3) measured one to four 1x1 convolutions in series and in parallel at equal
-mult-adds (56 x 56, batches a second on a GTX 1080Ti at 128, 256 and 512 channels of the single convolution,
-images a second on an ARM core at 64):
+**What it does.** Checks blocks: modules with a fork of their own. A module has a fork if some value (its own input
+counts) is read in two of its children, or in one child and by the module itself, and the paths from there meet again
+inside the module. *Fragments* are convolutions, matrix products, attention, recurrent layers and poolings; those of a
+block inside another block count for the inner one. The *degree* of a block is its number of fragments, its *width* is
+the largest number of fragments of which none depends on another.
+
+**Why is this bad?** Every operator is launched, waits for its inputs and leaves part of the device idle, and branches
+that read the same tensor read it several times. The paper (ShuffleNet V2, arXiv 1807.11164, section 2, Table 3)
+measured one to four 1x1 convolutions in series and in parallel at equal mult-adds (maps of 56 x 56; batches/s on a
+GTX 1080Ti with 128, 256 and 512 channels in the single convolution, images/s on an ARM core with 64):
 
 | structure | GPU 128 | GPU 256 | GPU 512 | ARM 64 |
 | --- | ---: | ---: | ---: | ---: |
@@ -14,42 +19,36 @@ images a second on an ARM core at 64):
 | 2 in parallel | 1537 | 803 | 320 | 33.4 |
 | 4 in parallel | 691 | 572 | 292 | 35.0 |
 
-**What is judged.** Blocks: modules with a fork of their own, that is some value (an input of the module, too)
-that operators in two of its children, or in one and in the module itself, read, and whose ways meet again inside
-the module. *Fragments* are convolutions, matrix products, attention, recurrent layers and poolings; those of a
-block inside a block count for the inner one. The *degree* is the number of fragments, the *width* is the largest
-number of them of which none waits for another.
-
-The paper counts 13 fragments in a block of NASNet-A and 2 or 3 in one of ResNet. We count 25 in the same normal
-cell of NASNet-A, 8 wide: the paper counts each of the 10 separable convolutions (5, each applied twice) as one
-and 3 poolings, we count a depthwise and a pointwise convolution for each, the 3 poolings, and the two 1x1
-convolutions that adapt the inputs of the cell. In a ResNet we count the same 2 and 3, and 3 and 4 where the
+The paper counts 13 fragments in a block of NASNet-A, and 2 or 3 in one of ResNet. costlab counts 25 in the same normal
+cell of NASNet-A, with a width of 8. The paper counts each of the 10 separable convolutions (5, each applied twice) as
+one fragment, and 3 poolings; costlab counts a depthwise and a pointwise convolution for each, the 3 poolings, and the
+two 1x1 convolutions that adapt the inputs of the cell. In a ResNet costlab counts the same 2 and 3, and 3 and 4 if the
 shortcut has a convolution.
 
-**Price.** The elements that parallel branches read again after one of them has read them; and the launches:
+**Price.** The elements that parallel branches read after one of them has read them; and the launches: the number of
 fragments less the longest chain of them.
 
-**Instead.** Branches that read the same tensor become one wider operator (three 1x1 convolutions of one input, or
-query, key and value, are one with the outputs side by side), or follow one another.
+**Use instead.** Merge branches that read the same tensor into one wider operator (three 1x1 convolutions of one input,
+or query, key and value, become one layer whose output is split), or run them one after another.
 
-**Broken** where a block is 3 or more wide.
+**Limit.** Broken if a block has a width of at least 3.
 """
 
 from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.blocks import blocks
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
+from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find blocks that are at least as wide as the limit."""
     found = blocks(profile)
     findings = [
         Finding(
             module=block.path,
-            op="",
-            message=f"{block.degree} convolutions, products and poolings, {block.width} of them side by side",
-            advice="merge branches that read the same tensor into one wider operator, or put them one after the other",
+            message=f"{block.degree} convolutions, matrix products and poolings, {block.width} of them in parallel",
+            advice="merge branches that read the same tensor into one wider operator, or run them one after another",
             excess_memory_access=block.repeated_elements,
             excess_bytes=block.repeated_bytes,
             excess_launches=block.degree - block.chain,
@@ -62,10 +61,8 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
     return CheckResult(findings, value=widest, detail=f"{len(findings)} of {len(found)} blocks" if findings else "")
 
 
-BAD = (
-    Example(
-        "four branches read one tensor",
-        """import torch
+BAD = {
+    "four branches read one tensor": """import torch
 from torch import nn
 
 class Block(nn.Module):
@@ -81,10 +78,7 @@ class Block(nn.Module):
 network = Block()
 inputs = (1, 3, 56, 56)
 """,
-    ),
-    Example(
-        "query, key and value apart",
-        """import torch.nn.functional as F
+    "query, key and value in three layers": """import torch.nn.functional as F
 from torch import nn
 
 class Attention(nn.Module):
@@ -100,20 +94,14 @@ class Attention(nn.Module):
 network = Attention()
 inputs = (1, 128, 64)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "one operator in their place",
-        """from torch import nn
+}
+GOOD = {
+    "one operator instead": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 1))
 inputs = (1, 3, 56, 56)
 """,
-    ),
-    Example(
-        "a shortcut with a convolution, as in ResNet",
-        """from torch import nn
+    "a shortcut with a convolution, as in ResNet": """from torch import nn
 
 class Block(nn.Module):
     def __init__(self):
@@ -129,7 +117,6 @@ class Block(nn.Module):
 network = Block()
 inputs = (1, 3, 56, 56)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("G3", "fragmentation", __doc__, check, limit=3, bad=BAD, good=GOOD)

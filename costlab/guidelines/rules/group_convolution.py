@@ -1,14 +1,17 @@
-"""Do not split a convolution into more groups than you need.
+"""Use no more groups in a convolution than you need.
 
-**Why.** At the same input and the same B mult-adds, a grouped 1x1 convolution has g times as many output channels
-as a dense one, c2 = B g / (h w c1), and moves
+**What it does.** Checks convolutions with more than one group, of any kernel size and stride. Skips depthwise
+convolutions, where groups = input channels (see G4).
+
+**Why is this bad?** Groups look cheap because they divide mult-adds, but the channels that they pay for cost traffic.
+With the same input and the same B mult-adds, a 1x1 convolution in g groups has g times as many output channels as a
+dense one, c2 = B g / (h w c1), and moves
 
     MAC = h w (c1 + c2) + c1 c2 / g  =  h w c1 + B g / c1 + B / (h w)
 
-elements (ShuffleNet V2, arXiv 1807.11164, equation 2): it grows with g. Groups look cheap because they divide
-mult-adds; the channels bought with them are paid in traffic. The paper measured it (Table 2: ten grouped 1x1
-convolutions, mult-adds equal within 1.1 %; 56 x 56, batches a second on a GTX 1080Ti, images a second on an ARM
-core with the widths 64, 90, 128, 180):
+elements (ShuffleNet V2, arXiv 1807.11164, equation 2), which grows with g. The paper measured ten grouped 1x1
+convolutions with mult-adds equal within 1.1 % (Table 2; maps of 56 x 56; batches/s on a GTX 1080Ti, images/s on an ARM
+core with 64, 90, 128 and 180 channels):
 
 | groups | channels (GPU) | MAC (GPU) | GPU x1 | ARM x1 |
 | ---: | ---: | ---: | ---: | ---: |
@@ -17,85 +20,74 @@ core with the widths 64, 90, 128, 180):
 | 4 | 256 | 1,622,016 | 1026 | 32.9 |
 | 8 | 360 | 2,274,120 | 634 | 27.8 |
 
-**What is judged.** Convolutions with 1 < g groups, of any kernel and stride. Not depthwise ones, where groups =
-input channels: they belong to G4.
+**Price.** MAC less that of a dense convolution with the same c1 and B, which has c2 / g output channels:
+P c2 (1 - 1/g) elements over P = batch x height x width output positions. It is exact for any kernel size, because the
+weights have as many elements.
 
-**Price.** MAC less the MAC of one group at the same c1 and B, which has c2 / g output channels: P c2 (1 - 1/g)
-elements over P = batch x height x width output positions. It is exact for any kernel: the weights are as many.
+**Use instead.** A dense convolution to c2 / g channels: it has the same mult-adds, and needs no channel shuffle to mix
+groups. Or keep c2 and accept more mult-adds if the layer is memory-bound anyway.
 
-**Instead.** One group to c2 / g channels costs the same mult-adds; it needs no channel shuffle to mix groups. Or
-keep c2 and accept the mult-adds, where the layer is bound by memory anyway.
-
-**Broken** where the prices of all layers together are at least 2 % of the model's memory access.
+**Limit.** Broken if the prices of all layers sum to at least 2 % of the model's memory access.
 """
 
 from __future__ import annotations
 
 from costlab.core.graph import ITEM_BYTES
 from costlab.core.profile import Profile
-from costlab.guidelines.analysis.layers import Layer, layer_of, place_text, resized
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
+from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix
+from costlab.guidelines.model import CheckResult, Finding, Guideline
 
 
-def applies(layer: Layer) -> bool:
+def applies(layer: LayerShape) -> bool:
+    """Whether a layer has groups of several channels."""
     return layer.groups > 1 and not layer.depthwise
 
 
-def excess(layer: Layer) -> int:
-    """P c2 (1 - 1/g) elements: what the channels that groups paid for take to write."""
+def excess(layer: LayerShape) -> int:
+    """P c2 (1 - 1/g) elements: the output channels that a dense convolution would not write."""
     return layer.positions * (layer.outputs - layer.outputs // layer.groups)
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find grouped convolutions."""
     findings = []
-    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
-        layer = layer_of(op)
-        if cost is None or layer is None or not applies(layer):
+    for position, op, layer in layers_of(profile):
+        if not applies(layer):
             continue
-        elements = excess(layer)
-        dense = resized(op, layer, layer.inputs, layer.outputs // layer.groups, 1)
+        elements, dense = excess(layer), layer.outputs // layer.groups
         findings.append(
             Finding(
                 module=op.module,
                 op=op.name,
-                message=f"{place_text(layer)}: one group of the same mult-adds writes less",
-                advice=f"{layer.inputs} to {layer.outputs // layer.groups} channels in one group (the same mult-adds)",
+                message=f"{describe_layer(layer)}: an ungrouped convolution with equal mult-adds writes less",
+                advice=f"{layer.inputs} to {dense} channels in one group (the same mult-adds)",
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
-                fix=Fix(replaced={position: dense}) if dense else None,
+                fix=resize_fix(position, op, layer, layer.inputs, dense, 1),
             )
         )
     return CheckResult(findings)
 
 
-BAD = (
-    Example(
-        "four groups",
-        """from torch import nn
+BAD = {
+    "four groups": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 256, 1, groups=4))
 inputs = (1, 3, 56, 56)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "one group with the same mult-adds",
-        """from torch import nn
+}
+GOOD = {
+    "one group with the same mult-adds": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 64, 1))
 inputs = (1, 3, 56, 56)
 """,
-    ),
-    Example(
-        "depthwise: not of this guideline",
-        """from torch import nn
+    "a depthwise convolution, which G4 checks": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1, groups=64))
 inputs = (1, 3, 56, 56)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("G2", "group-convolution", __doc__, check, limit=0.02, bad=BAD, good=GOOD)

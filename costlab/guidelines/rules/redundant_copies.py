@@ -1,16 +1,16 @@
 """Do not copy a tensor only to change its layout.
 
-**Why.** `permute` and `transpose` are free: they are views. `contiguous`, and `reshape` or `flatten` of a permuted
-tensor, then move every element to another place, a read and a write each, and compute nothing.
+**What it does.** Checks operators that copy a tensor without changing an element, the dtype or the number of elements:
+`contiguous`, `clone`, and `reshape`, `flatten`, `view` or `to` if they cannot return a view.
 
-**What is judged.** Operators that copy a tensor without changing an element, its dtype or their number:
-`contiguous`, `clone`, and `reshape`, `flatten`, `view` or `to` where they cannot be views.
+**Why is this bad?** `permute` and `transpose` are free: they return views. A `contiguous`, `reshape` or `flatten` of
+the permuted tensor then reads and writes every element and computes nothing.
 
 **Price.** What the copy moves, and its launch.
 
-**Instead.** Keep one layout through the network (channels last for convolutions beside layer norms), let the next
-operator read the view, or put the permutation into the weights of the layers around it. A `clone` that nobody
-changes can go. A channel shuffle needs its copy: fewer shuffles are the way there.
+**Use instead.** Keep one layout through the network (channels-last for convolutions next to layer norms), let the next
+operator read the view, or apply the permutation to the weights of neighbouring layers. Remove a `clone` whose result is
+never modified. A channel shuffle needs its copy, so use fewer shuffles.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from __future__ import annotations
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
+from costlab.guidelines.model import CheckResult, Guideline, removable
 
-LAYOUT = ("contiguous", "clone", "reshape", "view", "flatten", "unflatten", "to", "ravel", "reshape_as", "view_as")
+COPIES = ("contiguous", "clone", "reshape", "view", "flatten", "unflatten", "to", "ravel", "reshape_as", "view_as")
 
 
-def only_moves(op: Op) -> bool:
-    """Whether an operator copies one tensor to another place and nothing else."""
-    if op.free or op.kind not in LAYOUT or not op.inputs or len(op.outputs) != 1:
+def only_copies(op: Op) -> bool:
+    """Whether an operator copies a tensor and does nothing else."""
+    if op.free or op.kind not in COPIES or not op.inputs or len(op.outputs) != 1:
         return False
     source, result = op.inputs[0], op.output
     return (source.numel, source.elements, source.dtype) == (result.numel, result.elements, result.dtype)
 
 
-def permuted_by(profile: Profile, op: Op) -> str:
-    """The kinds of the views that lead to an operator, first to last; "" where it reads what was computed."""
+def views_before(profile: Profile, op: Op) -> str:
+    """The kinds of the views between an operator and the computed tensor, in order; "" if it reads that directly."""
     kinds: list[str] = []
     while op.after and profile.ops[op.after[-1]].free:
         op = profile.ops[op.after[-1]]
@@ -41,30 +41,20 @@ def permuted_by(profile: Profile, op: Op) -> str:
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find copies that compute nothing."""
     findings = []
     for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
-        if cost is None or not cost.memory_access or not only_moves(op):
+        if cost is None or not cost.memory_access or not only_copies(op):
             continue
-        views = permuted_by(profile, op)
-        findings.append(
-            Finding(
-                module=op.module,
-                op=op.name,
-                message=f"{op.kind} copies {shape(op.output.shape)}" + (f" after {views}" if views else ""),
-                advice="keep one layout, or let the next operator read the view" if views else "leave the copy out",
-                excess_memory_access=cost.memory_access,
-                excess_bytes=cost.bytes_accessed,
-                excess_launches=1,
-                fix=Fix(removed=(position,)),
-            )
-        )
+        views = views_before(profile, op)
+        message = f"{op.kind} copies {shape(op.output.shape)}" + (f" after {views}" if views else "")
+        advice = "keep one layout, or let the next operator read the view" if views else "remove the copy"
+        findings.append(removable(position, op, cost, message, advice))
     return CheckResult(findings)
 
 
-BAD = (
-    Example(
-        "permute, then contiguous",
-        """from torch import nn
+BAD = {
+    "permute, then contiguous": """from torch import nn
 
 class Permuted(nn.Module):
     def __init__(self):
@@ -78,12 +68,9 @@ class Permuted(nn.Module):
 network = Permuted()
 inputs = (1, 3, 32, 32)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "the norm reads the view",
-        """from torch import nn
+}
+GOOD = {
+    "the layer norm reads the view": """from torch import nn
 
 class Permuted(nn.Module):
     def __init__(self):
@@ -97,7 +84,6 @@ class Permuted(nn.Module):
 network = Permuted()
 inputs = (1, 3, 32, 32)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("X1", "redundant-copy", __doc__, check, bad=BAD, good=GOOD)

@@ -1,25 +1,26 @@
 """Give every operator a cost rule.
 
-**Why.** Totals leave out an operator without a rule: they are too low, and every share and verdict that rests on
-them is in doubt. That is an error, not a note.
+**What it does.** Checks for operators of kinds that have no cost rule, such as those of your own extensions.
 
-**What is judged.** Operators of kinds that no cost rule knows, such as those of your own extensions.
+**Why is this bad?** Totals leave out an operator without a cost rule, so they are too low, and every share and verdict
+computed from them is in doubt. That is why it is an error.
 
-**Price.** Unknown, which is the point.
+**Price.** Unknown.
 
-**Instead.** Write a rule, a function from the operator's shapes to its cost (docs/cost-model.md), and hand it in:
-`costlab.profile(model, inputs, rules=costlab.RULES | {"mylib::op": rule})`.
+**Use instead.** Write a cost rule, a function from the operator's shapes to its cost (docs/cost-model.md), and pass it
+in: `costlab.profile(model, inputs, rules=costlab.RULES | {"mylib::op": rule})`.
 
-**Broken** by one such operator.
+**Limit.** Broken by a single such operator.
 """
 
 from __future__ import annotations
 
 from costlab.core.profile import Profile
-from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
+from costlab.guidelines.model import CheckResult, Finding, Guideline
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find operators without a cost rule."""
     findings = [
         Finding(
             module=op.module,
@@ -33,10 +34,8 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
     return CheckResult(findings, value=len(findings))
 
 
-BAD = (
-    Example(
-        "a Bessel function",
-        """import torch
+BAD = {
+    "a Bessel function": """import torch
 from torch import nn
 
 class Bessel(nn.Module):
@@ -46,17 +45,13 @@ class Bessel(nn.Module):
 network = Bessel()
 inputs = (1, 16)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "operators with rules",
-        """from torch import nn
+}
+GOOD = {
+    "operators with rules": """from torch import nn
 
 network = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
 inputs = (1, 16)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("X6", "uncounted-operator", __doc__, check, limit=1, severity="error", bad=BAD, good=GOOD)

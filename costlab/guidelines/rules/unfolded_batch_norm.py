@@ -1,15 +1,16 @@
-"""Fold batch norm into the convolution before it when the network is deployed.
+"""Fold batch norm into the convolution before it when you deploy a network.
 
-**Why.** At inference a batch norm is a fixed scale and shift of each channel. Folded into the weight and the bias of
-the convolution it costs nothing; left as it is, it reads and writes the whole map again.
+**What it does.** Checks batch norms with fixed statistics right after a convolution, in the network as traced. Skips
+them if another operator reads the convolution's output, or if its weight is shared with a convolution that another
+batch norm follows.
 
-**What is judged.** Batch norms with fixed statistics right after a convolution, the network as it was traced: nobody
-else reads what the convolution writes, and the weight is not shared with a convolution that another norm follows.
+**Why is this bad?** At inference, a batch norm is a fixed scale and shift of each channel. Folded into the weight and
+the bias of the convolution it costs nothing; unfolded, it reads and writes the whole map again.
 
 **Price.** What the batch norm moves, less the bias that the convolution reads instead; and its launch.
 
-**Instead.** `torch.nn.utils.fuse_conv_bn_eval(conv, norm)`, or a compiler that does so. Guidelines G1 to G4 take it
-for done, so that a network is not blamed twice.
+**Use instead.** `torch.nn.utils.fuse_conv_bn_eval(conv, norm)`, or a compiler that folds batch norms. By default,
+guidelines G1 to G4 check the network with batch norm folded, so it is reported only here.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from costlab.core.cost import total
 from costlab.core.fusion import folds
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
-from costlab.guidelines.model import CheckResult, Example, Finding, Fix, Guideline
+from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find batch norms that can be folded."""
     findings = []
     for fold in folds(profile):
         norm = profile.ops[fold.members[1]]
-        apart = total(cost for m in fold.members if (cost := profile.costs[m]) is not None)
+        unfolded = total(cost for m in fold.members if (cost := profile.costs[m]) is not None)
         findings.append(
             Finding(
                 module=norm.module,
                 op=norm.name,
                 message=f"{norm.kind} on {shape(norm.output.shape)} can be folded into the convolution before it",
                 advice="fold it for inference (torch.nn.utils.fuse_conv_bn_eval)",
-                excess_memory_access=apart.memory_access - fold.cost.memory_access,
-                excess_bytes=apart.bytes_accessed - fold.cost.bytes_accessed,
+                excess_memory_access=unfolded.memory_access - fold.cost.memory_access,
+                excess_bytes=unfolded.bytes_accessed - fold.cost.bytes_accessed,
                 excess_launches=len(fold.members) - 1,
                 fix=Fix(removed=fold.members[1:], replaced={fold.host: fold.op}),
             )
@@ -41,28 +43,20 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
     return CheckResult(findings)
 
 
-BAD = (
-    Example(
-        "convolution, batch norm",
-        """from torch import nn
+BAD = {
+    "a convolution, then a batch norm": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 32, 3, bias=False), nn.BatchNorm2d(32), nn.ReLU())
 inputs = (1, 3, 32, 32)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "the same, folded",
-        """from torch import nn
+}
+GOOD = {
+    "the same, folded": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())
 inputs = (1, 3, 32, 32)
 """,
-    ),
-    Example(
-        "nothing to fold into: something else reads the convolution, too",
-        """from torch import nn
+    "cannot be folded: another operator reads the convolution's output": """from torch import nn
 
 class Both(nn.Module):
     def __init__(self):
@@ -77,7 +71,6 @@ class Both(nn.Module):
 network = Both()
 inputs = (1, 3, 32, 32)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("X3", "unfolded-batch-norm", __doc__, check, as_traced=True, bad=BAD, good=GOOD)

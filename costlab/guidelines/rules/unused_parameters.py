@@ -1,45 +1,41 @@
-"""Remove parameters that no forward pass reads.
+"""Remove parameters that the forward pass never reads.
 
-**Why.** They take memory, time to load and room on disk, and in distributed training they stall or break the
-exchange of gradients. Often they are a leftover: a head that was replaced, a branch that eval mode never takes.
+**What it does.** Checks, module by module, for parameters that no operator of the traced forward pass reads.
 
-**What is judged.** Parameters that no operator of the traced forward pass reads, module by module.
+**Why is this bad?** They take memory, loading time and disk space, and in distributed training they stall or break the
+gradient exchange. Often they are left over: a head that was replaced, or a branch that eval mode never takes.
 
-**Price.** No traffic: 0 elements, 0 bytes, 0 launches. The message says how many parameters it is about.
+**Price.** No traffic: 0 elements, 0 bytes, 0 launches. The message says how many parameters are unused.
 
-**Instead.** Delete the module; or, where only training needs it, build the network without it for inference.
+**Use instead.** Delete the module. If only training needs it, build the network without it for inference.
 """
 
 from __future__ import annotations
 
 from costlab.core.profile import Profile
 from costlab.formatting.units import exact, size
-from costlab.guidelines.model import CheckResult, Example, Finding, Guideline
+from costlab.guidelines.model import CheckResult, Finding, Guideline
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
+    """Find modules with unused parameters, most parameters first."""
     unused = [m for m in profile.trace.modules if m.unused_params]
-    unused.sort(key=lambda module: -module.unused_params)
-    return CheckResult(
-        [
-            Finding(
-                module=module.path,
-                op="",
-                message=f"{exact(module.unused_params)} parameters ({size(module.unused_param_bytes)}) are never read",
-                advice="remove them, or leave them out for inference",
-                excess_memory_access=0,
-                excess_bytes=0,
-                excess_launches=0,
-            )
-            for module in unused
-        ]
-    )
+    findings = [
+        Finding(
+            module=module.path,
+            message=f"{exact(module.unused_params)} parameters ({size(module.unused_param_bytes)}) are never read",
+            advice="remove them, or build the network without them for inference",
+            excess_memory_access=0,
+            excess_bytes=0,
+            excess_launches=0,
+        )
+        for module in sorted(unused, key=lambda module: -module.unused_params)
+    ]
+    return CheckResult(findings)
 
 
-BAD = (
-    Example(
-        "a head that nobody calls",
-        """from torch import nn
+BAD = {
+    "a head that is never called": """from torch import nn
 
 class TwoHeads(nn.Module):
     def __init__(self):
@@ -54,17 +50,13 @@ class TwoHeads(nn.Module):
 network = TwoHeads()
 inputs = (1, 16)
 """,
-    ),
-)
-GOOD = (
-    Example(
-        "one head",
-        """from torch import nn
+}
+GOOD = {
+    "one head": """from torch import nn
 
 network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
 inputs = (1, 16)
 """,
-    ),
-)
+}
 
 GUIDELINE = Guideline("X4", "unused-parameters", __doc__, check, bad=BAD, good=GOOD)
