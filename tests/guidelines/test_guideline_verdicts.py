@@ -293,7 +293,7 @@ def test_an_uncounted_operator_fails_the_command(tmp_path, capsys):
         (["lint", "SAVED", "--select", "G12"], "unknown guideline 'G12'"),
         (["lint", "SAVED", "--ignore", "fragmentatoin"], "did you mean 'fragmentation'?"),
         (["lint", "SAVED", "--fusion", "all"], "Invalid value for '--fusion'"),
-        (["lint", "SAVED", "--top", "-1"], "0 or more; -1 is not"),
+        (["lint", "SAVED", "--top", "-1"], "--top must be 0 or more, got -1"),
         (["lint"], "no model to lint"),
         (["explain", "G12"], "unknown guideline 'G12'"),
         (["explain", "G1", "--all"], "--all explains every guideline"),
