@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costlab.core.cost import RULES, Cost
     from costlab.core.profile import Profile
     from costlab.errors import CostlabError
-    from costlab.exporters import export
+    from costlab.exporters._export import export
     from costlab.guidelines import GUIDELINES, lint
     from costlab.guidelines.model import Finding, LintResult
     from costlab.latency._predict import predict
@@ -41,7 +41,7 @@ MODULES = {  # where each public name is defined
     "Profile": "costlab.core.profile",
     "RULES": "costlab.core.cost",
     "compare": "costlab.comparison",
-    "export": "costlab.exporters",
+    "export": "costlab.exporters._export",
     "find_device": "costlab.latency.devices",
     "lint": "costlab.guidelines",
     "load": "costlab.models",

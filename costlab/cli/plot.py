@@ -70,7 +70,7 @@ def plot(
     """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
     from costlab import plots
     from costlab.models import profile_of
-    from costlab.plots.rows import read_rows
+    from costlab.plots.network_rows import read_rows
 
     draw = getattr(plots, kind.replace("-", "_"))
     arguments = plot_arguments(kind, draw, execution, options)

@@ -14,7 +14,7 @@ from costlab.experiments.results import Cell, Record
 from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.formatting.escaping import visible
-from costlab.plots.canvas import LARGE, NORMAL, SMALL, plain
+from costlab.plots.style import LARGE, NORMAL, SMALL, only_spines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def relative_speeds(record: Record) -> Figure:
             mark(ax, known, series, series.name)
             if series is shown[0]:
                 ax.hlines(heights, *spread(record, cells), color=series.colour, linewidth=1.5)
-        plain(ax, "bottom")
+        only_spines(ax, "bottom")
         ax.set_title(column, fontsize=NORMAL, color=INK, loc="left")
         ax.set_xlim(left=0)
         ax.margins(x=0.08)
@@ -188,7 +188,7 @@ def savings(records: Sequence[Record]) -> Figure:
     ax.set_ylabel("predicted, as a share of the network's time", fontsize=SMALL, color=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(tick_format(units.percent))
-    plain(ax, "bottom", "left")
+    only_spines(ax, "bottom", "left")
     key(figure, ax, machine(records[0]))
     return figure
 
@@ -205,7 +205,7 @@ def logarithmic(ax: Axes, horizontal: Callable[[float], str], vertical: Callable
 
     ax.set_xscale("log")
     ax.set_yscale("log")
-    plain(ax, "bottom", "left")
+    only_spines(ax, "bottom", "left")
     for axis, write in ((ax.xaxis, horizontal), (ax.yaxis, vertical)):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""What is known of a network's operators: their costs, and the seconds that were predicted and measured."""
+"""What the formats export: a profile with the predicted and measured seconds of its operators."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from costlab.core.metrics import METRICS, SORTABLE
+from costlab.core.metrics import MEASURED, METRICS, PREDICTED, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.serialization import op_data
 from costlab.errors import CostlabError
-from costlab.formatting import units
 from costlab.formatting.escaping import visible
 
 if TYPE_CHECKING:
     from costlab.latency.prediction import Prediction
     from costlab.measurement.result import Measurement
 
-SECONDS = {"predicted_seconds": "predicted", "measured_seconds": "measured"}
-NEEDS = {"predicted_seconds": "needs a device", "measured_seconds": "needs a measurement"}
+NEEDS = {PREDICTED: "needs a device", MEASURED: "needs a measurement"}
 
 
 @dataclass(frozen=True)
-class Known:
-    """A profile with the seconds known of its operators."""
+class ExportContext:
+    """A profile with the times of its operators, if they are known."""
 
-    profile: Profile  # fused as the prediction is
+    profile: Profile  # fused as for the prediction
     prediction: Prediction | None
     measurement: Measurement | None
     seconds: Mapping[str, Mapping[str, float]]  # by key ("predicted_seconds"), then by operator
-    cost: str  # the one to show where there is room for one
+    cost: str  # shown where a format shows one
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Of the operators, such that any file can hold them; where two would look alike, the later has a number."""
+        """Printable names of the operators; a number tells those apart that would look the same."""
         result: dict[str, None] = {}
         for position, op in enumerate(self.profile.ops):
             name = visible(op.name)
@@ -43,49 +41,44 @@ class Known:
 
     @cached_property
     def nodes(self) -> tuple[dict[str, Any], ...]:
-        """The operators as flat plain data, with seconds; what is not known is None."""
-        pairs = zip(self.profile.ops, self.profile.costs, strict=True)
+        """The operators as flat plain data, with seconds; unknown values are None."""
         return tuple(
-            {**op_data(op, cost), **{key: seconds.get(op.name) for key, seconds in self.seconds.items()}}
-            for op, cost in pairs
+            {**op_data(op, cost), **{key: by_op.get(op.name) for key, by_op in self.seconds.items()}}
+            for op, cost in zip(self.profile.ops, self.profile.costs, strict=True)
         )
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Costs that the nodes have."""
+        """The costs of the nodes."""
         return (*SORTABLE, *self.seconds)
 
-    def written(self, key: str, value: float | None) -> str:
-        """A cost as text; `?` where it is not known."""
-        if key in SECONDS:
-            return units.seconds(value)
-        return "?" if value is None else METRICS[key].format(value)
 
-    def label(self, key: str) -> str:
-        """What a cost is called."""
-        return SECONDS[key] if key in SECONDS else METRICS[key].label
+def cost_text(key: str, value: float | None) -> str:
+    """A cost as text; an unknown count is `?`."""
+    return "?" if value is None and key in SORTABLE else METRICS[key].format(value)
 
 
-def known_of(
+def export_context(
     profile: Profile, prediction: Prediction | None, measurement: Measurement | None, cost: str = "mult_adds"
-) -> Known:
-    """What is known of a profile; `cost` is written `mult_adds`, `mult-adds` or `mult adds`.
+) -> ExportContext:
+    """The context of an export; `cost` may be written `mult_adds`, `mult-adds` or `mult adds`.
 
     Raises:
-        CostlabError: the measurement is of another network or the prediction of fused operators, or there is no `cost`.
+        CostlabError: unknown cost, or the measurement is of another network or the prediction for fused operators.
     """
     fusion = prediction.fusion if prediction else "none"
     if measurement and fusion != "none":
-        raise CostlabError(f"operators were measured one by one: fusion {fusion!r} does not go with a measurement")
+        raise CostlabError(f"a measurement times single operators: it cannot be combined with fusion {fusion!r}")
     view = profile.fused(fusion)
     seconds: dict[str, Mapping[str, float]] = {}
     if prediction:
-        seconds["predicted_seconds"] = prediction.by_op
+        seconds[PREDICTED] = prediction.by_op
     if measurement:
-        measurement.join(view)  # says so where it is of another network
-        seconds["measured_seconds"] = {name: timing.median for name, timing in measurement.ops.items()}
+        measurement.join(view)  # raises for another network
+        seconds[MEASURED] = {name: timing.median for name, timing in measurement.ops.items()}
     key = cost.strip().lower().replace("-", "_").replace(" ", "_")
     if key not in (*SORTABLE, *seconds):
-        why = NEEDS.get(key, "is unknown")
-        raise CostlabError(f"cost {cost!r} {why}; there are {', '.join((*SORTABLE, *seconds))}")
-    return Known(view, prediction, measurement, seconds, key)
+        raise CostlabError(
+            f"cost {cost!r} {NEEDS.get(key, 'is unknown')}; choose one of {', '.join((*SORTABLE, *seconds))}"
+        )
+    return ExportContext(view, prediction, measurement, seconds, key)

@@ -1,8 +1,7 @@
-"""Pictures of a profile: a function a picture, which takes a profile and axes, or none, and returns the axes.
+"""Plots of a profile: each function takes a profile and optional axes, and returns the axes.
 
-`pareto`, `distribution` and `predicted_vs_measured` take several networks. matplotlib is imported when something is
-drawn. Without axes of your own a figure of a fitting size is made, which a notebook shows;
-`plots.memory(profile).figure.savefig("memory.svg")` keeps it.
+`pareto`, `distribution` and `predicted_vs_measured` take several networks. Without axes a new figure is made, which a
+notebook shows; `plots.memory(profile).figure.savefig("memory.svg")` saves it. matplotlib is imported on first use.
 """
 
 from costlab.plots._breakdown import breakdown

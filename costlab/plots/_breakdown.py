@@ -1,10 +1,10 @@
-"""Breakdown: which kinds of operators the cost goes to, one bar a cost (after ShuffleNet V2, figure 2)."""
+"""Breakdown: the share of each kind of operator, one bar per cost (after ShuffleNet V2, figure 2)."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
 from costlab.formatting.colours import GROUPS, OTHER, Group, ink_on
@@ -13,19 +13,19 @@ from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
 from costlab.latency.devices import Device
 from costlab.latency.prediction import Prediction
-from costlab.plots.canvas import NORMAL, axes_of, fits, headline, key, plain, settled, words
-from costlab.plots.runs import amounts_of, written
+from costlab.plots.module_runs import cost_by_group, total_text
+from costlab.plots.style import NORMAL, add_text, axes_or_new, fits, fix_layout, headline, legend, only_spines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN = ("mult_adds", "memory_access", "params")
-THICKNESS = 0.72  # of a bar, where the next one is 1 away
-HEIGHT = 0.8  # inches of a bar with its margin
+COSTS = ("mult_adds", "memory_access", "params")
+THICKNESS = 0.72  # of a bar; the next bar is at distance 1
+HEIGHT = 0.8  # inches per bar
 UNUSED = "unused"  # parameters that no operator reads
-HOST = "host"  # time that the device waits for it
+HOST = "host"  # time the device waits for the CPU
 
-Parts = dict[tuple[Group, str], float]  # by colour and kind
+Shares = dict[tuple[Group, str], float]  # by colour and kind
 
 
 def breakdown(
@@ -37,77 +37,74 @@ def breakdown(
     fusion: str = "none",
     channels_last: bool = False,
 ) -> Axes:
-    """Shares of the kinds of operators in mult-adds, memory access and parameters, coloured by family.
+    """Plot the share of each kind of operator in mult-adds, memory access and parameters, coloured by family.
 
     Args:
-        device: where a fourth bar, of predicted time, is for; a name, a file or a Device.
-        amp, fusion, channels_last: how the network runs there, as in `costlab.predict`; fusion joins operators in
-            every bar.
+        device: adds a bar of predicted time on this device: a name, a file or a Device.
+        amp, channels_last: how the network runs there, as in `costlab.predict`.
+        fusion: as in `costlab.predict`; it applies to every bar.
 
     Raises:
-        CostlabError: there is no such device or fusion.
+        CostlabError: unknown device or fusion.
     """
     prediction = None
     if device is not None:
         prediction = predict(profile, device, amp=amp, fusion=fusion, channels_last=channels_last)
     profile = profile.fused(fusion)
-    bars = {"\n".join(written(profile, cost)): parts_of(profile, cost) for cost in SHOWN}
+    bars = {"\n".join(total_text(profile, cost)): cost_by_kind(profile, cost) for cost in COSTS}
     if prediction is not None:
-        bars[f"predicted time\n{seconds(prediction.seconds)}"] = time_of(profile, prediction)
-    ax = axes_of(ax, 8, HEIGHT * len(bars) + 1)
+        bars[f"predicted time\n{seconds(prediction.seconds)}"] = time_by_kind(profile, prediction)
+    ax = axes_or_new(ax, 8, HEIGHT * len(bars) + 1)
     drawn = []
-    for row, parts in enumerate(bars.values()):
-        start, whole = 0.0, sum(parts.values())
-        for (group, kind), amount in parts.items():
+    for row, amounts in enumerate(bars.values()):
+        start, whole = 0.0, sum(amounts.values())
+        for (group, kind), amount in amounts.items():
             share = amount / whole
-            (bar,) = ax.barh(
-                -row, share, THICKNESS, start, color=group.colour, edgecolor="white", linewidth=0.6, label=kind
-            )
+            style: dict[str, Any] = {"color": group.colour, "edgecolor": "white", "linewidth": 0.6, "label": kind}
+            (bar,) = ax.barh(-row, share, THICKNESS, start, **style)
             drawn.append((bar, kind, share, group))
             start += share
         if not whole:
-            words(ax, 0, -row, "none", va="center")
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0.5 - len(bars), 0.5)
-    ax.set_xticks([])
+            add_text(ax, 0, -row, "none", va="center")
+    ax.set(xlim=(0, 1), ylim=(0.5 - len(bars), 0.5), xticks=[])
     ax.set_yticks([-row for row in range(len(bars))], list(bars))
-    plain(ax)
+    only_spines(ax)
     ax.tick_params(axis="y", length=0, labelsize=NORMAL)
     where = f", predicted for {prediction.setup}" if prediction else ""
     headline(ax, profile, f"share of each kind of operator{where}")
-    present = {group for parts in bars.values() for group, _ in parts}
-    key(ax, (group for group in GROUPS if group in present))
-    settled(ax)
+    legend(ax, {group for amounts in bars.values() for group, _ in amounts})
+    fix_layout(ax)
     for bar, kind, share, group in drawn:
         middle = bar.get_x() + share / 2, bar.get_y() + THICKNESS / 2
         for label in (f"{kind}\n{percent(share)}", percent(share)):
-            text = words(ax, *middle, label, ha="center", va="center", color=ink_on(group.colour))
+            text = add_text(ax, *middle, label, ha="center", va="center", color=ink_on(group.colour))
             if fits(text, bar.get_window_extent()):
                 break
             text.remove()
     return ax
 
 
-def parts_of(profile: Profile, key: str) -> Parts:
-    """How much of a cost each kind takes, without those that take nothing: by colour, then the dearest first."""
-    parts: Counter[tuple[Group, str]] = Counter()
+def cost_by_kind(profile: Profile, cost: str) -> Shares:
+    """How much of a cost each kind takes."""
+    amounts: Shares = defaultdict(int)
     for p, op in enumerate(profile.ops):
-        parts.update({(group, op.kind): amount for group, amount in amounts_of(profile, [p], key).items()})
-    if key == "params":
-        parts[OTHER, UNUSED] += profile.total.unused_params
-    return in_order(parts)
+        for group, amount in cost_by_group(profile, [p], cost).items():
+            amounts[group, op.kind] += amount
+    if cost == "params":
+        amounts[OTHER, UNUSED] += profile.total.unused_params
+    return ordered(amounts)
 
 
-def time_of(profile: Profile, prediction: Prediction) -> Parts:
-    """What each kind takes of the predicted time."""
-    parts: Counter[tuple[Group, str]] = Counter()
+def time_by_kind(profile: Profile, prediction: Prediction) -> Shares:
+    """How much of the predicted time each kind takes."""
+    times: Shares = defaultdict(float)
     for op in profile.ops:
-        parts[group_of(op), op.kind] += prediction.by_op.get(op.name, 0)  # type: ignore[assignment]
-    parts[OTHER, HOST] += prediction.overhead_seconds  # type: ignore[assignment]
-    return in_order(parts)
+        times[group_of(op), op.kind] += prediction.by_op.get(op.name, 0)
+    times[OTHER, HOST] += prediction.overhead_seconds
+    return ordered(times)
 
 
-def in_order(parts: Counter[tuple[Group, str]]) -> Parts:
-    """Those that take something: by colour, then the dearest first."""
-    dearest = sorted(parts.items(), key=lambda part: (GROUPS.index(part[0][0]), -part[1]))
-    return {part: amount for part, amount in dearest if amount > 0}
+def ordered(amounts: Shares) -> Shares:
+    """The positive amounts by colour, then the largest first."""
+    items = sorted(amounts.items(), key=lambda item: (GROUPS.index(item[0][0]), -item[1]))
+    return {key: amount for key, amount in items if amount > 0}

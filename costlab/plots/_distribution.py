@@ -1,18 +1,18 @@
-"""Distribution: how many of the networks of a design space cost no more than so much."""
+"""Distribution: the cumulative share of the networks of a design space over one cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.latency.devices import Device
-from costlab.plots._pareto import axis_for, unit_of
-from costlab.plots.canvas import SMALL, axes_of, headline, plain, settled
-from costlab.plots.rows import Row, column, row_of
+from costlab.plots._pareto import column_text, scale_axis
+from costlab.plots.network_rows import NetworkRow, column, counted, rows_of
+from costlab.plots.style import SMALL, axes_or_new, fix_layout, headline, only_spines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 def distribution(
-    networks: Sequence[Profile | Row],
+    networks: Sequence[Profile | NetworkRow],
     ax: Axes | None = None,
     *,
     x: str = "mult_adds",
@@ -30,47 +30,38 @@ def distribution(
     fusion: str = "none",
     channels_last: bool = False,
 ) -> Axes:
-    """The empirical distribution function of a cost, as RegNet compares design spaces (arXiv 2003.13678, equation 1).
+    """Plot the empirical distribution function of a cost, as RegNet compares design spaces (arXiv 2003.13678, eq. 1).
 
     Args:
-        networks: profiles, or rows that map columns to numbers; those without a number in `x` are left out.
-        x: a column: of a profile a cost, and "predicted_seconds" where there is a device.
-        device, amp, fusion, channels_last: what the time of profiles is predicted for, as in `costlab.predict`.
+        networks: profiles, or rows that map columns to numbers; rows without a number in `x` are left out.
+        x: a column: a cost, or "predicted_seconds" of profiles if there is a device.
+        device, amp, fusion, channels_last: as in `costlab.predict`, for the time of profiles.
 
     Raises:
-        CostlabError: no row has a number in the column, or there is no such device.
+        CostlabError: no row has a number in the column, or the device is unknown.
     """
-    running = {"amp": amp, "fusion": fusion, "channels_last": channels_last}
-    rows = [row_of(n, device, **running) if isinstance(n, Profile) else n for n in networks]
+    rows = rows_of(networks, device, amp=amp, fusion=fusion, channels_last=channels_last)
     values = sorted(value for value in column(rows, x) if value is not None)
-    ax = axes_of(ax, 8, 4)
-    plain(ax, "bottom", "left")
+    ax = axes_or_new(ax, 8, 4)
+    only_spines(ax, "bottom", "left")
     ax.ecdf(values, color=INK, linewidth=1.5)
-    axis_for(ax.xaxis, ax.set_xscale, x, None, values)
+    scale_axis(ax.xaxis, ax.set_xscale, x, None, values)
     ax.set_ylim(0, 1)
     ax.yaxis.set_major_formatter(lambda share, _: units.percent(share).replace(".0%", "%"))
-    ax.set_ylabel("networks that cost no more", fontsize=SMALL, color=INK)
-    _, write = unit_of(x)
+    ax.set_ylabel("cumulative share of networks", fontsize=SMALL, color=INK)
+    _, write = column_text(x)
+    label: dict[str, Any] = {"textcoords": "offset points", "va": "top", "parse_math": False}
+    label |= {"fontsize": SMALL, "color": QUIET}
     for share in QUARTILES:
         value = quantile(values, share)
         ax.plot([value, value], [0, share], color=FAINT, linewidth=1, zorder=0)
-        ax.annotate(
-            write(value),
-            (value, share),
-            (5, -3),
-            textcoords="offset points",
-            va="top",
-            fontsize=SMALL,
-            color=QUIET,
-            parse_math=False,
-        )
-    left_out = f"; {len(rows) - len(values)} without this number left out" if len(values) < len(rows) else ""
-    count = f"{len(values)} network{'s' if len(values) > 1 else ''}"
-    headline(ax, count, f"marked: quarters of them{left_out}")
-    settled(ax)
+        ax.annotate(write(value), (value, share), (5, -3), **label)
+    count, left_out = counted(len(values), len(rows), "this number")
+    headline(ax, count, f"quartiles marked{left_out}")
+    fix_layout(ax)
     return ax
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least of sorted values that so large a share of them does not exceed."""
+    """The smallest of the sorted values that at least this share of them does not exceed."""
     return values[max(0, -int(-share * len(values) // 1) - 1)]

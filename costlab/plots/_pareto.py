@@ -1,4 +1,4 @@
-"""Pareto: networks in two costs, and those that no other one beats in both."""
+"""Pareto: networks in two costs, and the Pareto front among them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,28 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costlab.core.metrics import MEASURED, METRICS, PREDICTED, Metric
+from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK, PALE
 from costlab.latency.devices import Device
-from costlab.plots.canvas import SMALL, axes_of, headline, in_units, plain, settled, shortened
-from costlab.plots.naming import Point, along, name_points
-from costlab.plots.rows import Row, column, name_of, row_of
+from costlab.plots.network_rows import NetworkRow, column, counted, name_of, rows_of
+from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter
+from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-
-def tick(metric: Metric) -> Callable[[float], str]:
-    """How a metric is written on an axis: counts and bytes are whole numbers."""
-    return metric.format if metric.unit == "s" else lambda value: metric.format(round(value))
-
-
-NAMES: dict[str, tuple[str, Callable[[float], str]]] = {
-    **{key: (metric.label, tick(metric)) for key, metric in METRICS.items() if metric.unit in ("", "B")},
-    PREDICTED: ("predicted time", units.seconds),
-    MEASURED: ("measured time", units.seconds),
-}
 AREA = 26  # square points
-WIDE = 8  # from this ratio of largest to smallest on an axis is logarithmic
-MOST = 40  # networks that are named; of more only those of the front
+WIDE = 8  # an axis whose values span at least this ratio is logarithmic
+MOST = 40  # labelled networks; of more networks only the front is labelled
 LONGEST = 32  # characters of a name
 
 
 def pareto(
-    networks: Sequence[Profile | Row],
+    networks: Sequence[Profile | NetworkRow],
     ax: Axes | None = None,
     *,
     x: str = "mult_adds",
@@ -49,72 +38,76 @@ def pareto(
     fusion: str = "none",
     channels_last: bool = False,
 ) -> Axes:
-    """Networks as points, and the front of those that none of the others beats in both `x` and `y`.
+    """Plot networks as points, with the Pareto front: the networks that no other one beats in both `x` and `y`.
 
     Args:
         networks: profiles, or rows that map columns to numbers and "name" to a name. Rows without a number in `x` or
             `y` are left out.
-        x, y: columns: of a profile its costs, and "predicted_seconds" where there is a device.
-        larger: those of the columns of which more is better, such as an accuracy; of all others less is.
-        device, amp, fusion, channels_last: what the time of profiles is predicted for, as in `costlab.predict`.
+        x, y: columns: costs, or "predicted_seconds" of profiles if there is a device.
+        larger: the columns in which more is better, such as an accuracy.
+        device, amp, fusion, channels_last: as in `costlab.predict`, for the time of profiles.
 
     Raises:
-        CostlabError: no row has numbers in both columns, `larger` is not one of them, or there is no such device.
+        CostlabError: no row has numbers in both columns, `larger` is not one of them, or the device is unknown.
     """
     for key in larger:
         if key not in (x, y):
-            raise CostlabError(f"more is better in {key!r}, which is not drawn: there are {x!r} and {y!r}")
-    running = {"amp": amp, "fusion": fusion, "channels_last": channels_last}
-    rows = [row_of(n, device, **running) if isinstance(n, Profile) else n for n in networks]
-    drawn = [
-        Point(across, up, shortened(name_of(row), LONGEST), AREA)
+            raise CostlabError(f"larger={key!r} is neither x ({x!r}) nor y ({y!r})")
+    rows = rows_of(networks, device, amp=amp, fusion=fusion, channels_last=channels_last)
+    points = [
+        LabelledPoint(across, up, shortened(name_of(row), LONGEST), AREA, PALE)
         for row, across, up in zip(rows, column(rows, x), column(rows, y), strict=True)
         if across is not None and up is not None
     ]
-    if not drawn:
+    if not points:
         raise CostlabError(f"no row has numbers in both {x!r} and {y!r}")
-    front = front_of(drawn, x in larger, y in larger)
-    others = [point for point in drawn if point not in front]
-    ax = axes_of(ax, 8, 5)
-    plain(ax, "bottom", "left")
-    for points, colour in ((others, PALE), (front, INK)):
-        ax.scatter([p.x for p in points], [p.y for p in points], AREA, colour, linewidths=0, zorder=3)
+    on_front = pareto_front([(p.x, p.y) for p in points], x in larger, y in larger)
+    front = [points[i]._replace(colour=INK) for i in on_front]
+    others = [point for i, point in enumerate(points) if i not in set(on_front)]
+    ax = axes_or_new(ax, 8, 5)
+    only_spines(ax, "bottom", "left")
+    scatter(ax, others)
+    scatter(ax, front)
     xs, ys = [x for p in front for x in (p.x, p.x)][1:], [y for p in front for y in (p.y, p.y)][:-1]  # in steps
     ax.plot(xs, ys, color=INK, linewidth=1)
-    axis_for(ax.xaxis, ax.set_xscale, x, x in larger, [point.x for point in drawn])
-    axis_for(ax.yaxis, ax.set_yscale, y, y in larger, [point.y for point in drawn])
-    left_out = f"; {len(rows) - len(drawn)} without these numbers left out" if len(drawn) < len(rows) else ""
-    count = f"{len(drawn)} network{'s' if len(drawn) > 1 else ''}"
-    headline(ax, count, f"dark: the {len(front)} that no other one beats in both{left_out}")
-    settled(ax)
-    name_points(ax, front + others, len(drawn) if len(drawn) <= MOST else len(front), along(ax, xs, ys))
+    scale_axis(ax.xaxis, ax.set_xscale, x, x in larger, [point.x for point in points])
+    scale_axis(ax.yaxis, ax.set_yscale, y, y in larger, [point.y for point in points])
+    count, left_out = counted(len(points), len(rows), "these numbers")
+    headline(ax, count, f"dark: Pareto front ({len(front)}){left_out}")
+    fix_layout(ax)
+    label_points(ax, front + others, len(points) if len(points) <= MOST else len(front), boxes_along(ax, xs, ys))
     return ax
 
 
-def front_of(points: Sequence[Point], larger_x: bool, larger_y: bool) -> list[Point]:
-    """The points that no other one equals or beats in both, and beats in one; the best in `x` first."""
+def pareto_front(points: Sequence[tuple[float, float]], larger_x: bool, larger_y: bool) -> list[int]:
+    """The positions of the points that no other point dominates, the best in x first."""
     right, up = (-1 if larger else 1 for larger in (larger_x, larger_y))
-    front: list[Point] = []
-    for point in sorted(points, key=lambda p: (right * p.x, up * p.y)):
-        if not front or up * point.y < up * front[-1].y or point[:2] == front[-1][:2]:
-            front.append(point)
+    front: list[int] = []
+    for i in sorted(range(len(points)), key=lambda i: (right * points[i][0], up * points[i][1])):
+        if not front or up * points[i][1] < up * points[front[-1]][1] or points[i] == points[front[-1]]:
+            front.append(i)
     return front
 
 
-def axis_for(
-    axis: Axis, set_scale: Callable[[str], None], key: str, more: bool | None, values: Sequence[float]
+def scale_axis(
+    axis: Axis, set_scale: Callable[[str], None], key: str, larger: bool | None, values: Sequence[float]
 ) -> None:
-    """A scale that suits the values, with ticks in the unit of their column; `more` says whether more is better."""
+    """Set the scale, the ticks and the label of an axis for a column; `larger` says whether more is better."""
     if min(values) > 0 and max(values) >= WIDE * min(values):
         set_scale("log")
-    name, write = unit_of(key)
-    in_units(axis, write)
-    better = "" if more is None else f" ({'more' if more else 'less'} is better)"
+    name, write = column_text(key)
+    format_ticks(axis, write)
+    better = "" if larger is None else f" ({'more' if larger else 'less'} is better)"
     axis.set_label_text(f"{shortened(name)}{better}", fontsize=SMALL, color=INK, parse_math=False)
 
 
-def unit_of(key: str) -> tuple[str, Callable[[float], str]]:
-    """What a column is called, and its numbers as text."""
+def column_text(key: str) -> tuple[str, Callable[[float], str]]:
+    """The name of a column, and how its numbers are written."""
     if key.startswith(f"{PREDICTED}_"):
-        return f"{NAMES[PREDICTED][0]} on {key.removeprefix(f'{PREDICTED}_')}", units.seconds
-    return NAMES.get(key, (key, "{:g}".format))
+        return f"predicted time on {key.removeprefix(f'{PREDICTED}_')}", units.seconds
+    metric = METRICS.get(key)
+    if metric is None or metric.unit not in ("", "B", "s"):
+        return key, "{:g}".format
+    if metric.unit == "s":
+        return f"{metric.label} time", units.seconds
+    return metric.label, lambda value: metric.format(round(value))

@@ -18,9 +18,8 @@ from costlab.core.conditions import parse_condition
 from costlab.core.files import atomic_write
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import spreadsheet
-from costlab.plots._pareto import front_of
-from costlab.plots.naming import Point
-from costlab.plots.rows import number
+from costlab.plots._pareto import pareto_front
+from costlab.plots.network_rows import number
 from costlab.sweeps.axes import Axis, Steps
 from costlab.sweeps.journal import Journal
 from costlab.sweeps.rows import COSTS, COUNTS, JUDGED, SECONDS, columns_of_axes
@@ -102,12 +101,10 @@ class Sweep:
         """
         for column in (x, y, *larger):
             self.check(column)
-        points = [
-            Point(across, up, str(position))
-            for position, row in enumerate(self)
-            if (across := number(row[x])) is not None and (up := number(row[y])) is not None
-        ]
-        return [self[int(point.name)] for point in front_of(points, x in larger, y in larger)]
+        numbers = [(number(row[x]), number(row[y])) for row in self]
+        points = {i: (across, up) for i, (across, up) in enumerate(numbers) if across is not None and up is not None}
+        positions = list(points)
+        return [self[positions[i]] for i in pareto_front(list(points.values()), x in larger, y in larger)]
 
     def check(self, column: str) -> None:
         if column not in self.columns:

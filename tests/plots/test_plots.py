@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.collections import PathCollection
 from matplotlib.patches import FancyArrowPatch, Rectangle, StepPatch
+from torch import nn
 
 import costlab
 from costlab import plots
@@ -25,15 +26,14 @@ from costlab.core.cost import FAMILIES
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.colours import GROUPS, ink_on
-from costlab.plots._breakdown import SHOWN
-from costlab.plots._breakdown import parts_of as shares_of
-from costlab.plots._graph import INPUT, OUTPUT, edges_of, parts_of
-from costlab.plots._guidelines import points_of
+from costlab.plots._breakdown import COSTS, cost_by_kind
+from costlab.plots._graph import INPUT, OUTPUT, boxes_of, edges_of
+from costlab.plots._guidelines import layer_points
 from costlab.plots._stages import stages_of
 from costlab.plots._treemap import Box, squarified, tree_of
-from costlab.plots.canvas import LONGEST, shortened
-from costlab.plots.layered import layered
-from costlab.plots.runs import runs_of
+from costlab.plots.layered_layout import layered_layout
+from costlab.plots.module_runs import module_runs
+from costlab.plots.style import LONGEST, shortened
 from costlab.tracing._profile import profile
 
 matplotlib.use("agg")
@@ -169,8 +169,8 @@ def test_the_colours_are_the_same_in_every_plot(networks):
 
 def test_the_shares_of_a_bar_add_up_to_the_total(networks):
     for network in (*networks.values(), *examples().values()):
-        for cost in SHOWN:
-            parts = sum(shares_of(network, cost).values())
+        for cost in COSTS:
+            parts = sum(cost_by_kind(network, cost).values())
             assert parts == getattr(network.total, cost), (network.name, cost)
 
 
@@ -190,30 +190,37 @@ def test_bars_are_as_long_as_shares(networks):
 
 def test_stages_of_mobilenet_v2_halve_the_resolution(networks):
     network = networks["mobilenet_v2"]
-    assert [s.resolution for s in stages_of(network, runs_of(network, 32))] == [
+    assert [s.resolution for s in stages_of(network, module_runs(network, 32))] == [
         f"{n}x{n}" for n in (112, 56, 28, 14, 7)
     ]
 
 
 def test_stages_look_through_windows(networks):
     network = networks["swin_b"]
-    assert [s.resolution for s in stages_of(network, runs_of(network, 40))] == [f"{n}x{n}" for n in (56, 28, 14, 7)]
+    assert [s.resolution for s in stages_of(network, module_runs(network, 40))] == [f"{n}x{n}" for n in (56, 28, 14, 7)]
 
 
 def test_stages_look_past_squeeze_and_excitation():
     model, inputs = costlab.load("zoo:mobilenet_v3_large")
     network = profile(model, inputs)
-    found = [s.resolution for s in stages_of(network, runs_of(network, 32))]
+    found = [s.resolution for s in stages_of(network, module_runs(network, 32))]
     assert found == [f"{n}x{n}" for n in (112, 56, 28, 14, 7)]
 
 
 def test_runs_hold_every_operator_once_in_order(networks):
     for network in networks.values():
-        runs = runs_of(network, 32)
+        runs = module_runs(network, 32)
         assert [p for run in runs for p in run.positions] == [p for p, op in enumerate(network.ops) if not op.free]
 
 
 # Memory.
+
+
+def test_live_activations_of_a_small_network_are_those_counted_by_hand():
+    (curve, *_) = [patch for patch in draw("memory", examples()["tiny"]).patches if isinstance(patch, StepPatch)]
+    image, features, pooled, logits = 2 * 3 * 16 * 16, 2 * 8 * 16 * 16, 2 * 8, 2 * 5  # float32
+    by_operator = [image + features, 2 * features, features + pooled, pooled, pooled + logits]
+    assert list(curve.get_data().values) == [4 * elements for elements in by_operator]
 
 
 def test_the_column_of_the_peak_is_as_high_as_the_peak(networks):
@@ -231,7 +238,7 @@ def test_the_column_of_the_peak_is_as_high_as_the_peak(networks):
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.floats(10, 1000), st.floats(10, 1000))
 def test_boxes_fill_the_room_in_proportion_without_overlap(amounts, width, height):
     amounts.sort(reverse=True)
-    boxes = list(squarified(amounts, Box(0, 0, width, height)))
+    boxes = squarified(amounts, Box(0, 0, width, height))
     for amount, box in zip(amounts, boxes, strict=True):
         assert box.width * box.height == pytest.approx(width * height * amount / sum(amounts), rel=1e-6)
         assert -1e-6 <= box.x <= box.x + box.width <= width + 1e-6
@@ -260,21 +267,31 @@ def test_branches_sum_to_their_children_and_the_tree_to_the_total(networks, cost
 # Guidelines.
 
 
-def test_points_cost_beyond_their_bound_what_the_findings_say(networks):
-    for network in networks.values():
-        found = costlab.lint(network, select=("G1", "G2")).findings
-        for rule, points in zip(("G1", "G2"), points_of(network.fused("bn")), strict=True):
-            assert sum(p.excess for p in points) == sum(f.excess_memory_access for f in found if f.rule == rule)
-            assert all((p.ratio == 1) == (p.excess == 0) for p in points)
+def test_points_have_the_excess_that_the_formulas_give_by_hand():
+    channels = [
+        nn.Conv2d(3, 8, 1),
+        nn.Conv2d(8, 32, 1),
+        nn.Conv2d(32, 32, 3, padding=1, groups=4),
+        nn.Conv2d(32, 18, 1),
+    ]
+    by_width, by_groups = layer_points(profile(nn.Sequential(*channels), (1, 3, 16, 16)))
+    positions = 16 * 16
+    assert {p.name: (p.x, p.excess) for p in by_width} == {
+        "1": (4, positions * (8 + 32 - 2 * 16)),
+        "2": (1, 0),
+        "3": (18 / 32, positions * (32 + 18 - 2 * 24)),
+    }
+    assert {p.name: (p.x, p.excess) for p in by_groups} == {"2": (4, positions * (32 - 32 // 4))}
+    assert all((p.ratio == 1) == (p.excess == 0) for p in (*by_width, *by_groups))
 
 
 def test_no_layer_lies_above_the_curve_of_layers_without_weights(networks):
-    for point in points_of(networks["mobilenet_v2"].fused("bn"))[0]:
+    for point in layer_points(networks["mobilenet_v2"].fused("bn"))[0]:
         assert point.ratio <= (1 + point.x) / (2 * point.x**0.5) + 1e-3
 
 
 def test_layers_alike_in_repeated_blocks_are_one_point(networks):
-    points, _ = points_of(networks["mobilenet_v2"].fused("bn"))
+    points, _ = layer_points(networks["mobilenet_v2"].fused("bn"))
     named = {point.name: point.excess for point in points}
     (name,) = [name for name in named if name.startswith("features.{8-10}.conv.2")]
     assert name.endswith(" x3")
@@ -297,7 +314,7 @@ def test_groups_have_a_panel_where_there_are_groups(networks):
 
 def test_a_residual_block_is_a_chain_with_a_way_around_it(networks):
     network = networks["mobilenet_v2"]
-    parts = parts_of(network, "features.3")
+    parts = boxes_of(network, "features.3")
     names = [part.name for part in parts]
     assert names == [
         INPUT,
@@ -312,7 +329,7 @@ def test_a_residual_block_is_a_chain_with_a_way_around_it(networks):
 
 def test_boxes_are_joined_as_the_operators_in_them_are(networks):
     for network in networks.values():
-        parts = parts_of(network, "")
+        parts = boxes_of(network, "")
         box = {network.ops[p].name: i for i, part in enumerate(parts) for p in part.positions}
         graph = nx.DiGraph(network.graph)
         for op in network.ops:
@@ -332,34 +349,34 @@ def test_every_box_has_a_name_however_long(networks):
 
 
 def test_edges_from_one_node_share_their_way():
-    ways = layered(8, {(i, i + 1) for i in range(1, 7)} | {(0, i) for i in range(1, 8)}).ways
+    routes = layered_layout(8, {(i, i + 1) for i in range(1, 7)} | {(0, i) for i in range(1, 8)}).routes
     for end in range(2, 7):
-        assert ways[0, end][:-1] == ways[0, end + 1][:end]
+        assert routes[0, end][:-1] == routes[0, end + 1][:end]
 
 
 def test_arrows_are_as_many_as_edges(networks):
     network = networks["swin_b"]
     ax = draw("graph", network, module="features.1.0")
     arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
-    assert len(arrows) == len(edges_of(network, parts_of(network, "features.1.0")))
+    assert len(arrows) == len(edges_of(network, boxes_of(network, "features.1.0")))
 
 
 @given(st.integers(1, 14).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.tuples(*[st.integers(0, n - 1)] * 2)))))
 def test_edges_lead_down_and_nodes_keep_their_distance(drawn):
     count, pairs = drawn
     edges = {(a, b) for a, b in pairs if a < b}
-    layout = layered(count, edges)
-    assert layout.ways.keys() == edges
-    for (a, b), way in layout.ways.items():
-        assert (way[0], way[-1]) == (layout.places[a], layout.places[b])
-        assert [layer for _, layer in way] == list(range(layout.places[a][1], layout.places[b][1] + 1))
-    for i, (x, layer) in enumerate(layout.places):
-        assert all(abs(x - other) >= 1 - 1e-6 for other, at in layout.places[:i] if at == layer)
+    layout = layered_layout(count, edges)
+    assert layout.routes.keys() == edges
+    for (a, b), route in layout.routes.items():
+        assert (route[0], route[-1]) == (layout.positions[a], layout.positions[b])
+        assert [layer for _, layer in route] == list(range(layout.positions[a][1], layout.positions[b][1] + 1))
+    for i, (x, layer) in enumerate(layout.positions):
+        assert all(abs(x - other) >= 1 - 1e-6 for other, at in layout.positions[:i] if at == layer)
 
 
 def test_a_chain_is_straight():
-    layout = layered(6, {(i, i + 1) for i in range(5)} | {(1, 4)})
-    assert len({round(x, 2) for x, _ in layout.places}) == 1
+    layout = layered_layout(6, {(i, i + 1) for i in range(5)} | {(1, 4)})
+    assert len({round(x, 2) for x, _ in layout.positions}) == 1
 
 
 # The command.

@@ -19,11 +19,10 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
 from costlab.models import ModelSpec, profile_of
-from costlab.plots._breakdown import HOST, time_of
-from costlab.plots._pareto import front_of
-from costlab.plots._roofline import SMALLEST, points_of
-from costlab.plots.naming import Point
-from costlab.plots.rows import read_rows, row_of
+from costlab.plots._breakdown import HOST, time_by_kind
+from costlab.plots._pareto import pareto_front
+from costlab.plots._roofline import SMALLEST, roofline_points
+from costlab.plots.network_rows import profile_row, read_rows
 
 matplotlib.use("agg")
 
@@ -60,7 +59,7 @@ def untouched(ax) -> None:
 def test_convolution_takes_most_mult_adds_and_far_from_all_of_the_time(name, networks):
     network = networks[name]
     prediction = costlab.predict(network, DEVICE)
-    times = time_of(network, prediction)
+    times = time_by_kind(network, prediction)
     assert sum(times.values()) == pytest.approx(prediction.seconds)
     shares = {family: 0.0 for family, _ in times}
     for (group, _), seconds in times.items():
@@ -83,7 +82,7 @@ def test_the_bar_of_time_says_which_device_and_how_long(networks):
 
 def test_a_network_that_waits_for_the_host_shows_it():
     profile = examples()["tiny"]
-    times = time_of(profile, costlab.predict(profile, DEVICE))
+    times = time_by_kind(profile, costlab.predict(profile, DEVICE))
     assert max(times, key=times.get)[1] == HOST
 
 
@@ -93,7 +92,7 @@ def test_a_network_that_waits_for_the_host_shows_it():
 def test_points_hold_every_operator_that_computes_and_all_of_its_time(networks):
     for network in networks.values():
         times = costlab.predict(network, DEVICE).by_op
-        points = points_of(network, times)
+        points = roofline_points(network, times)
         computing = [
             (op, cost)
             for op, cost in zip(network.ops, network.costs, strict=True)
@@ -106,7 +105,8 @@ def test_points_hold_every_operator_that_computes_and_all_of_its_time(networks):
 
 def test_repeated_blocks_are_one_point(networks):
     names = [
-        p.name for p in points_of(networks["mobilenet_v2"], costlab.predict(networks["mobilenet_v2"], DEVICE).by_op)
+        p.name
+        for p in roofline_points(networks["mobilenet_v2"], costlab.predict(networks["mobilenet_v2"], DEVICE).by_op)
     ]
     assert len(names) < len(networks["mobilenet_v2"].ops) / 2
     assert any(name.endswith("relu6 x8") for name in names)
@@ -115,7 +115,7 @@ def test_repeated_blocks_are_one_point(networks):
 def test_points_stand_where_their_arithmetic_and_time_put_them():
     profile = examples()["tiny"]
     times = costlab.predict(profile, DEVICE).by_op
-    (conv,) = [p for p in points_of(profile, times) if p.name == "conv conv2d"]
+    (conv,) = [p for p in roofline_points(profile, times) if p.name == "conv conv2d"]
     mult_adds = 2 * 8 * 16 * 16 * 3 * 3 * 3
     traffic = 4 * (2 * 3 * 16 * 16 + 2 * 8 * 16 * 16 + 8 * 3 * 3 * 3 + 8)
     assert conv.intensity == pytest.approx(2 * mult_adds / traffic)
@@ -126,7 +126,7 @@ def test_areas_are_in_proportion_to_time(networks):
     ax = plots.roofline(networks["mobilenet_v2"], DEVICE)
     (scatter,) = ax.collections
     times = costlab.predict(networks["mobilenet_v2"], DEVICE)
-    points = points_of(networks["mobilenet_v2"], times.by_op)
+    points = roofline_points(networks["mobilenet_v2"], times.by_op)
     areas = scatter.get_sizes()
     share = (areas[0] - areas[5]) / ((points[0].seconds - points[5].seconds) / times.seconds)
     assert areas[-1] >= SMALLEST
@@ -158,14 +158,12 @@ def test_half_precision_has_its_own_ridge_point():
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=30), st.booleans(), st.booleans())
-def test_the_front_holds_exactly_those_that_no_other_one_beats(places, larger_x, larger_y):
-    points = [Point(x, y, str(i)) for i, (x, y) in enumerate(places)]
+def test_the_front_is_exactly_the_points_that_no_other_dominates(points, larger_x, larger_y):
+    def no_worse(a: tuple[int, int], b: tuple[int, int]) -> bool:
+        return (a[0] >= b[0] if larger_x else a[0] <= b[0]) and (a[1] >= b[1] if larger_y else a[1] <= b[1])
 
-    def no_worse(a: Point, b: Point) -> bool:
-        return (a.x >= b.x if larger_x else a.x <= b.x) and (a.y >= b.y if larger_y else a.y <= b.y)
-
-    beaten = {b.name for a in points for b in points if a[:2] != b[:2] and no_worse(a, b)}
-    assert {p.name for p in front_of(points, larger_x, larger_y)} == {p.name for p in points} - beaten
+    dominated = {i for i, b in enumerate(points) for a in points if a != b and no_worse(a, b)}
+    assert sorted(pareto_front(points, larger_x, larger_y)) == [i for i in range(len(points)) if i not in dominated]
 
 
 def test_networks_stand_at_their_costs(networks):
@@ -193,14 +191,14 @@ def test_columns_that_no_row_has_both_of_are_no_picture():
 def test_many_networks_have_names_at_the_front_only():
     rows = [{"name": f"n{i}", "mult_adds": 10**6 * (1 + i), "top1": (i * 7919) % 400 / 10} for i in range(400)]
     ax = plots.pareto(rows, y="top1", larger=["top1"])
-    front = {p.name for p in front_of([Point(r["mult_adds"], r["top1"], r["name"]) for r in rows], False, True)}
+    front = {rows[i]["name"] for i in pareto_front([(r["mult_adds"], r["top1"]) for r in rows], False, True)}
     assert 0 < len({t.get_text() for t in ax.texts} & {r["name"] for r in rows}) <= len(front)
     assert {t.get_text() for t in ax.texts if t.get_text().startswith("n")} <= front
     untouched(ax)
 
 
 def test_arguments_tell_networks_of_one_name_apart():
-    assert row_of(examples()["tiny"])["name"] == "tiny width=0.5 sizes=[1]"
+    assert profile_row(examples()["tiny"])["name"] == "tiny width=0.5 sizes=[1]"
 
 
 # Predicted vs measured.
@@ -265,13 +263,13 @@ def test_every_kind_of_table_draws_the_same(name, tmp_path):
     [
         ("t.csv", "", "has no rows"),
         ("t.csv", "a,b\n1,2,3\n", "more cells than the first line"),
-        ("t.csv", 'a\n"x', "is no table of the kind its name says"),
-        ("t.jsonl", '{"a": 1}\n[2]\n', "should hold a list of objects"),
-        ("t.jsonl", "{\n", "is no table of the kind its name says"),
-        ("t.json", '{"a": 1}', "should hold a list of objects"),
-        ("t.json", '[{"a": NaN}]', "is no table of the kind its name says"),
-        ("t.json", "[" * 100_000, "is no table of the kind its name says"),
-        ("t.txt", "x", "a name ends in .csv, .json, .jsonl"),
+        ("t.csv", 'a\n"x', "is not valid"),
+        ("t.jsonl", '{"a": 1}\n[2]\n', "expected a list of objects"),
+        ("t.jsonl", "{\n", "is not valid"),
+        ("t.json", '{"a": 1}', "expected a list of objects"),
+        ("t.json", '[{"a": NaN}]', "is not valid"),
+        ("t.json", "[" * 100_000, "is not valid"),
+        ("t.txt", "x", "use .csv, .json, .jsonl or .parquet"),
         ("t.csv", None, "cannot be read"),
     ],
 )
@@ -284,7 +282,7 @@ def test_what_is_no_table_is_refused_in_one_line(name, text, message, tmp_path):
 
 
 def test_a_column_that_is_not_there_names_those_that_are():
-    with pytest.raises(CostlabError, match="no numbers in a column 'top5'; there are mult_adds, top1"):
+    with pytest.raises(CostlabError, match="no numbers in column 'top5'; choose one of mult_adds, top1"):
         plots.pareto([{"name": "a", "mult_adds": 5, "top1": 70}], y="top5")
 
 
@@ -330,10 +328,10 @@ def test_commands_write_pictures(words, folder, monkeypatch, capsys):
         ("memory tiny.json --device rtx3090", "--device does not go with memory"),
         ("memory tiny.json -x params", "-x does not go with memory"),
         ("memory tiny.json hostile.json", "memory takes one MODEL, got 2"),
-        ("pareto tiny.json -y top1", "no numbers in a column 'top1'; there are"),
+        ("pareto tiny.json -y top1", "no numbers in column 'top1'; choose one of mult_adds"),
         ("predicted-vs-measured rows.jsonl rows.jsonl", "takes one MODEL"),
-        ("predicted-vs-measured tiny.json", "is no table"),
-        ("pareto tiny.json --larger top1", "more is better in 'top1', which is not drawn"),
+        ("predicted-vs-measured tiny.json", "is not a table"),
+        ("pareto tiny.json --larger top1", "larger='top1' is neither x"),
         ("pareto rows.jsonl -x top1 -y top1 --batch 2", "--batch needs a MODEL"),
         ("predicted-vs-measured rows.jsonl --input 1,3,8,8", "--input needs a MODEL"),
         ("predicted-vs-measured rows.jsonl --device rtx3090", "--device does not go with predicted-vs-measured"),

@@ -16,7 +16,7 @@ from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, profile_of
 from costlab.plots._distribution import quantile
-from costlab.plots.rows import read_rows
+from costlab.plots.network_rows import read_rows
 
 ROWS = [
     {"name": f"width={i}", "width": i, "mult_adds": i * 10**8, "predicted_seconds": 1e-3 / i, "error": None}
@@ -90,7 +90,7 @@ def test_a_quantile_is_the_least_value_that_so_many_do_not_exceed(values, share)
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_line(tmp_path, capsys):
-    with pytest.raises(CostlabError, match="no numbers in a column 'nosuch'"):
+    with pytest.raises(CostlabError, match="no numbers in column 'nosuch'"):
         plots.distribution(ROWS, x="nosuch")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     for path in ("broken.parquet", "nosuch.parquet"):
