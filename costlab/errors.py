@@ -1,11 +1,11 @@
-"""The errors that a user can mend."""
+"""Errors that a user can fix."""
 
 from __future__ import annotations
 
 
 class CostlabError(Exception):
-    """Something the user can mend. The message is one line: what, where, what to do."""
+    """A usage error. The message is one line: what is wrong, where, and what to type instead."""
 
 
 class ForwardError(CostlabError):
-    """The forward pass fails on the inputs it was given."""
+    """The forward pass fails on its inputs."""

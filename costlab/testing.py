@@ -1,4 +1,4 @@
-"""For test suites: `assert_budget` fails where a network costs more than it may."""
+"""For test suites: `assert_budget` fails if a network costs more than its budget."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def assert_budget(
     base: Profile | Path | str | None = None,
     **budgets: int | str,
 ) -> None:
-    """`assert_budget(net, (1, 3, 224, 224), mult_adds="320 M", params=3_505_000)`: each total is at most that.
+    """Assert that each metric is within its budget: `assert_budget(net, (1, 3, 224, 224), mult_adds="320 M")`.
 
     Args:
-        model: a network, traced on `inputs` and `kwargs` as `costlab.profile` takes them; or a profile.
-        base: a profile, or the file of one, that a change such as `mult_adds="+1%"` counts from.
-        budgets: the largest value of a total (`mult_adds`, `params`, `memory_access`, `peak_activation_bytes`, ...): a
-            whole number, a number with a prefix (powers of 1000), or a change.
+        model: a network, traced on `inputs` and `kwargs` as by `costlab.profile`; or a profile.
+        inputs, kwargs: inputs of the network.
+        base: a profile, or the path of a saved one, that changes such as `mult_adds="+1%"` count from.
+        budgets: the largest value of each metric (`mult_adds`, `params`, `peak_activation_bytes`, ...): a whole number,
+            or a string with a unit of the metric ("320 M", "8 MiB") or a change ("+1%").
 
     Raises:
-        AssertionError: a budget is broken; the message names the modules that grew most, or cost most.
-        CostlabError: there is no such total, an amount cannot be read, a change has no base, or the network cannot be
+        AssertionError: a budget is broken; the message names the modules that grew most, or are most expensive.
+        CostlabError: there is no such metric, an amount cannot be read, a change has no base, or the network cannot be
             traced.
     """
     __tracebackhide__ = True

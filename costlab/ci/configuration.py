@@ -25,6 +25,7 @@ from pydantic import (
 from costlab.ci.budgets import parse_budgets
 from costlab.core.amounts import Amount
 from costlab.core.files import os_error_reason
+from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.registry import find_guideline
@@ -120,7 +121,7 @@ class LintConfig(TomlTable):
     thresholds: dict[Rule, Threshold] = {}
     fail_level: Literal["note", "warning", "error"] = "warning"
     device: Device | None = None
-    fusion: Literal["none", "bn", "pointwise"] = "bn"
+    fusion: Fusion = "bn"
 
 
 class ProjectConfig(TomlTable):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from costlab.core.parsing import literal
+from costlab.core.graph import Fusion
+from costlab.core.parsing import parse_value
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ Format = Annotated[Literal["text", "json", "markdown"], FORMAT]
 Output = Annotated[Path | None, option("Write to FILE instead of stdout.", "FILE", "-o", "--output")]
 NoCache = Annotated[bool, flag("--no-cache", "Ignore the cache and trace again (`costlab cache info`).")]
 
-Fusion = Literal["none", "bn", "pointwise"]
 FUSION_HELP = "Fold batch norms (bn), and also fuse element-wise operators (pointwise)."
 Device = Annotated[
     str | None, option("Predict latency on this device (`costlab devices` lists them).", "NAME", "--device")
@@ -168,7 +168,7 @@ def split_arguments(arguments: Sequence[str] | None, twice: str = "") -> dict[st
 
 def parse_arguments(arguments: Sequence[str] | None) -> dict[str, Any]:
     """`-a width=0.75 -a groups=3` as keyword arguments. Raises CostlabError."""
-    return {key: literal(value) for key, value in split_arguments(arguments).items()}
+    return {key: parse_value(value) for key, value in split_arguments(arguments).items()}
 
 
 def reject_saved_profile(model: str, purpose: str) -> None:

@@ -1,13 +1,13 @@
-"""Operators that would run as one: a view on a profile, which is again a profile.
+"""Fusion: a profile with the operators merged that would run as one. The result is a profile again.
 
-`none` is the profile as it was traced. `bn` folds every batch norm with fixed statistics into the convolution before
-it. `pointwise` besides joins element-wise operators. What was joined stands in `attrs["fused"]`, the names of the
-traced operators in the order of their execution.
+`none` is the profile as traced. `bn` folds every batch norm with fixed statistics into the convolution before it.
+`pointwise` also merges connected element-wise operators. `attrs["fused"]` of a merged operator lists the names of the
+traced operators in execution order.
 
-Folding adds a bias to a convolution that had none and removes the scale, the statistics and the traffic of the batch
-norm. `params` are those of the network, which a view does not change: the convolution answers for both.
+Folding adds a bias to a convolution without one, and removes the scale, the statistics and the traffic of the batch
+norm. Parameters are those of the network: the convolution owns those of both.
 
-Mult-adds and parameters stay as they are, memory access and the peak of live activations never grow.
+Mult-adds and parameters stay the same; memory access and the peak of live activations never grow.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from costlab.core.memory import live_activation_bytes
 if TYPE_CHECKING:
     from costlab.core.profile import Profile
 
-FUSIONS = ("none", "bn", "pointwise")
-GROUP = "element_wise"  # the kind of several element-wise operators joined
+GROUP = "element_wise"  # the kind of merged element-wise operators
 CONSTANT = ("parameter", "buffer", "constant")
-NOT_BY_ELEMENT = ("cdist", "addr", "cross")  # of that family, but an output element needs many input elements
+NOT_BY_ELEMENT = ("cdist", "addr", "cross")  # element-wise family, but an output element needs many input elements
 
 
 @dataclass(frozen=True)
 class FusedGroup:
-    """Several operators as one, which runs at the position `host`."""
+    """Operators merged into one, which runs at the position `host`."""
 
     members: tuple[int, ...]  # positions, in the order of execution
     host: int
-    op: Op  # its `after` is still to be found
+    op: Op  # `after` is set later, by `rebuilt`
     cost: Cost
 
 
@@ -53,8 +52,8 @@ def fold_batch_norms(profile: Profile) -> Profile:
 def folds(profile: Profile) -> list[FusedGroup]:
     """Convolutions with the batch norms that can be folded into them.
 
-    Nobody else reads what the convolution writes, its weight is a constant, and wherever this weight is used the same
-    batch norm follows: otherwise folding would make copies of it.
+    The batch norm is the only reader of the convolution's output, the weight is a constant, and the same batch norm
+    follows every use of the weight: otherwise folding would copy it.
     """
     ops = profile.ops
     readers: dict[int, list[int]] = {}  # by operator
@@ -97,7 +96,7 @@ def folds(profile: Profile) -> list[FusedGroup]:
 
 
 def foldable(norm: Op, before: Op, position: int) -> bool:
-    """Whether a batch norm is a fixed scale and shift of what the operator at `position` writes, and of no more."""
+    """Whether an operator is a batch norm with fixed statistics of exactly what the operator at `position` writes."""
     if norm.kind != "batch_norm" or norm.attrs.get("training") or norm.after != (position,) or not norm.inputs:
         return False
     x, *constants = norm.inputs
@@ -113,7 +112,7 @@ def foldable(norm: Op, before: Op, position: int) -> bool:
 
 
 def folded(profile: Profile, position: int, chain: Sequence[int]) -> FusedGroup:
-    """A convolution with the batch norms of `chain`: it writes what the last of them wrote, and has a bias."""
+    """A convolution merged with the batch norms of `chain`: it has a bias and writes what the last of them wrote."""
     members = (position, *chain)
     conv, last = profile.ops[position], profile.ops[chain[-1]]
     cost = profile.costs[position]
@@ -136,7 +135,7 @@ def joined(
     outputs: tuple[Tensor, ...],
     cost: Cost,
 ) -> FusedGroup:
-    """The operators at `members` as one that goes by the name of `named` and has the parameters of all of them."""
+    """The operators at `members` as one, with the name of `named` and the parameters of all of them."""
     ops = [profile.ops[m] for m in members]
     params, param_bytes = sum(op.params for op in ops), sum(op.param_bytes for op in ops)
     op = replace(
@@ -184,8 +183,8 @@ def merge_pointwise(profile: Profile) -> Profile:
 def connected(profile: Profile) -> list[tuple[int, ...]]:
     """Positions of element-wise operators that can run as one, at the position of the last of them.
 
-    An operator joins the groups whose values it reads element by element, unless something outside has read a value of
-    the group before, or overwritten one that the group reads: so everything else keeps its place in the order.
+    An operator joins the groups whose values it reads element by element, unless an operator outside has already read
+    a value of the group, or overwritten one that the group reads. All other operators keep their order.
     """
     leader: dict[int, int] = {}  # of each element-wise operator, its group
     is_open: set[int] = set()
@@ -244,7 +243,7 @@ def maps_elements(op: Op) -> bool:
 def group(
     profile: Profile, members: tuple[int, ...], sizes: dict[int, tuple[int, int]], readers: dict[int, int]
 ) -> FusedGroup:
-    """Element-wise operators as one: reads every outside value once, writes every value that is used outside once."""
+    """Element-wise operators as one, which reads every outside value and writes every value used outside once."""
     ops = [profile.ops[m] for m in members]
     host = members[-1]
     outside: dict[Tensor, int] = {}  # how often each is read; names do not matter
@@ -277,7 +276,7 @@ def group(
 
 
 def storage_sizes(trace: Trace) -> dict[int, tuple[int, int]]:
-    """Elements and bytes of every storage, as far as operators see it."""
+    """Elements and bytes of every storage: the largest that an operator sees."""
     sizes: dict[int, tuple[int, int]] = {}
     for op in trace.ops:
         for tensor in (*op.inputs, *op.outputs):
@@ -287,7 +286,7 @@ def storage_sizes(trace: Trace) -> dict[int, tuple[int, int]]:
 
 
 def capped(reads: Iterable[Tensor], sizes: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Elements and bytes that reading these tensors moves: of no storage more than it holds."""
+    """Elements and bytes moved by reading these tensors, of each storage at most what it holds."""
     sums: dict[int, tuple[int, int]] = {}
     for tensor in reads:
         elements, size = sums.get(tensor.storage, (0, 0))
@@ -296,18 +295,18 @@ def capped(reads: Iterable[Tensor], sizes: dict[int, tuple[int, int]]) -> tuple[
     return elements, sum(min(size, sizes[storage][1]) for storage, (_, size) in sums.items())
 
 
-# The trace with operators joined.
+# The trace with merged operators.
 
 
-def rebuilt(profile: Profile, joins: Sequence[FusedGroup]) -> Profile:
-    """The profile with each of `joins` in the place of its members, and everything else in the order it was."""
-    if not joins:
+def rebuilt(profile: Profile, groups: Sequence[FusedGroup]) -> Profile:
+    """The profile with each of `groups` in the place of its members; all other operators keep their order."""
+    if not groups:
         return profile
     ops = profile.ops
-    host = {member: each.host for each in joins for member in each.members}
-    at = {each.host: each for each in joins}
-    written = {t.storage for each in joins for m in each.members for t in ops[m].outputs}
-    gone = written - {t.storage for each in joins for t in each.op.outputs}
+    host = {member: each.host for each in groups for member in each.members}
+    at = {each.host: each for each in groups}
+    written = {t.storage for each in groups for m in each.members for t in ops[m].outputs}
+    gone = written - {t.storage for each in groups for t in each.op.outputs}
     roots: list[frozenset[int]] = []  # of every free operator, what wrote the memory that it views
     place: list[int] = []
     for position, op in enumerate(ops):
@@ -327,16 +326,16 @@ def rebuilt(profile: Profile, joins: Sequence[FusedGroup]) -> Profile:
     index = {position: i for i, position in enumerate(order)}
 
     def sources(members: tuple[int, ...]) -> tuple[int, ...]:
-        """Where the operators that `members` read are now; views of their own results are looked through."""
-        found: set[int] = set()
+        """The new positions of the operators that `members` read, looking through views of their own results."""
+        positions: set[int] = set()
         for member in members:
             for before in ops[member].after:
                 through = ops[before].free and (before not in index or not roots[before].isdisjoint(members))
-                found |= roots[before] if through else {before}
-        return tuple(sorted({index[host.get(i, i)] for i in found - set(members)}))
+                positions |= roots[before] if through else {before}
+        return tuple(sorted({index[host.get(i, i)] for i in positions - set(members)}))
 
     def without_gone(op: Op) -> Op:
-        """A view that had its shape from a tensor which is not there any more."""
+        """A view without the inputs that no longer exist and only gave it its shape."""
         viewed = {t.storage for t in op.outputs}
         inputs = tuple(t for t in op.inputs if t.storage in viewed or t.storage not in gone)
         return op if inputs == op.inputs else replace(op, inputs=inputs)

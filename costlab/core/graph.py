@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 ITEM_BYTES = {
     "bool": 1,
@@ -37,6 +37,8 @@ ITEM_BYTES = {
 }
 
 ROLES = ("input", "parameter", "buffer", "constant", "activation")
+Fusion = Literal["none", "bn", "pointwise"]  # how operators are merged, see core/fusion.py
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 
 class Tensor(NamedTuple):
@@ -80,19 +82,19 @@ class Op:
     source: Source | None  # the innermost line outside torch that called it
     after: tuple[int, ...]  # positions of the operators whose results it reads
     free: bool  # moves no data: a view, or an operator that returns its input
-    estimated: bool  # its sizes rest on a guess
+    estimated: bool  # its sizes are estimates
     params: int  # elements of the parameters that it is the first to read
     param_bytes: int
 
     def find(self, name: str) -> Tensor | None:
-        """The input of that name; None where it was not given."""
+        """The input of that name; None if it is missing."""
         for tensor in self.inputs:
             if tensor.name == name:
                 return tensor
         return None
 
     def __getitem__(self, name: str) -> Tensor:
-        """The input of that name; KeyError where it was not given."""
+        """The input of that name; KeyError if it is missing."""
         tensor = self.find(name)
         if tensor is None:
             raise KeyError(f"{self.kind} has no input {name!r}, only {[i.name for i in self.inputs]}")
@@ -114,8 +116,8 @@ class ModuleInfo:
 
     path: str
     type: str
-    source: Source | None  # where its class is written; for torch's own layers, the line that calls it
-    output_shape: tuple[int, ...] | None  # None where it was never called or returns no tensor
+    source: Source | None  # where its class is defined; for torch's own layers, the line that calls it
+    output_shape: tuple[int, ...] | None  # None if it was never called or returns no tensor
     unused_params: int  # elements of its own parameters that no operator reads
     unused_param_bytes: int
 

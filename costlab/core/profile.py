@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.cost import COST_KEYS, Cost, total
-from costlab.core.fusion import FUSIONS, fold_batch_norms, merge_pointwise
-from costlab.core.graph import Op, Source, Trace
+from costlab.core.fusion import fold_batch_norms, merge_pointwise
+from costlab.core.graph import FUSIONS, Op, Source, Trace
 from costlab.core.memory import peak_activation_bytes
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
+from costlab.formatting.notebook import html_repr
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,27 +43,29 @@ class CostRow(Cost):
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of one forward pass, operator by operator. Prints nothing; holds plain data; never changes."""
+    """The cost of one forward pass, operator by operator: plain data that never changes."""
 
     name: str
     provider: str  # "zoo", "torchvision", "python", ...
     arguments: Mapping[str, Any]
     trace: Trace = field(repr=False)
-    costs: tuple[Cost | None, ...] = field(repr=False)  # beside trace.ops; None where no rule knows the kind
+    costs: tuple[Cost | None, ...] = field(repr=False)  # one for each of trace.ops; None if no rule knows its kind
     torch: str  # versions that traced it
     costlab: str
 
     @property
     def ops(self) -> tuple[Op, ...]:
+        """The operators, in execution order."""
         return self.trace.ops
 
     @property
     def mode(self) -> str:
+        """ "eval" or "train"."""
         return self.trace.mode
 
     @cached_property
     def total(self) -> Total:
-        """The sum of all operators, with the parameters that none of them reads."""
+        """The sum of all operators, and of the parameters that none of them reads."""
         unused = sum(m.unused_params for m in self.trace.modules)
         unused_bytes = sum(m.unused_param_bytes for m in self.trace.modules)
         sums = summed(zip(self.ops, self.costs, strict=True), unused, unused_bytes)
@@ -80,23 +83,23 @@ class Profile:
 
     @cached_property
     def uncounted(self) -> dict[str, int]:
-        """How many operators of which kind no rule knows. Totals leave them out."""
+        """The number of operators of each kind without a cost rule; totals leave them out."""
         return dict(Counter(op.kind for op, cost in zip(self.ops, self.costs, strict=True) if cost is None))
 
     @cached_property
     def estimated(self) -> dict[str, int]:
-        """How many operators of which kind rest on a guessed size."""
+        """The number of operators of each kind whose size is an estimate."""
         return dict(Counter(op.kind for op in self.ops if op.estimated))
 
     @cached_property
     def guesses(self) -> dict[str, int]:
-        """How many operators of which kind had to guess: those that made the total an estimate."""
+        """The number of operators of each kind that had to guess a size: the first estimated ones."""
         guessed = (op for op in self.ops if op.estimated and not any(self.ops[i].estimated for i in op.after))
         return dict(Counter(op.kind for op in guessed))
 
     @cached_property
     def graph(self) -> nx.DiGraph:
-        """The operators as a DAG: nodes in execution order, flat plain data on each; edges follow tensors."""
+        """The operators as a DAG: nodes in execution order with flat plain data, edges along tensors."""
         import networkx as nx
 
         graph = nx.DiGraph(name=self.name)
@@ -106,14 +109,22 @@ class Profile:
         return graph
 
     def edges(self) -> list[tuple[str, str]]:
-        """Pairs of operator names: the second reads what the first wrote."""
+        """Pairs of operator names: the second reads what the first writes."""
         ops = self.ops
         return [(ops[i].name, op.name) for op in ops for i in op.after]
 
     def by_module(self, depth: int | None = None) -> dict[str, CostRow]:
-        """Rows by module path, cut to `depth` names; without depth every module for itself. Rows sum to the total."""
+        """The cost of each module; the rows sum to the total.
+
+        Args:
+            depth: how many names of a module path to keep; deeper modules are added to their parents. None: every
+                module has its own row, without its children.
+
+        Raises:
+            CostlabError: the depth is negative.
+        """
         if depth is not None and depth < 0:
-            raise CostlabError(f"depth is a number of path components, 0 or more; {depth} is not")
+            raise CostlabError(f"depth must be 0 or greater, got {depth}")
         infos = {m.path: m for m in self.trace.modules}
         rows: dict[str, list[int]] = {cut(m.path, depth): [] for m in self.trace.modules}
         for position, op in enumerate(self.ops):
@@ -131,7 +142,7 @@ class Profile:
         return result
 
     def by_kind(self) -> dict[str, CostRow]:
-        """Rows by operator kind, dearest in mult-adds first; unread parameters have no kind and are left out."""
+        """The cost of each kind of operator, most mult-adds first; parameters that no operator reads are left out."""
         groups: dict[str, list[int]] = {}
         for position, op in enumerate(self.ops):
             if not op.free:
@@ -168,7 +179,7 @@ class Profile:
         return merge_pointwise(self._with_folded_norms)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row an operator, the columns those of the graph's nodes."""
+        """A data frame with a row for each operator and the columns of the graph's nodes."""
         try:
             import pandas as pd
         except ImportError:
@@ -194,8 +205,6 @@ class Profile:
         return profile
 
     def _repr_html_(self) -> str:
-        from costlab.formatting.notebook import html_repr
-
         return html_repr(self)
 
 

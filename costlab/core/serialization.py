@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from costlab.core.cost import COST_KEYS, Cost
 from costlab.core.gc import gc_paused
 from costlab.core.graph import ITEM_BYTES, ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
+from costlab.core.metrics import PREDICTED
 from costlab.core.validation import (
     abbreviated,
     count,
@@ -67,7 +68,7 @@ def to_json(
             {
                 "name": op.name,
                 **op_data(op, cost),
-                **({} if seconds is None else {"predicted_seconds": seconds.get(op.name)}),
+                **({} if seconds is None else {PREDICTED: seconds.get(op.name)}),
             }
             for op, cost in zip(profile.ops, profile.costs, strict=True)
         ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from costlab.core.parsing import literal, plain
+from costlab.core.parsing import parse_value, require_json
 from costlab.errors import CostlabError
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
@@ -67,7 +67,7 @@ def axis_of(name: str, given: Any) -> Axis:
         pieces = tuple(piece_of(name, part) for part in parts_of(given))
     else:
         try:
-            values = plain(list(given) if isinstance(given, range) else given)
+            values = require_json(list(given) if isinstance(given, range) else given)
         except ValueError as error:
             raise CostlabError(f"{name} is no plain data: {error}") from None
         pieces = (tuple(values if isinstance(values, list) else [values]),)
@@ -88,7 +88,7 @@ def piece_of(name: str, text: str) -> Steps | tuple[Any, ...]:
     """`0.25:1.0:0.05` or one value."""
     match = RANGE.fullmatch(text)
     if not match:
-        return (literal(text),)
+        return (parse_value(text),)
     numbers = [number for number in match.groups() if number is not None]
     start, stop, step = map(Fraction, (*numbers, "1")[:3])
     if not step:

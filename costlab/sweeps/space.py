@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -19,6 +19,7 @@ from costlab._version import __version__
 from costlab.ci import configuration
 from costlab.ci.configuration import TomlTable, first_error
 from costlab.core.files import os_error_reason
+from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 from costlab.latency.devices import Device, find_device
 from costlab.sweeps.axes import Axis, axis_of
@@ -42,7 +43,7 @@ class Document(TomlTable):
     dtype: Any = None
     device: Names = Field(default_factory=list)
     amp: bool = False
-    fusion: Literal["none", "bn", "pointwise"] = "none"
+    fusion: Fusion = "none"
     channels_last: bool = False
     sample: int | None = Field(None, ge=1)
     seed: int = 0

@@ -16,7 +16,7 @@ from helpers.examples import HOSTILE, examples
 
 import costlab
 from costlab.cli import COMMANDS, run
-from costlab.cli.options import literal, parse_arguments
+from costlab.cli.options import parse_arguments, parse_value
 from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
@@ -152,8 +152,8 @@ def test_strict_fails_after_the_report(tmp_path, capsys):
     ],
 )
 def test_arguments_are_literals_where_they_are_and_strings_elsewhere(text, value):
-    assert literal(text) == value
-    assert type(literal(text)) is type(value)
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
     assert parse_arguments([f"key={text}"]) == {"key": value}
 
 
