@@ -181,7 +181,7 @@ def read(path: Path) -> ConfigurationFile:
 def merged(configured: LintConfig, options: Mapping[str, Any]) -> LintConfig:
     """Options of the command line over the configuration; `select` then holds every rule that is checked.
 
-    Each of the two selects anew, or adds to and takes away from what came before it: first every guideline there is.
+    Each of the two either replaces the selection or adds to and removes from it; it starts with every guideline.
 
     Raises:
         CostlabError: an option has a value that there is not.

@@ -1,4 +1,4 @@
-"""How a network is executed: all that a prediction needs besides the network."""
+"""How a network is executed: what a prediction needs in addition to the network."""
 
 from __future__ import annotations
 

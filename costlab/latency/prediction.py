@@ -19,7 +19,7 @@ class Prediction:
     """The predicted latency of one forward pass."""
 
     device: str
-    batch: int | None  # None if no input tells the batch
+    batch: int | None  # None if no input has a batch dimension
     dtype: str | None  # None: as traced
     amp: bool
     fusion: str

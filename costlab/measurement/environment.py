@@ -1,4 +1,4 @@
-"""What a time depends on besides the network: the processor, its clock, software versions, the load."""
+"""What a time depends on other than the network: the processor, its clock, software versions, the load."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Profiles kept in the user's cache folder, so that a second look at a network of a known version is instant.
+"""Profiles kept in the user's cache folder, so that a second report on the same version of a network is instant.
 
 An entry is a saved profile, compressed, behind a hash of its bytes. Its name is a hash of everything that the profile
-follows from. What cannot be read, or not be written, is traced anew.
+follows from. If an entry cannot be read or written, the network is traced again.
 """
 
 from __future__ import annotations

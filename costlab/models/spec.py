@@ -26,5 +26,5 @@ class ModelSpec:
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything is asked for besides the target."""
+        """Whether anything other than the target is set."""
         return self != ModelSpec(self.target)

@@ -69,7 +69,7 @@ def axis_of(name: str, given: Any) -> Axis:
         try:
             values = require_json(list(given) if isinstance(given, range) else given)
         except ValueError as error:
-            raise CostlabError(f"{name} is no plain data: {error}") from None
+            raise CostlabError(f"{name} is not plain data: {error}") from None
         pieces = (tuple(values if isinstance(values, list) else [values]),)
     axis = Axis(pieces)
     if not 0 < len(axis) <= LONGEST:

@@ -45,18 +45,18 @@ class Journal:
         """Every row, in the order of the file; what a crash left of a last line is cut off.
 
         Raises:
-            CostlabError: what stands there is no journal.
+            CostlabError: the file is not a journal.
         """
         self.reader.seek(0)
         offset, torn = 0, None
         for number, line in enumerate(self.reader, 1):
             if offset == 0 and not line.startswith(BEGINNING[: len(line)]):
-                raise CostlabError(f"{self.name} is no journal of a sweep: remove it, or name another file")
+                raise CostlabError(f"{self.name} is not a sweep journal: remove it, or choose another file")
             entry = entry_of(line)
             if entry is None:
                 torn = torn or (number, offset)
             elif torn:
-                raise CostlabError(f"{self.name} is no journal of a sweep: line {torn[0]} is no row")
+                raise CostlabError(f"{self.name} is not a sweep journal: line {torn[0]} is not a row")
             else:
                 yield Entry(offset, *entry)
             offset += len(line)
@@ -107,7 +107,7 @@ def write_all(file: IO[bytes], data: bytes) -> None:
 
 
 def entry_of(line: bytes) -> tuple[str, bool] | None:
-    """Key and failure of a line; None where it is no row."""
+    """Key and failure of a line; None if it is not a row."""
     if not line.endswith(b"\n"):
         return None
     try:

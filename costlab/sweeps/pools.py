@@ -26,7 +26,7 @@ class Pool:
 
     executor: Executor
     workers: Callable[[], int]  # rows under way at once
-    renewed: Callable[[], Executor] | None = None  # None: whoever made the executor mends it
+    renewed: Callable[[], Executor] | None = None  # None: the executor's owner repairs it
 
 
 @contextlib.contextmanager

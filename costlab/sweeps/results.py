@@ -164,7 +164,7 @@ class Sweep:
 def check_format(path: Path) -> None:
     """Raises CostlabError where rows cannot be written to a file of that name."""
     if path.suffix.lower() not in FORMATS:
-        raise CostlabError(f"{path} is no table that a sweep writes: give a name in {', '.join(FORMATS)}")
+        raise CostlabError(f"{path} is not a table that a sweep writes: use a name that ends in {', '.join(FORMATS)}")
     if path.suffix.lower() == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401

@@ -181,7 +181,7 @@ def error_of(future: Future[Any]) -> BaseException | None:
 
 
 def of_worker(error: BaseException) -> CostlabError:
-    """What to tell of an error that is no network's."""
+    """The message for an error that no network caused."""
     if isinstance(error, CostlabError):
         return error
     if isinstance(error, CancelledError):
@@ -191,7 +191,7 @@ def of_worker(error: BaseException) -> CostlabError:
 
 
 def renew(pool: Pool, state: State) -> None:
-    """Start processes anew after one died. Raises CostlabError where they cannot live."""
+    """Restart processes after one died. Raises CostlabError if they cannot run."""
     if pool.renewed is None:
         raise CostlabError("the executor is broken: a process died; the rows that the journal has are safe")
     pool.executor.shutdown(wait=False)

@@ -109,7 +109,7 @@ class Space:
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """What a row depends on besides its arguments: the versions of libraries, and a digest of the user's file."""
+        """What a row also depends on: the versions of libraries, and a digest of the user's file."""
         return versions_of(self.factory)
 
     @cached_property
@@ -187,7 +187,7 @@ def read(path: Path) -> dict[str, Any]:
 def checked(document: Document) -> Space:
     for name in document.arguments:
         if not name.isidentifier():
-            raise CostlabError(f"{name!r} is no name of an argument")
+            raise CostlabError(f"{name!r} is not a valid argument name")
     changes = {name: getattr(document, name) for name in INPUT_AXES if getattr(document, name) is not None}
     twice = next((name for name in changes if name in document.arguments), None)
     if twice:

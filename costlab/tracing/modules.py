@@ -51,7 +51,7 @@ class ModuleTracker:
         self._turns: dict[tuple[str, torch.nn.Module], int] = {}
 
     def attach(self) -> None:
-        """Hook every module. Whoever restores the modules' attributes removes the hooks."""
+        """Hook every module. Restoring the modules' attributes removes the hooks."""
         for module, paths in self.paths.items():
             if not isinstance(module, torch.jit.ScriptModule):
                 call = functools.partial(self._call, module, paths)

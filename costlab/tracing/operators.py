@@ -104,7 +104,7 @@ CREATES = {
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The facts about one torch operator overload that its schema tells."""
+    """The facts about one torch operator overload that its schema contains."""
 
     kind: str
     arguments: tuple[str, ...]

@@ -88,7 +88,7 @@ def read(folder: Path) -> dict[str, dict[Network, Row]]:
         except OSError as error:
             raise CostlabError(f"{folder / table.file} cannot be read: {error.strerror}") from None
         except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-            raise CostlabError(f"{folder / table.file} is no table of throughput: {error!r}") from None
+            raise CostlabError(f"{folder / table.file} is not a table of throughput: {error!r}") from None
     return found
 
 

@@ -257,7 +257,7 @@ def test_a_hub_id_without_the_network_is_told_at_once(monkeypatch):
 
 def test_a_broken_configuration_is_told(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": ')
-    assert "no readable JSON" in line_of(profile_of, ModelSpec(f"hf:{tmp_path}"))
+    assert "not a readable JSON" in line_of(profile_of, ModelSpec(f"hf:{tmp_path}"))
 
 
 def test_a_factory_that_exits_is_told(tmp_path):

@@ -202,7 +202,7 @@ def test_two_sweeps_cannot_write_one_journal(tmp_path, threads):
 )
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path, content, threads):
     (tmp_path / "mine.csv").write_bytes(content)
-    with pytest.raises(CostlabError, match="is no journal"):
+    with pytest.raises(CostlabError, match="is not a sweep journal"):
         costlab.sweep(tiny(), threads, journal=tmp_path / "mine.csv")
     assert (tmp_path / "mine.csv").read_bytes() == content
 

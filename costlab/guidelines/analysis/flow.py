@@ -16,7 +16,7 @@ class Read(NamedTuple):
 
 
 def reads_of(profile: Profile) -> dict[int, list[Read]]:
-    """By position, what every operator that is not free reads besides parameters, buffers and constants."""
+    """By position, what every operator that is not free reads other than parameters, buffers and constants."""
     writer: dict[int, int] = {}
     reads: dict[int, list[Read]] = {}
     for position, op in enumerate(profile.ops):

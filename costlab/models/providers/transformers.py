@@ -44,9 +44,9 @@ def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
         try:
             raw = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise CostlabError(f"{path} is no readable JSON configuration: {error}") from None
+            raise CostlabError(f"{path} is not a readable JSON configuration: {error}") from None
         if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
-            raise CostlabError(f"{path} is no transformers configuration: it has no model_type")
+            raise CostlabError(f"{path} is not a transformers configuration: it has no model_type")
     elif reference.endswith(".json") or reference.startswith((".", os.sep)):
         raise CostlabError(f"{reference} does not exist: hf: wants a configuration file, its folder, or a hub id")
     else:

@@ -68,7 +68,7 @@ def call(reference: str, factory: Callable[[], Any]) -> torch.nn.Module:
 
 
 def import_file(path: Path) -> Any:
-    """The module of a file, run anew only where the file has changed."""
+    """The module of a file, run again only if the file has changed."""
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")
     status = path.stat()
