@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from costlab.ci.configuration import first_error
 from costlab.ci.lint_run import BaselineEntry, LintRun, entry_of
-from costlab.core.files import os_error_reason, write_text
+from costlab.core.files import read_bytes, write_text
 from costlab.errors import CostlabError
 
 SCHEMA_VERSION = 1
+LARGEST = 50_000_000  # bytes of a baseline
 
 
 class BaselineDocument(BaseModel):
@@ -30,9 +31,7 @@ class BaselineDocument(BaseModel):
 def read(path: Path) -> tuple[BaselineEntry, ...]:
     """The entries of a file. Raises CostlabError if it cannot be read or is not a baseline."""
     try:
-        return tuple(BaselineDocument.model_validate_json(path.read_bytes()).accepted)
-    except OSError as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+        return tuple(BaselineDocument.model_validate_json(read_bytes(path, LARGEST)).accepted)
     except ValidationError as error:
         raise CostlabError(f"{path} is not a baseline: {first_error(error)}") from None
 

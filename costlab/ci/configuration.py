@@ -24,7 +24,7 @@ from pydantic import (
 
 from costlab.ci.budgets import parse_budgets
 from costlab.core.amounts import Amount
-from costlab.core.files import os_error_reason
+from costlab.core.files import read_text
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
@@ -34,6 +34,8 @@ from costlab.latency.devices import find_device
 NAME = "pyproject.toml"
 TABLE = "tool.costlab"
 HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*costlab\s*\.\s*model\s*\]\]")
+LARGEST = 1 << 20  # bytes of a configuration
+LONGEST = 10_000  # characters of a line: the memory that a dotted key takes is quadratic in its dots
 NULL = re.compile(r"\\(u0000|U00000000)")
 Result = TypeVar("Result")
 
@@ -207,12 +209,10 @@ def table_of(document: dict[str, Any]) -> Any:
 def parsed(path: Path) -> tuple[dict[str, Any], str]:
     """A TOML file, and its text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, LARGEST, longest_line=LONGEST)
         if NULL.search(text):
             raise CostlabError(f"{path} holds a null character, which no name and no path has")
         return tomllib.loads(text), text
-    except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         what = str(error) or "tables nest too deep"
         raise CostlabError(f"{path} is no TOML: {what[:1].lower()}{what[1:]}") from None

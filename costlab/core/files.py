@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
@@ -13,6 +14,42 @@ from typing import IO
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 
+PROFILE_LIMIT = 512 << 20  # bytes of a saved profile: some 500,000 operators
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file, of which no more than `limit` bytes are ever read.
+
+    Raises:
+        CostlabError: the file cannot be read or is larger; the message names it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # a null character in a path is a ValueError
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+    if len(content) > limit:
+        raise CostlabError(f"{path} is too large: more than {limit:,} bytes")
+    return content
+
+
+def read_text(path: Path, limit: int, *, encoding: str = "utf-8", longest_line: int | None = None) -> str:
+    """The text of a file of at most `limit` bytes.
+
+    Args:
+        longest_line: characters of a line. A dotted key of TOML is one line, and takes memory by its square.
+
+    Raises:
+        CostlabError: the file cannot be read, is larger, or is not text; the message names it.
+    """
+    try:
+        text = io.TextIOWrapper(io.BytesIO(read_bytes(path, limit)), encoding=encoding).read()
+    except UnicodeDecodeError as error:
+        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+    if longest_line is not None and max(map(len, text.splitlines()), default=0) > longest_line:
+        raise CostlabError(f"{path} has a line of more than {longest_line:,} characters")
+    return text
+
 
 def read_profile(path: Path) -> Profile:
     """The profile saved in a file.
@@ -20,10 +57,7 @@ def read_profile(path: Path) -> Profile:
     Raises:
         CostlabError: the file cannot be read or holds no profile; the message names the file.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+    text = read_text(path, PROFILE_LIMIT)
     try:
         return Profile.from_json(text)
     except CostlabError as error:

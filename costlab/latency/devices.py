@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from costlab.core.files import os_error_reason, write_text
+from costlab.core.files import read_bytes, write_text
 from costlab.errors import CostlabError
 
 DTYPES = ("float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "int8")
@@ -129,15 +130,9 @@ def read_device(path: str | Path) -> Device:
     from costlab.latency.device_files import parsed
 
     path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise CostlabError(f"{path} is not a file")
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:  # a null character in a path is a ValueError
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
-    if len(content) > LARGEST:
-        raise CostlabError(f"{path} is too large for a device file: more than {LARGEST // 1000} kB")
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise CostlabError(f"{path} is not a file")
+    content = read_bytes(path, LARGEST)
     try:
         return parsed(content, path.stem)
     except CostlabError as error:

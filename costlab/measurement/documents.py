@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from costlab.core.files import os_error_reason
+from costlab.core.files import read_text
 from costlab.errors import CostlabError
 
 SCHEMA_VERSION = 1
@@ -48,14 +48,7 @@ def parse(cls: type[T], text: str, what: str, raw: Callable[[dict[str, Any]], di
 
 def read(path: Path, from_json: Callable[[str], T]) -> T:
     """The result in a file. Raises CostlabError, with the name of the file."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
-    if len(content) > LARGEST:
-        raise CostlabError(f"{path} is too large for a result: more than {LARGEST // 1_000_000} MB")
+    text = read_text(path, LARGEST)
     try:
         return from_json(text)
     except CostlabError as error:

@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,18 @@ from costlab.errors import CostlabError
 
 LISTED = ("zoo", "torchvision", "timm")  # providers that list their networks, in the order of the search
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
+FACTORY = "give the Python factory (file.py:factory) or a program of torch.export.save (model.pt2)"
+OTHER_FILES = {  # by the end of their name, what they are and what to give instead
+    ".safetensors": "holds weights without a network: give hf: with the folder or config.json beside it",
+    ".gguf": "holds weights without a network: give hf: with the configuration of the original model",
+    ".onnx": f"is an ONNX graph, which costlab does not read: {FACTORY}",
+    ".tflite": f"is a TensorFlow Lite graph, which costlab does not read: {FACTORY}",
+    ".h5": f"is a Keras file, which costlab does not read: {FACTORY}",
+    ".keras": f"is a Keras file, which costlab does not read: {FACTORY}",
+    ".torchscript": f"is TorchScript, which can run any code when opened: {FACTORY}",
+    ".yaml": f"is YAML, which describes no network that costlab knows: {FACTORY}",
+    ".yml": f"is YAML, which describes no network that costlab knows: {FACTORY}",
+}
 MODULES = {"hf": "transformers", "pt2": "exported", "python": "user_code"}  # those not called after their provider
 
 
@@ -37,6 +50,9 @@ def resolve(target: str) -> Resolved:
             f"{target} is a pickle, which can run any code when opened: give the Python factory (file.py:factory)"
             " or save the network with torch.export.save"
         )
+    for ending, advice in OTHER_FILES.items():
+        if not colon and target.lower().endswith(ending):
+            raise CostlabError(f"{target} {advice}")
     if target.endswith(".pt2"):
         return Resolved("pt2", target)
     if colon and prefix in LISTED:
@@ -48,6 +64,8 @@ def resolve(target: str) -> Resolved:
     for provider in LISTED:
         if installed(provider) and target in provider_module(provider).names():
             return Resolved(provider, target)
+    if os.path.isdir(target):
+        raise CostlabError(f"{target} is a folder: give hf:{target} if it holds a config.json, or a file in it")
     missing = [p for p in LISTED if not installed(p)]
     hint = f" (not installed: {', '.join(missing)}; pip install 'costlab[{','.join(missing)}]')" if missing else ""
     raise CostlabError(f"no model {target!r}{nearest(target, list_models())}{hint}; `costlab models` lists them all")

@@ -21,6 +21,7 @@ from helpers.exported_programs import Net, edited, members, rewritten, save_nest
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, profile_of
 from costlab.models.providers.exported import archive, expressions
+from costlab.models.resolve import OTHER_FILES
 
 WATCH = fuzzing.Watch()
 
@@ -370,3 +371,16 @@ def test_pickles_are_refused_with_the_reason(tmp_path, suffix):
     torch.save(Net(), path)
     with pytest.raises(CostlabError, match="pickle, which can run any code"):
         profile_of(ModelSpec(str(path)))
+
+
+@pytest.mark.parametrize("suffix", OTHER_FILES)
+def test_other_files_are_refused_with_what_to_give_instead(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"anything")
+    with pytest.raises(CostlabError, match="give "):
+        profile_of(ModelSpec(str(path)))
+
+
+def test_a_folder_is_refused_with_what_to_give_instead(tmp_path):
+    with pytest.raises(CostlabError, match="is a folder: give hf:"):
+        profile_of(ModelSpec(str(tmp_path)))

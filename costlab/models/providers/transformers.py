@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
+from costlab.core.files import read_text
 from costlab.errors import CostlabError
 from costlab.models.meta_init import Construct
 from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing.inputs import Inputs
 
+LARGEST = 10_000_000  # bytes of a configuration
 TOKENS = 128
 AUDIO_SAMPLES = 16_000  # one second
 
@@ -42,8 +44,8 @@ def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
         path = path / "config.json"
     if path.exists():
         try:
-            raw = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            raw = json.loads(read_text(path, LARGEST))
+        except (ValueError, RecursionError) as error:
             raise CostlabError(f"{path} is not a readable JSON configuration: {error}") from None
         if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
             raise CostlabError(f"{path} is not a transformers configuration: it has no model_type")
@@ -89,7 +91,7 @@ def from_hub(reference: str) -> dict[str, Any]:
     offline = constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT)
     try:
         path = huggingface_hub.hf_hub_download(reference, "config.json", local_files_only=offline)
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        raw = json.loads(read_text(Path(path), LARGEST))
     except Exception as error:
         why = "not in the local cache, and the hub cannot be reached" if offline else one_line(error)
         raise CostlabError(
