@@ -142,7 +142,7 @@ def test_an_archive_that_cannot_be_listed_is_told(tmp_path, capsys):
     at = flags.rindex(b"PK\x01\x02")
     flags[at + 9] |= 8  # names are UTF-8
     (tmp_path / "net.pt2").write_bytes(flags)
-    assert "no readable .pt2 archive" in error_of(capsys, "report", f"{tmp_path}/net.pt2")
+    assert "net.pt2 is " in error_of(capsys, "report", f"{tmp_path}/net.pt2")
 
 
 def test_a_compressed_archive_that_is_torn_is_told(tmp_path, capsys):
@@ -152,7 +152,7 @@ def test_a_compressed_archive_that_is_torn_is_told(tmp_path, capsys):
     content = bytearray(buffer.getvalue())
     content[70:90] = bytes(20)
     (tmp_path / "net.pt2").write_bytes(content)
-    assert "no readable .pt2 archive" in error_of(capsys, "report", f"{tmp_path}/net.pt2")
+    assert "net.pt2 is " in error_of(capsys, "report", f"{tmp_path}/net.pt2")
 
 
 def spoilt(tmp_path: Path, change) -> str:
