@@ -119,7 +119,7 @@ def test_the_first_k_layers_hurt_more_than_the_last_k(trained):
 
 
 def test_chosen_ranks_keep_more_than_one_rank_for_all_at_the_same_cost(trained):
-    table = documented("One rank for all, and ranks chosen")
+    table = documented("Equal ranks and chosen ranks")
     for rank, part, *accuracies in table:
         measured = medians([at_equal_cost(t, int(rank)) for t in trained])
         assert measured == pytest.approx([part, *accuracies], abs=TOLERANCE)
