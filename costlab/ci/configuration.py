@@ -31,7 +31,7 @@ from costlab.guidelines import GUIDELINES
 from costlab.guidelines.registry import find_guideline
 from costlab.latency.devices import find_device
 
-NAME = "pyproject.toml"
+FILE_NAME = "pyproject.toml"
 TABLE = "tool.costlab"
 HEADER = re.compile(r"\s*\[\[\s*tool\s*\.\s*costlab\s*\.\s*model\s*\]\]")
 LARGEST = 1 << 20  # bytes of a configuration
@@ -40,49 +40,49 @@ NULL = re.compile(r"\\(u0000|U00000000)")
 Result = TypeVar("Result")
 
 
-def checked(function: Callable[[Any], Result]) -> Callable[[Any], Result]:
-    """A check of ours as pydantic wants it: with ValueError."""
+def as_validator(function: Callable[[Any], Result]) -> Callable[[Any], Result]:
+    """A function that raises CostlabError as a validator of pydantic, which expects ValueError."""
 
-    def check(value: Any) -> Result:
+    def validate(value: Any) -> Result:
         try:
             return function(value)
         except CostlabError as error:
             raise ValueError(str(error)) from None
 
-    return check
+    return validate
 
 
 def known_device(name: str) -> str:
-    """The name of a device, or the full path of its file. Raises CostlabError where there is none."""
+    """The name of a device, or the full path of its file. Raises CostlabError if it is unknown."""
     find_device(name)
     return str(Path(name).resolve()) if name.endswith(".toml") else name
 
 
-Rule = Annotated[str, AfterValidator(checked(lambda name: find_guideline(name).code))]
-Device = Annotated[str, AfterValidator(checked(known_device))]
-Inputs = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+Rule = Annotated[str, AfterValidator(as_validator(lambda name: find_guideline(name).code))]
+Device = Annotated[str, AfterValidator(as_validator(known_device))]
+Inputs = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class TomlTable(BaseModel):
-    """A table of TOML; keys have dashes. A key that it does not know is an error that names the nearest one."""
+    """A TOML table whose keys have dashes. An unknown key is an error that names the nearest known one."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def only_known_keys(cls, given: Any) -> Any:
+    def reject_unknown_keys(cls, table: Any) -> Any:
         known = [name.replace("_", "-") for name in cls.model_fields]
-        for key in given if isinstance(given, dict) else ():
+        for key in table if isinstance(table, dict) else ():
             if key not in known:
                 close = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-                raise ValueError(f"no key {key!r}; {hint}")
-        return given
+                hint = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+                raise ValueError(f"unknown key {key!r}; {hint}")
+        return table
 
 
 class ModelConfig(TomlTable):
-    """`[[tool.costlab.model]]`: a network that is linted, and what it may cost."""
+    """`[[tool.costlab.model]]`: a network to lint, and its budgets."""
 
     name: str = Field(min_length=1)
     target: str = Field(min_length=1)
@@ -101,20 +101,20 @@ class ModelConfig(TomlTable):
 
     @field_validator("budgets")
     @classmethod
-    def are_amounts(cls, budgets: dict[str, Any]) -> dict[str, Any]:
-        checked(parse_budgets)(budgets)
+    def validate_budgets(cls, budgets: dict[str, Any]) -> dict[str, Any]:
+        as_validator(parse_budgets)(budgets)
         return budgets
 
     @model_validator(mode="after")
-    def changes_have_a_base(self) -> ModelConfig:
+    def require_base(self) -> ModelConfig:
         changes = [f"{metric} = {amount.text!r}" for metric, amount in self.parsed_budgets.items() if amount.relative]
         if changes and self.base is None:
-            raise ValueError(f'{changes[0]} is a change: add base = "profile.json", a saved profile to count from')
+            raise ValueError(f'{changes[0]} is a change and needs a base: add base = "profile.json", a saved profile')
         return self
 
 
 class LintConfig(TomlTable):
-    """`[tool.costlab.lint]`: the rules, and what fails a run."""
+    """`[tool.costlab.lint]`: which rules to check, and which findings fail a run."""
 
     select: list[Rule] | None = None
     extend_select: list[Rule] = []
@@ -134,41 +134,41 @@ class ProjectConfig(TomlTable):
 
     @field_validator("model")
     @classmethod
-    def names_differ(cls, models: list[ModelConfig]) -> list[ModelConfig]:
+    def require_distinct_names(cls, models: list[ModelConfig]) -> list[ModelConfig]:
         names = [model.name for model in models]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"two models are called {twice!r}")
+        duplicate = next((name for name in names if names.count(name) > 1), None)
+        if duplicate is not None:
+            raise ValueError(f"two models have the name {duplicate!r}")
         return models
 
 
 @dataclass(frozen=True)
 class ConfigurationFile:
-    """A configuration file, read."""
+    """The content of a configuration file."""
 
     path: Path
     settings: ProjectConfig
-    lines: list[int]  # of each model's entry
+    lines: list[int]  # the line of each model
 
     @property
     def folder(self) -> Path:
-        """What the paths in it are relative to."""
+        """The folder that paths in the file are relative to."""
         return self.path.resolve().parent
 
 
 def find(folder: Path) -> Path | None:
-    """The nearest pyproject.toml with a `[tool.costlab]`, in a folder or above it. Raises CostlabError."""
+    """The nearest pyproject.toml with a `[tool.costlab]`, in a folder or its parents. Raises CostlabError."""
     folder = folder.resolve()
-    for place in (folder, *folder.parents):
-        path = place / NAME
-        if path.is_file() and table_of(parsed(path)[0]) is not None:
+    for parent in (folder, *folder.parents):
+        path = parent / FILE_NAME
+        if path.is_file() and table_of(read_toml(path)[0]) is not None:
             return path
     return None
 
 
 def read(path: Path) -> ConfigurationFile:
-    """The `[tool.costlab]` of a TOML file. Raises CostlabError: which key, what is wrong, what is meant perhaps."""
-    document, text = parsed(path)
+    """The `[tool.costlab]` of a TOML file. Raises CostlabError with the key, what is wrong and a suggestion."""
+    document, text = read_toml(path)
     table = table_of(document)
     if table is None:
         raise CostlabError(f"{path} has no [{TABLE}]")
@@ -180,46 +180,51 @@ def read(path: Path) -> ConfigurationFile:
     return ConfigurationFile(path, settings, entry_lines(text, len(settings.model)))
 
 
-def merged(configured: LintConfig, options: Mapping[str, Any]) -> LintConfig:
-    """Options of the command line over the configuration; `select` then holds every rule that is checked.
+def merge_options(configured: LintConfig, options: Mapping[str, Any]) -> LintConfig:
+    """The configuration overridden by command-line options; its `select` holds every rule to check.
 
-    Each of the two either replaces the selection or adds to and removes from it; it starts with every guideline.
+    Rules are chosen in two steps, configuration and options, starting from all guidelines: each step replaces the rules
+    (`select`), adds to them (`extend-select`) and removes some (`ignore`).
+
+    Args:
+        configured: the `[tool.costlab.lint]` of the configuration.
+        options: values of options by name, with dashes; None if not given.
 
     Raises:
-        CostlabError: an option has a value that there is not.
+        CostlabError: an option has an invalid value.
     """
     try:
-        asked = LintConfig.model_validate({key: value for key, value in options.items() if value is not None})
+        given = LintConfig.model_validate({key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
         raise CostlabError(f"--{first_error(error)}") from None
     codes = list(GUIDELINES)
-    for layer in (configured, asked):
-        codes = [*(codes if layer.select is None else layer.select), *layer.extend_select]
-        codes = [code for code in codes if code not in layer.ignore]
-    values = {name: getattr(asked, name) for name in asked.model_fields_set}
+    for step in (configured, given):
+        codes = [*(codes if step.select is None else step.select), *step.extend_select]
+        codes = [code for code in codes if code not in step.ignore]
+    values = {name: getattr(given, name) for name in given.model_fields_set}
     return configured.model_copy(update={**values, "select": codes, "extend_select": [], "ignore": []})
 
 
 def table_of(document: dict[str, Any]) -> Any:
-    """What stands under `[tool.costlab]`; None where nothing does."""
+    """The content of `[tool.costlab]`, or None."""
     tools = document.get("tool")
     return tools.get("costlab") if isinstance(tools, dict) else None
 
 
-def parsed(path: Path) -> tuple[dict[str, Any], str]:
-    """A TOML file, and its text."""
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """The content of a TOML file, and its text. Raises CostlabError."""
     try:
         text = read_text(path, LARGEST, longest_line=LONGEST)
         if NULL.search(text):
-            raise CostlabError(f"{path} holds a null character, which no name and no path has")
+            raise CostlabError(f"{path} contains a null character")
         return tomllib.loads(text), text
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        what = str(error) or "tables nest too deep"
-        raise CostlabError(f"{path} is no TOML: {what[:1].lower()}{what[1:]}") from None
+        what = str(error) or "tables are nested too deeply"
+        raise CostlabError(f"{path} is not valid TOML: {what[:1].lower()}{what[1:]}") from None
 
 
 def entry_lines(text: str, models: int) -> list[int]:
-    """The line of each `[[tool.costlab.model]]`; where they are written otherwise, that of the first mention."""
+    """The line of each `[[tool.costlab.model]]`; of the first `tool.costlab` if models are written in another form."""
     lines = text.splitlines()
     found = [number for number, line in enumerate(lines, 1) if HEADER.match(line)]
     if len(found) == models:
@@ -229,7 +234,7 @@ def entry_lines(text: str, models: int) -> list[int]:
 
 
 def first_error(error: ValidationError, root: str = "") -> str:
-    """The first thing that is wrong with a document, and where."""
+    """The first error in a document: its location below `root`, and the message."""
     first = error.errors()[0]
     place = root
     for part in first["loc"]:

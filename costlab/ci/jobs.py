@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from costlab.ci.configuration import NAME, ConfigurationFile, ModelConfig
+from costlab.ci.configuration import FILE_NAME, ConfigurationFile, ModelConfig
 from costlab.ci.lint_run import LintJob
 from costlab.ci.repository import find_repository, source_in_repository
 from costlab.core.graph import Source
 from costlab.errors import CostlabError
 
-NOWHERE = Source(NAME, 1)  # the line shown for a model that belongs to no file of the repository
+NOWHERE = Source(FILE_NAME, 1)  # the line shown for a model that belongs to no file of the repository
 
 
 def lint_jobs(targets: Sequence[str], found: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
@@ -31,7 +31,7 @@ def lint_jobs(targets: Sequence[str], found: ConfigurationFile | None, given: Ma
         option = "-a" if unused[0] == "arguments" else f"--{unused[0]}"
         raise CostlabError(f"{option} goes with a MODEL on the command line; [[tool.costlab.model]] has its own keys")
     if not targets and not configured:
-        raise CostlabError(f"no model to lint: name a MODEL, or list yours as [[tool.costlab.model]] in {NAME}")
+        raise CostlabError(f"no model to lint: name a MODEL, or list yours as [[tool.costlab.model]] in {FILE_NAME}")
     root = find_repository(Path())
     jobs = dict(configured) if not targets else {}
     for target in dict.fromkeys(targets):

@@ -138,7 +138,7 @@ def lint(
     destinations = parse_outputs(shown.form, shown.output or ())
     path = None if isolated else config or configuration.find(Path())
     file = configuration.read(path) if path else None
-    settings = configuration.merged(file.settings.lint if file else configuration.LintConfig(), rules.settings)
+    settings = configuration.merge_options(file.settings.lint if file else configuration.LintConfig(), rules.settings)
     jobs = lint_jobs(models or (), file, given(network))
     load, describe = partial(load_profile, cached=not no_cache), partial(description, context)
     run = run_lint(jobs, load, settings, title=title, describe=describe)

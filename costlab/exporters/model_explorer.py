@@ -16,7 +16,7 @@ from costlab.core.metrics import METRICS, SORTABLE
 from costlab.exporters.context import ExportContext, cost_text
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.guidelines.analysis.blocks import ancestry
+from costlab.formatting.module_paths import ancestry
 from costlab.reports.header import facts
 
 HEAT = (

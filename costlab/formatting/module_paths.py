@@ -1,9 +1,9 @@
-"""Module paths of repeated blocks: which belong together, and how to write them as one."""
+"""Module paths: their parents, and how to write those of repeated blocks as one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 ROOT = "(root)"  # the operators that belong to no child module
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -31,3 +31,11 @@ def number_ranges(numbers: Collection[str]) -> str:
         else:
             runs.append([number])
     return "{" + ",".join("-".join(map(str, run)) for run in runs) + "}"
+
+
+def ancestry(path: str) -> Iterator[str]:
+    """A module path, its parent, and so on up to "", the root."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+    yield ""

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.metrics import sortable_metric
 from costlab.core.profile import Profile
 from costlab.formatting.colours import INK, OTHER, QUIET, Group, ink_on
-from costlab.formatting.module_paths import ROOT
+from costlab.formatting.module_paths import ROOT, ancestry
 from costlab.formatting.units import percent
-from costlab.guidelines.analysis.blocks import ancestry
 from costlab.plots.module_runs import cost_by_group, total_text
 from costlab.plots.style import SMALLER, add_text, axes_or_new, fits, fix_layout, headline, legend
 

@@ -172,7 +172,7 @@ def space_of(given: Space | Mapping[str, Any] | str | Path, options: Mapping[str
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a TOML file; a factory or a device that is a file is found from the file's folder."""
-    document, _ = configuration.parsed(path)
+    document, _ = configuration.read_toml(path)
     folder = path.resolve().parent
     file, colon, name = str(document.get("factory", "")).rpartition(":")
     if colon and file.endswith(".py"):

@@ -193,7 +193,7 @@ def test_what_is_no_space_is_refused_in_one_line(document, message):
 
 def test_a_broken_toml_file_is_named(tmp_path):
     (tmp_path / "space.toml").write_text("factory = ")
-    with pytest.raises(CostlabError, match=r"space.toml is no TOML"):
+    with pytest.raises(CostlabError, match=r"space.toml is not valid TOML"):
         space_of(tmp_path / "space.toml")
 
 

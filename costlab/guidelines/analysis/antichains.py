@@ -1,21 +1,23 @@
-"""The most nodes of a DAG of which none comes before another, and the levels in which they come one after the other."""
+"""Chains and antichains of a DAG: how many nodes can run in parallel, and in how many steps."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
-Before = Mapping[int, Collection[int]]  # of each node, those right before it
+Before = Mapping[int, Collection[int]]  # the direct predecessors of each node
 
 
 def max_antichain_size(order: Sequence[int], before: Before, chosen: Collection[int]) -> int:
-    """How many of the `chosen` nodes, at most, are pairwise unordered.
+    """The largest number of `chosen` nodes of which none depends on another.
 
-    As many as the chains that it takes to cover them (Dilworth). Every chain has one node without a predecessor in it,
-    so the largest matching of nodes with predecessors leaves just as many over. Sets are the bits of a number.
+    By Dilworth's theorem this is the smallest number of chains that cover the nodes: those that a maximum matching of
+    nodes with predecessors leaves without one. Sets are bits of an integer.
 
     Args:
-        order: the nodes, each after those before it; nodes that are not in it are ignored.
+        order: the nodes in topological order; nodes outside are ignored.
+        before: direct predecessors.
+        chosen: the nodes to count.
     """
     candidates = predecessors(order, before, chosen)
     everyone = (1 << len(candidates)) - 1
@@ -43,7 +45,7 @@ def max_antichain_size(order: Sequence[int], before: Before, chosen: Collection[
                 if earlier in follower:
                     queue.append(follower[earlier])
                     continue
-                while earlier >= 0:  # each node on the way takes another predecessor, and the start gets one
+                while earlier >= 0:  # along the path each node changes its predecessor, and the start gets one
                     node = via[earlier]
                     before_that = predecessor.get(node, -1)
                     follower[earlier], predecessor[node] = node, earlier
@@ -54,7 +56,7 @@ def max_antichain_size(order: Sequence[int], before: Before, chosen: Collection[
 
 
 def predecessors(order: Sequence[int], before: Before, chosen: Collection[int]) -> list[int]:
-    """For each chosen node, in order, the chosen nodes anywhere before it: bit i is the i-th of them."""
+    """For each chosen node, in order, the chosen nodes it depends on: bit i is the i-th chosen node."""
     earlier: dict[int, int] = {}
     number: dict[int, int] = {}
     result: list[int] = []
@@ -72,9 +74,9 @@ def predecessors(order: Sequence[int], before: Before, chosen: Collection[int]) 
 
 
 def levels(order: Sequence[int], before: Before, chosen: Collection[int]) -> list[list[int]]:
-    """The `chosen` nodes by how many of them, at most, come one after the other up to there.
+    """The `chosen` nodes by the length of the longest chain of chosen nodes that ends in them.
 
-    Those of one level are pairwise unordered, and there are as many levels as the longest chain has nodes.
+    Nodes of one level do not depend on each other, and there are as many levels as nodes in the longest chain.
     """
     longest: dict[int, int] = {}
     found: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Which operator reads what, by the memory that tensors share: views and operators that change nothing are left out."""
+"""Which operator reads which values. Tensors that share storage are one value, so views drop out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from costlab.core.profile import Profile
 class Read(NamedTuple):
     """One tensor that an operator reads."""
 
-    value: int  # position of the operator that wrote it; where none did, -1 - its storage
+    value: int  # position of the operator that wrote it; -1 - storage if none did
     elements: int
     bytes: int
 
 
 def reads_of(profile: Profile) -> dict[int, list[Read]]:
-    """By position, what every operator that is not free reads other than parameters, buffers and constants."""
+    """What each operator that is not free reads, by position; without parameters, buffers and constants."""
     writer: dict[int, int] = {}
     reads: dict[int, list[Read]] = {}
     for position, op in enumerate(profile.ops):
