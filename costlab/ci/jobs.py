@@ -15,16 +15,18 @@ from costlab.errors import CostlabError
 NOWHERE = Source(FILE_NAME, 1)  # the line shown for a model that belongs to no file of the repository
 
 
-def lint_jobs(targets: Sequence[str], found: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
+def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
     """The models to lint: all of the configuration, or those of `targets`, which may be names in the configuration.
 
     Args:
+        targets: models of the command line.
+        file: the configuration, if there is one.
         given: inputs and arguments for targets that are not in the configuration.
 
     Raises:
         CostlabError: there is no model, or inputs or arguments but no model that takes them.
     """
-    configured = configured_jobs(found) if found else {}
+    configured = configured_jobs(file) if file else {}
     others = [target for target in dict.fromkeys(targets) if target not in configured]
     unused = [key for key, value in given.items() if value and not others]
     if unused:
@@ -35,19 +37,19 @@ def lint_jobs(targets: Sequence[str], found: ConfigurationFile | None, given: Ma
     root = find_repository(Path())
     jobs = dict(configured) if not targets else {}
     for target in dict.fromkeys(targets):
-        files = [Path(text).resolve() for text in (target, target.rpartition(":")[0])]  # profile.json, net.py:Net
-        entries = [entry for file in files if (entry := source_in_repository(Source(str(file), 1), root))]
+        paths = [Path(text).resolve() for text in (target, target.rpartition(":")[0])]  # profile.json, net.py:Net
+        entries = [entry for path in paths if (entry := source_in_repository(Source(str(path), 1), root))]
         model = ModelConfig.model_construct(name=target, target=target, **given)
         other = LintJob(model, target if len(targets) > 1 else None, Path(), (*entries, NOWHERE)[0])
         jobs[target] = configured.get(target, other)
     return list(jobs.values())
 
 
-def configured_jobs(found: ConfigurationFile) -> dict[str, LintJob]:
+def configured_jobs(file: ConfigurationFile) -> dict[str, LintJob]:
     """Every model of the configuration by name."""
-    root = find_repository(found.folder)
-    shown = source_in_repository(Source(str(found.path.resolve()), 1), root) or NOWHERE
+    root = find_repository(file.folder)
+    entry = source_in_repository(Source(str(file.path.resolve()), 1), root) or NOWHERE
     return {
-        model.name: LintJob(model, model.name, found.folder, Source(shown.file, line))
-        for model, line in zip(found.settings.model, found.lines, strict=True)
+        model.name: LintJob(model, model.name, file.folder, Source(entry.file, line))
+        for model, line in zip(file.settings.model, file.lines, strict=True)
     }

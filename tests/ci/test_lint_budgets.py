@@ -52,7 +52,7 @@ def test_a_network_within_its_budget_passes():
     assert_budget(PROFILE, base=PROFILE, mult_adds="+0%", params="+0")
 
 
-def test_a_broken_budget_names_the_modules_that_cost_most():
+def test_a_broken_budget_names_the_most_expensive_modules():
     with pytest.raises(AssertionError) as failure:
         assert_budget(PROFILE, mult_adds=100, params="1k", flops=383)
     assert str(failure.value).splitlines() == [
@@ -75,7 +75,7 @@ TOTALS = [key for key, metric in METRICS.items() if metric.budgetable and key !=
 
 
 @given(st.sampled_from(TOTALS), st.integers(-3, 3))
-def test_a_budget_breaks_just_above_its_limit(metric, slack):
+def test_a_budget_breaks_only_above_its_limit(metric, slack):
     value = getattr(PROFILE.total, metric)
     findings, verdicts = check_budgets(PROFILE, parse_budgets({metric: max(value + slack, 0)}))
     assert bool(findings) == (value > max(value + slack, 0))
@@ -86,7 +86,7 @@ def test_a_budget_breaks_just_above_its_limit(metric, slack):
 # Budgets in seconds.
 
 
-def test_a_budget_in_seconds_is_on_what_is_predicted():
+def test_a_budget_in_seconds_is_compared_with_the_prediction():
     device = find_device("rtx3090")
     seconds = costlab.predict(PROFILE, device, fusion="bn").seconds
     for factor, broken in ((0.99, True), (1.01, False)):
@@ -96,7 +96,7 @@ def test_a_budget_in_seconds_is_on_what_is_predicted():
         assert (verdict.value, verdict.limit) == (seconds, pytest.approx(factor * seconds))
 
 
-def test_a_budget_in_seconds_that_breaks_names_modules_and_by_how_much():
+def test_a_broken_budget_in_seconds_names_modules_and_the_excess():
     device = find_device("rtx3090")
     wider = costlab.profile(linear(4096), (1, 8))
     (finding,), _ = check_budgets(wider, parse_budgets({"predicted_seconds": "1 us"}), None, device)
@@ -110,7 +110,7 @@ def test_a_budget_in_seconds_that_breaks_names_modules_and_by_how_much():
     assert finding.message.endswith("s")
 
 
-def test_a_budget_in_seconds_needs_a_device_and_a_time():
+def test_a_budget_in_seconds_needs_a_device_and_a_unit_of_time():
     with pytest.raises(CostlabError, match="--device"):
         check_budgets(PROFILE, parse_budgets({"predicted_seconds": "5 ms"}))
     for metric, text in (("predicted_seconds", "5 M"), ("predicted_seconds", "8 MB"), ("params", "5 ms")):
@@ -118,7 +118,7 @@ def test_a_budget_in_seconds_needs_a_device_and_a_time():
             parse_budgets({metric: text})
 
 
-def test_budgets_in_seconds_stand_in_the_configuration(project, capsys):
+def test_the_configuration_can_have_budgets_in_seconds(project, capsys):
     project(NET + 'budgets = { predicted_seconds = "1 us" }\n')
     assert run(["lint", "--select", "G1"]) == 2
     assert "a budget on predicted_seconds needs a device" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_budgets_in_seconds_stand_in_the_configuration(project, capsys):
         ({"arithmetic_intensity": 1}, "arithmetic_intensity takes no budget"),
     ],
 )
-def test_a_budget_that_cannot_be_held_is_an_error_of_the_user(budgets, message):
+def test_an_invalid_budget_is_a_usage_error(budgets, message):
     with pytest.raises(CostlabError) as failure:
         assert_budget(PROFILE, **budgets)
     assert message in str(failure.value)
@@ -152,7 +152,7 @@ def test_a_budget_that_cannot_be_held_is_an_error_of_the_user(budgets, message):
 # In the configuration.
 
 
-def test_budgets_of_the_configuration_take_human_units(project, capsys):
+def test_budgets_in_the_configuration_have_units(project, capsys):
     project(NET + 'budgets = { mult_adds = "8.9 M", peak_activation_bytes = "2 MB", params = 9_455 }\n')
     assert run(["lint", "--select", "X1"]) == 1
     out, err = capsys.readouterr()
@@ -163,7 +163,7 @@ def test_budgets_of_the_configuration_take_human_units(project, capsys):
     assert err == "broken: budget/peak_activation_bytes (1 error)\n"
 
 
-def test_a_change_in_the_configuration_counts_from_a_saved_profile_beside_it(project, capsys, monkeypatch):
+def test_a_change_counts_from_a_saved_profile_next_to_the_configuration(project, capsys, monkeypatch):
     folder = project(NET + 'base = "base.json"\nbudgets = { mult_adds = "+1%" }\n')
     assert run(["report", "nets.py:Net", "--input", "1,3,32,32", "--format", "json", "-o", "base.json"]) == 0
     (folder / "deep").mkdir()
@@ -179,7 +179,7 @@ def test_a_change_in_the_configuration_counts_from_a_saved_profile_beside_it(pro
     assert "grew most: wide.conv +262.1 k, narrow.conv +262.1 k" in out
 
 
-def test_the_dearest_findings_never_hide_a_broken_budget(project, capsys):
+def test_top_never_hides_a_broken_budget(project, capsys):
     project(NET + "budgets = { params = 1 }\n")
     assert run(["lint", "--top", "1"]) == 1
     assert "error budget/params" in capsys.readouterr().out
@@ -194,7 +194,7 @@ def lint(capsys, *options: str, code: int) -> tuple[list[tuple[str, str, str]], 
     return [(f["model"], f["rule"], f["module"]) for f in json.loads(out)["findings"] if f["severity"] != "note"], err
 
 
-def test_a_baseline_leaves_out_what_it_lists_and_nothing_else(project, capsys):
+def test_a_baseline_hides_exactly_the_findings_that_it_lists(project, capsys):
     project(NET)
     found, _ = lint(capsys, code=1)
     assert found == [("net", "G1", "wide.conv"), ("net", "G1", "narrow.conv")]
@@ -206,7 +206,7 @@ def test_a_baseline_leaves_out_what_it_lists_and_nothing_else(project, capsys):
     assert lint(capsys, "--baseline", "known.json", code=1)[0] == [found[1]]
 
 
-def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsys):
+def test_stale_entries_are_reported_for_checked_rules_and_models_only(project, capsys):
     project(NET, NET.replace('"net"', '"other"'))
     path = Path("known.json")
     gone = [BaselineEntry("net", "G1", "gone"), BaselineEntry("dropped", "G1", "wide.conv")]
@@ -220,7 +220,7 @@ def test_stale_entries_are_reported_where_the_run_looked_for_them(project, capsy
         assert "stale" not in lint(capsys, *options, "--baseline", "known.json", code=0)[1]
 
 
-def test_a_new_baseline_keeps_what_the_run_did_not_look_at(project, capsys):
+def test_a_new_baseline_keeps_entries_that_the_run_did_not_check(project, capsys):
     project(NET, BROKEN)
     path = Path("known.json")
     others = {BaselineEntry("broken", "G1", "a"), BaselineEntry("other", "G1", "a"), BaselineEntry("net", "G2", "a")}
@@ -242,7 +242,7 @@ def test_budgets_and_failures_cannot_be_in_a_baseline(project, capsys):
     assert lint(capsys, "--baseline", "known.json", code=2)[0][:2] == found
 
 
-def test_a_stale_entry_may_hold_any_text(project, capsys):
+def test_control_characters_of_a_stale_entry_are_escaped(project, capsys):
     project(NET)
     baselines.write(Path("known.json"), [BaselineEntry("net", "G1", "a\n\x1b[31mb")])
     _, err = lint(capsys, "--baseline", "known.json", code=1)
@@ -254,7 +254,7 @@ names = st.text(max_size=8)
 
 
 @given(st.sets(st.builds(BaselineEntry, names, names, names), max_size=5))
-def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
+def test_reading_a_baseline_inverts_writing_it(tmp_path_factory, keys):
     path = tmp_path_factory.mktemp("baseline") / "known.json"
     clean = {BaselineEntry(*(part.encode("utf-8", "ignore").decode() for part in astuple(key))) for key in keys}
     baselines.write(path, clean)
@@ -272,7 +272,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path_factory, keys):
         ("\0", "invalid JSON"),
     ],
 )
-def test_what_is_not_a_baseline_is_one_line(text, message, project, capsys):
+def test_an_invalid_baseline_is_an_error_of_one_line(text, message, project, capsys):
     project(NET)
     Path("known.json").write_text(text)
     assert run(["lint", "--baseline", "known.json"]) == 2

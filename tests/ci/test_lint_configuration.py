@@ -37,7 +37,7 @@ def rules(content: dict) -> set[str]:
 # Models.
 
 
-def test_without_models_every_model_of_the_configuration_is_linted(project, capsys):
+def test_by_default_every_model_of_the_configuration_is_linted(project, capsys):
     project(NET, NET.replace('"net"', '"small"') + 'arguments = { width = 32 }\nbatch = 2\ndtype = "float16"\n')
     content = document(capsys, code=1)
     assert {v["model"] for v in content["verdicts"]} == {"net", "small"}
@@ -47,7 +47,7 @@ def test_without_models_every_model_of_the_configuration_is_linted(project, caps
     assert excess["small"]["excess_bytes"] == 2 * excess["small"]["excess_memory_access"]
 
 
-def test_models_are_asked_for_by_name_from_any_folder_below(project, capsys, monkeypatch):
+def test_models_can_be_named_from_any_subfolder(project, capsys, monkeypatch):
     folder = project(NET, BROKEN)
     (folder / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(folder / "deep" / "er")
@@ -55,7 +55,7 @@ def test_models_are_asked_for_by_name_from_any_folder_below(project, capsys, mon
     assert os.getcwd() == str(folder / "deep" / "er")
 
 
-def test_several_models_go_by_what_was_typed_and_take_the_options(project, capsys):
+def test_several_models_have_the_names_typed_and_share_the_options(project, capsys):
     project()
     content = document(capsys, "nets.py:Net", "nets.py:Block", "-a", "width=2", code=2)
     failures = [f for f in content["findings"] if f["rule"] == "failure"]
@@ -63,7 +63,7 @@ def test_several_models_go_by_what_was_typed_and_take_the_options(project, capsy
     assert {v["model"] for v in content["verdicts"]} == {"nets.py:Net"}
 
 
-def test_a_model_that_fails_is_2_and_the_others_are_reported(project, capsys):
+def test_a_failing_model_exits_with_2_and_the_others_are_reported(project, capsys):
     project(BROKEN, NET)
     assert run(["lint", "--exit-zero"]) == 2
     out, err = capsys.readouterr()
@@ -94,7 +94,7 @@ def test_a_model_that_exits_is_named_and_the_others_are_reported(where, tmp_path
     assert {v["model"] for v in content["verdicts"]} == {"zoo:mobilenet_v1"}
 
 
-def test_an_unexpected_exception_of_one_model_keeps_the_others(project, capsys, monkeypatch):
+def test_an_unexpected_exception_in_one_model_does_not_stop_the_others(project, capsys, monkeypatch):
     project(NET, NET.replace('"net"', '"other"'))
     calls = []
 
@@ -125,12 +125,12 @@ def test_an_unexpected_exception_of_one_model_keeps_the_others(project, capsys, 
         (["--select", "X1", "--fail-level", "note"], 0),
     ],
 )
-def test_findings_from_the_fail_level_on_are_1(options, code, project):
+def test_findings_at_the_fail_level_exit_with_1(options, code, project):
     project(NET)
     assert run(["lint", *options]) == code
 
 
-def test_the_fail_level_of_the_configuration_yields_to_the_option(project):
+def test_the_option_overrides_the_fail_level_of_the_configuration(project):
     project(NET, '\n[tool.costlab.lint]\nfail-level = "error"\n')
     assert run(["lint"]) == 0
     assert run(["lint", "--fail-level", "warning"]) == 1
@@ -139,7 +139,7 @@ def test_the_fail_level_of_the_configuration_yields_to_the_option(project):
 # Rules.
 
 
-def test_an_option_selects_anew_or_adds_to_what_the_configuration_left(project, capsys):
+def test_options_replace_or_extend_the_rules_of_the_configuration(project, capsys):
     project(NET, '\n[tool.costlab.lint]\nselect = ["G1", "fragmentation", "G4"]\nignore = ["G4"]\n')
     assert rules(document(capsys, code=1)) == {"G1", "G3"}
     assert rules(document(capsys, "--extend-select", "x1,G4", code=1)) == {"G1", "G3", "G4", "X1"}
@@ -148,12 +148,12 @@ def test_an_option_selects_anew_or_adds_to_what_the_configuration_left(project, 
     assert len(rules(document(capsys, "--isolated", "nets.py:Net", code=1))) == 11
 
 
-def test_a_threshold_of_the_configuration_decides_the_verdict(project):
+def test_thresholds_of_the_configuration_are_applied(project):
     project(NET, "\n[tool.costlab.lint.thresholds]\nequal-channel-width = 0.5\nG4 = 0.9\n")
     assert run(["lint"]) == 0
 
 
-def test_modules_that_are_excused_do_not_count_towards_the_verdict(project, capsys):
+def test_ignored_modules_do_not_count_towards_the_verdict(project, capsys):
     project(NET, '\n[tool.costlab.lint.per-module-ignores]\n"w*" = ["G1"]\n')
     content = document(capsys, code=1)
     assert [f["module"] for f in content["findings"] if f["rule"] == "G1"] == ["narrow.conv"]
@@ -248,7 +248,7 @@ LINT = "[tool.costlab.lint]\n"
     ],
     ids=str,
 )
-def test_a_mistake_is_one_line_that_names_the_key(text, message, tmp_path, capsys):
+def test_an_invalid_configuration_is_an_error_of_one_line_with_the_key(text, message, tmp_path, capsys):
     path = tmp_path / "bad.toml"
     path.write_bytes(text.encode("latin-1"))
     assert run(["lint", "--config", str(path)]) == 2
@@ -279,7 +279,7 @@ def test_a_mistake_is_one_line_that_names_the_key(text, message, tmp_path, capsy
     ],
     ids=str,
 )
-def test_wrong_usage_is_one_line(options, message, project, capsys):
+def test_a_usage_error_is_one_line(options, message, project, capsys):
     project(NET)
     assert run(["lint", *options]) == 2
     out, err = capsys.readouterr()
@@ -298,7 +298,7 @@ def test_a_path_that_cannot_be_written_is_one_line(project, capsys):
         assert error.count("\n") == 1
 
 
-def test_a_pyproject_without_costlab_is_passed_over(project, tmp_path):
+def test_a_pyproject_without_costlab_is_skipped(project, tmp_path):
     folder = project(NET)
     (folder / "deep").mkdir()
     (folder / "deep" / "pyproject.toml").write_text(HEADER)
@@ -314,5 +314,5 @@ def test_a_pyproject_without_costlab_is_passed_over(project, tmp_path):
         ("x = '''\n[[tool.costlab.model]]'''\n" + NET, [2]),
     ],
 )
-def test_the_line_of_an_entry_is_where_its_table_begins(text, lines):
+def test_the_line_of_a_model_is_that_of_its_table_header(text, lines):
     assert configuration.entry_lines(text, len(lines)) == lines

@@ -58,7 +58,7 @@ def test_the_story_can_be_followed(tmp_path, monkeypatch, capsys):
         run_test(next(text for _, name, text in BLOCKS if name == "test_net.py"))
 
 
-def test_what_is_shown_for_other_tools_names_what_there_is():
+def test_examples_for_other_tools_use_existing_names():
     documents = {name: yaml.safe_load(text) for language, name, text in BLOCKS if language == "yaml"}
     action = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())
     steps = documents[".github/workflows/costlab.yml"]["jobs"]["costlab"]["steps"]
@@ -71,6 +71,6 @@ def test_what_is_shown_for_other_tools_names_what_there_is():
 
 
 @pytest.mark.parametrize("table", [ModelConfig, LintConfig])
-def test_every_key_of_the_configuration_is_explained(table):
+def test_every_key_of_the_configuration_is_documented(table):
     keys = {name.replace("_", "-") for name in table.model_fields}
     assert keys <= set(re.findall(r"`([a-z-]+)`", PAGE))

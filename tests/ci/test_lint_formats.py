@@ -78,13 +78,13 @@ def test_one_run_writes_every_format_with_every_finding(reports):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_no_report_holds_a_control_character_of_a_name(form, reports):
+def test_no_report_contains_control_characters_of_a_name(form, reports):
     assert "\x1b" not in reports[form]
     assert reports[form].replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("form", ["json", "gitlab", "sarif"])
-def test_the_formats_of_machines_go_to_stdout_and_the_verdict_to_stderr(form, tmp_path, monkeypatch, capsys):
+def test_machine_formats_go_to_stdout_and_the_verdict_to_stderr(form, tmp_path, monkeypatch, capsys):
     write_project(tmp_path, NET)
     monkeypatch.chdir(tmp_path)
     assert run(["lint", "--format", form]) == 1
@@ -96,7 +96,7 @@ def test_the_formats_of_machines_go_to_stdout_and_the_verdict_to_stderr(form, tm
 # SARIF.
 
 
-def test_sarif_fits_the_official_schema(reports):
+def test_sarif_is_valid_under_the_official_schema(reports):
     errors = [error.message for error in SCHEMA.iter_errors(json.loads(reports["sarif"]))]
     assert errors == []
     assert [*SCHEMA.iter_errors({"version": "2.1.0", "runs": [{}]})] != []
@@ -127,7 +127,7 @@ def test_every_sarif_result_is_on_a_line_of_the_repository(reports):
     assert bases == {"%SRCROOT%"}
 
 
-def test_sarif_has_a_category_a_model_and_describes_every_rule(reports):
+def test_sarif_has_a_category_for_each_model_and_describes_every_rule(reports):
     log = json.loads(reports["sarif"])
     assert [r["automationDetails"]["id"] for r in log["runs"]] == [
         f"costlab/{n}/" for n in ("net", "hostile", "broken")
@@ -140,7 +140,7 @@ def test_sarif_has_a_category_a_model_and_describes_every_rule(reports):
             assert result["ruleId"].split("/")[0] == described[result["ruleIndex"]]["id"]
 
 
-def test_fingerprints_differ_and_stay_where_lines_move_and_findings_come(tmp_path, monkeypatch):
+def test_fingerprints_differ_and_survive_moved_lines_and_new_findings(tmp_path, monkeypatch):
     def fingerprints(name: str) -> dict[tuple, str]:
         assert run(["lint", "-o", f"sarif={name}", "-o", "text"]) == 1
         return {
@@ -161,12 +161,12 @@ def test_fingerprints_differ_and_stay_where_lines_move_and_findings_come(tmp_pat
     assert before.items() <= after.items()
 
 
-def test_findings_of_one_module_and_operator_have_fingerprints_of_their_own():
+def test_findings_on_one_operator_have_different_fingerprints():
     result = json.loads(gitlab.report(outcome(finding(), finding())))
     assert len({entry["fingerprint"] for entry in result}) == 2
 
 
-def test_the_fingerprint_of_an_operator_stays_when_another_of_its_module_is_mended():
+def test_a_fingerprint_survives_fixing_another_operator_of_the_module():
     one, two = finding(), replace(finding(), op="a/conv2d.1")
     both, alone = (json.loads(gitlab.report(outcome(*found))) for found in ((one, two), (two,)))
     assert both[1]["fingerprint"] == alone[0]["fingerprint"] != both[0]["fingerprint"]
@@ -191,7 +191,7 @@ def test_a_saved_profile_keeps_its_locations(tmp_path, monkeypatch):
     assert uris == {"net.json"}
 
 
-def test_a_location_is_relative_to_the_repository_from_a_folder_below(tmp_path, monkeypatch):
+def test_a_location_is_relative_to_the_repository_from_a_subfolder(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
     write_project(tmp_path / "deep er", NET)
     (tmp_path / "deep er" / ".git").rmdir()
@@ -202,7 +202,7 @@ def test_a_location_is_relative_to_the_repository_from_a_folder_below(tmp_path, 
     assert uris == {"deep%20er/nets.py"}
 
 
-def test_installed_code_and_code_elsewhere_are_no_locations(tmp_path):
+def test_installed_code_and_code_outside_have_no_location(tmp_path):
     inside = tmp_path / "repository"
     installed = inside / ".venv" / "lib" / "site-packages" / "net.py"
     for file in (inside / "net.py", installed, tmp_path / "net.py"):
@@ -214,7 +214,7 @@ def test_installed_code_and_code_elsewhere_are_no_locations(tmp_path):
         assert source_in_repository(Source(str(file), 1), inside) is None
 
 
-def test_a_module_without_a_line_has_that_of_the_module_around_it():
+def test_a_module_without_a_line_has_that_of_its_nearest_parent():
     one = outcome(finding()).models[0]
     one = replace(one, sources={"": Source("net.py", 9), "a.b": Source("net.py", 4)})
     assert [one.source(path).line for path in ("a.b.c.d", "a.b", "a.bc", "a", "")] == [4, 4, 9, 9, 9]
@@ -224,7 +224,7 @@ def test_a_module_without_a_line_has_that_of_the_module_around_it():
 # JUnit.
 
 
-def test_junit_fits_its_schema_and_counts_what_it_holds(reports):
+def test_junit_is_valid_and_its_counts_are_right(reports):
     root = etree.fromstring(reports["junit"].encode())
     XSD.assertValid(root)
     for element in (root, *root.iter("testsuite")):
@@ -238,7 +238,7 @@ def test_junit_fits_its_schema_and_counts_what_it_holds(reports):
     assert failed["broken"] == ["lint"]
 
 
-def test_junit_fails_where_the_run_does():
+def test_a_junit_test_fails_if_its_findings_fail_the_run():
     notes = outcome(finding(severity="note"))
     assert "<failure" not in junit.report(notes)
     assert "<failure" in junit.report(replace(notes, fail_level="note"))
@@ -247,7 +247,7 @@ def test_junit_fails_where_the_run_does():
 # GitLab.
 
 
-def test_gitlab_has_the_fields_that_its_documentation_requires(reports):
+def test_gitlab_has_the_documented_fields(reports):
     content = json.loads(reports["gitlab"])
     assert content
     for entry in content:
@@ -292,7 +292,7 @@ def test_a_name_with_percent_newline_and_colons_stays_one_annotation(reports):
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_no_name_makes_a_command_of_its_own(module, model):
+def test_no_name_can_inject_a_command(module, model):
     made = outcome(finding(module, model=model), model=model)
     report = github.report(made, f"{findings.sentence(finding(module))}\n  ::error::{findings.rule_label(module)}\n")
     assert [level for level, _, _ in commands(report)] == ["warning"]
@@ -303,13 +303,13 @@ def test_no_name_makes_a_command_of_its_own(module, model):
     assert rows[0].count("|") == 5
 
 
-def test_the_log_keeps_the_whole_text_before_the_annotations(reports):
+def test_the_log_has_the_whole_text_before_the_annotations(reports):
     head, _, rest = reports["github"].partition(reports["text"])
     assert re.fullmatch(r"::stop-commands::[0-9a-f]{32}\n", head)
     assert rest.startswith(head.replace("::stop-commands", "").rstrip() + "::\n")
 
 
-def test_ten_annotations_a_level_the_dearest_first_then_how_many_more():
+def test_ten_annotations_for_each_level_most_expensive_first_then_the_rest_as_a_number():
     many = [finding(chr(97 + i), price=i, severity=s) for i in range(13) for s in ("warning", "note")]
     report = github.report(outcome(*many, finding("z", severity="error")), "text\n")
     titles = [(level, properties["title"][-1]) for level, properties, _ in commands(report)]
@@ -346,7 +346,7 @@ def test_markdown_shows_verdicts_and_findings_of_each_model(reports):
         assert line.count("|") in (0, 5, 7)
 
 
-def test_markdown_cuts_off_and_counts(tmp_path, monkeypatch, capsys):
+def test_markdown_truncates_and_says_how_much(tmp_path, monkeypatch, capsys):
     write_project(tmp_path, NET)
     monkeypatch.chdir(tmp_path)
     assert run(["lint", "--format", "markdown", "--top", "1"]) == 1

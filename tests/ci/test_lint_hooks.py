@@ -102,7 +102,7 @@ def action(project: Path, tmp_path: Path, **inputs: str) -> tuple[int, str, str,
     return done.returncode, done.stdout + done.stderr, files["GITHUB_STEP_SUMMARY"].read_text(), outputs
 
 
-def test_the_action_annotates_summarises_and_fails(project, tmp_path):
+def test_the_action_annotates_summarizes_and_fails(project, tmp_path):
     code, log, summary, outputs = action(project, tmp_path)
     assert code == 1
     assert "::warning file=nets.py,line=11,title=costlab G1%3A net wide.conv::16 to 256 channels" in log
@@ -111,7 +111,7 @@ def test_the_action_annotates_summarises_and_fails(project, tmp_path):
     assert {result["ruleId"] for result in results} == {"G1", "G4"}
 
 
-def test_the_inputs_of_the_action_reach_the_command_as_words(project, tmp_path):
+def test_inputs_of_the_action_are_passed_as_separate_words(project, tmp_path):
     (project / "deep").mkdir()
     words = "--select G4 $(touch${IFS}owned) *"
     code, log, summary, _ = action(
@@ -125,7 +125,7 @@ def test_the_inputs_of_the_action_reach_the_command_as_words(project, tmp_path):
     assert code == 0, log
 
 
-def test_a_model_that_fails_fails_the_action_with_its_reports_written(project, tmp_path):
+def test_a_failing_model_fails_the_action_after_the_reports_are_written(project, tmp_path):
     with (project / "pyproject.toml").open("a") as file:
         file.write(BROKEN)
     code, log, summary, outputs = action(project, tmp_path)
@@ -135,7 +135,7 @@ def test_a_model_that_fails_fails_the_action_with_its_reports_written(project, t
     assert len(json.loads(Path(outputs["sarif"]).read_text())["runs"]) == 2
 
 
-def test_reports_of_an_earlier_run_are_not_taken_for_this_one(project, tmp_path):
+def test_reports_of_an_earlier_run_are_ignored(project, tmp_path):
     for name in ("costlab.md", "costlab.sarif"):
         (tmp_path / name).write_text("old")
     code, log, summary, outputs = action(project, tmp_path, args="--top -1")
@@ -143,7 +143,7 @@ def test_reports_of_an_earlier_run_are_not_taken_for_this_one(project, tmp_path)
     assert "error: --top must be 0 or more" in log
 
 
-def test_the_upload_runs_also_after_findings_and_only_where_it_is_asked_for():
+def test_the_upload_runs_after_findings_and_only_if_enabled():
     steps = yaml.safe_load((ROOT / ".github/actions/lint/action.yml").read_text())["runs"]["steps"]
     upload = next(step for step in steps if "uses" in step)
     assert upload["if"].startswith("${{ always() && inputs.upload-sarif == 'true'")
