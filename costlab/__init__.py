@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from costlab.measurement._measure import measure
     from costlab.measurement.result import Measurement
     from costlab.models import load
-    from costlab.sweeps.running import sweep
+    from costlab.sweeps._sweep import sweep
     from costlab.tracing._profile import profile
 
 MODULES = {  # where each public name is defined
@@ -48,7 +48,7 @@ MODULES = {  # where each public name is defined
     "measure": "costlab.measurement._measure",
     "predict": "costlab.latency._predict",
     "profile": "costlab.tracing._profile",
-    "sweep": "costlab.sweeps.running",
+    "sweep": "costlab.sweeps._sweep",
 }
 
 __all__ = [

@@ -26,7 +26,7 @@ from costlab.cli.screen import progress, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.sweeps.results import State, Sweep
+    from costlab.sweeps.results import Sweep, SweepState
     from costlab.sweeps.space import Space
 
 
@@ -112,8 +112,8 @@ def sweep(
 
     A stopped sweep continues when the same command is run again. A network that fails is a row with its error.
     """
-    from costlab.sweeps.results import check_format
-    from costlab.sweeps.running import sweep as profile_all
+    from costlab.sweeps._sweep import sweep as profile_all
+    from costlab.sweeps.tables import check_format
 
     check_top(top)
     space = options.space(factory)
@@ -151,7 +151,7 @@ def default_journal(space: Space, output: Path | None) -> Path | None:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[State], None]]:
+def progress_bar() -> Iterator[Callable[[SweepState], None]]:
     """A bar with the rate, the remaining time and the failures."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -161,7 +161,7 @@ def progress_bar() -> Iterator[Callable[[State], None]]:
     with progress(BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), remaining) as bar, bar:
         task = bar.add_task("")
 
-        def show(state: State) -> None:
+        def show(state: SweepState) -> None:
             elapsed = bar.tasks[0].elapsed
             rate = f"{units.rate(state.computed / elapsed)}/s" if state.computed and elapsed else ""
             failed = f"{units.exact(state.failed)} failed" if state.failed else ""
@@ -175,14 +175,14 @@ def progress_bar() -> Iterator[Callable[[State], None]]:
 def rendered(rows: Sweep, top: int, sort: str | None) -> str:
     """The first rows, as text."""
     from costlab.sweeps import report
-    from costlab.sweeps.rows import JUDGED, columns_of_axes, seconds_of
+    from costlab.sweeps.columns import VERDICTS, time_columns, varied_columns
 
-    key = sort or next(iter(seconds_of(rows.space.devices)), "mult_adds")
+    key = sort or next(iter(time_columns(rows.space)), "mult_adds")
     shown = rows.top(top or len(rows), key.removeprefix("-"), largest=key.startswith("-"))
-    axes = [column for name, column in columns_of_axes(rows.space).items() if len(rows.space.axes[name]) > 1]
+    axes = varied_columns(rows.space)
     if not shown:
         return ""
-    return render("text", None, lambda width, ascii_only: report.text(shown, axes, JUDGED, width, ascii_only))
+    return render("text", None, lambda width, ascii_only: report.text(shown, axes, VERDICTS, width, ascii_only))
 
 
 def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:

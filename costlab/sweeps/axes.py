@@ -1,4 +1,4 @@
-"""An axis of a design space: the values that one argument takes, as text, as a list or as one value."""
+"""An axis of a design space: the values of one argument, given as text, as a list or as one value."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
 RANGE = re.compile(rf"\s*({NUMBER})\s*:\s*({NUMBER})\s*(?::\s*({NUMBER})\s*)?")
 INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 LONGEST = 10**9  # values of one axis
-COMPARED = 100_000  # values up to which none may occur twice
+COMPARED = 100_000  # axes up to this length are checked for repeated values
 OPENING, CLOSING, QUOTES = "([{", ")]}", "\"'"
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Evenly spaced numbers, exact as decimals are: 0.25:1.0:0.05 ends with 1.0."""
+class NumberRange:
+    """Evenly spaced numbers, exact in decimals: 0.25:1.0:0.05 ends with 1.0."""
 
     start: Fraction
     step: Fraction
@@ -39,9 +39,9 @@ class Steps:
 
 @dataclass(frozen=True)
 class Axis:
-    """The values of an argument in their order, pieces of which are ranges."""
+    """The values of an argument in order: ranges and lists of values."""
 
-    pieces: tuple[Steps | tuple[Any, ...], ...]
+    pieces: tuple[NumberRange | tuple[Any, ...], ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.pieces))
@@ -56,24 +56,32 @@ class Axis:
     def __iter__(self) -> Iterator[Any]:
         return (piece[index] for piece in self.pieces for index in range(len(piece)))
 
+    def types(self) -> set[type]:
+        """The types of the values."""
+        found: set[type] = set()
+        for piece in self.pieces:
+            whole = isinstance(piece, NumberRange) and piece.whole
+            found |= {int if whole else float} if isinstance(piece, NumberRange) else set(map(type, piece))
+        return found
 
-def axis_of(name: str, given: Any) -> Axis:
-    """The axis that `given` describes: a text as a command line has it, a list of values, or one value.
+
+def parse_axis(name: str, values: Any) -> Axis:
+    """The axis of an argument: from text of the command line, a list of values, or one value.
 
     Raises:
-        CostlabError: it describes none, or has a value twice.
+        CostlabError: the text is not an axis, or has a value twice.
     """
-    if isinstance(given, str):
-        pieces = tuple(piece_of(name, part) for part in parts_of(given))
+    if isinstance(values, str):
+        pieces = tuple(parse_piece(name, part) for part in split_at_commas(values))
     else:
         try:
-            values = require_json(list(given) if isinstance(given, range) else given)
+            data = require_json(list(values) if isinstance(values, range) else values)
         except ValueError as error:
             raise CostlabError(f"{name} is not plain data: {error}") from None
-        pieces = (tuple(values if isinstance(values, list) else [values]),)
+        pieces = (tuple(data if isinstance(data, list) else [data]),)
     axis = Axis(pieces)
     if not 0 < len(axis) <= LONGEST:
-        raise CostlabError(f"{name} has {'no values' if not len(axis) else f'more than {LONGEST:,} values'}")
+        raise CostlabError(f"{name} has {f'more than {LONGEST:,}' if len(axis) else 'no'} values")
     if len(axis) <= COMPARED:
         texts = set()
         for value in axis:
@@ -84,31 +92,31 @@ def axis_of(name: str, given: Any) -> Axis:
     return axis
 
 
-def piece_of(name: str, text: str) -> Steps | tuple[Any, ...]:
-    """`0.25:1.0:0.05` or one value."""
+def parse_piece(name: str, text: str) -> NumberRange | tuple[Any, ...]:
+    """A range `0.25:1.0:0.05`, or one value."""
     match = RANGE.fullmatch(text)
     if not match:
         return (parse_value(text),)
     numbers = [number for number in match.groups() if number is not None]
     start, stop, step = map(Fraction, (*numbers, "1")[:3])
     if not step:
-        raise CostlabError(f"{name}={text} makes steps of 0; write FROM:TO:STEP")
+        raise CostlabError(f"{name}={text} has a step of 0; write FROM:TO:STEP")
     count = (stop - start) // step + 1
     if not 0 < count <= LONGEST:
         what = "is empty: its steps lead away from its end" if count < 1 else f"has more than {LONGEST:,} values"
         raise CostlabError(f"{name}={text} {what}")
-    return Steps(start, step, count, all(INTEGER.fullmatch(number) for number in numbers))
+    return NumberRange(start, step, count, all(INTEGER.fullmatch(number) for number in numbers))
 
 
-def parts_of(text: str) -> Sequence[str]:
-    """Split at the commas that stand outside of brackets and quotes."""
+def split_at_commas(text: str) -> Sequence[str]:
+    """Split at the commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for character in text:
         if quote:
             quote = "" if character == quote else quote
         elif character in QUOTES:
             quote = character
-        elif character in OPENING or character in CLOSING:
+        elif character in OPENING + CLOSING:
             depth += 1 if character in OPENING else -1
         elif character == "," and depth == 0:
             parts.append("")

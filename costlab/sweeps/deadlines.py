@@ -1,4 +1,4 @@
-"""Stop a body that takes too long."""
+"""A time limit for a block of code."""
 
 from __future__ import annotations
 
@@ -11,45 +11,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-GRACE = 2.0  # seconds from asking a body to stop to ending its process
+GRACE = 2.0  # seconds between interrupting a block and ending its process
 
 
-class Expired(BaseException):
-    """The time is up. No Exception, or networks would catch it."""
+class DeadlineExceeded(BaseException):
+    """The time is up. Not an Exception, so that networks do not catch it."""
 
 
 @contextmanager
-def deadline(seconds: float, fatal: bool) -> Iterator[None]:
-    """Raise Expired in the body after so many seconds.
+def deadline(seconds: float, expired: threading.Event, fatal: bool) -> Iterator[None]:
+    """Raise DeadlineExceeded in the body after this time. One body at a time per process.
 
-    A body that does not return to Python, and so cannot be asked, ends with its process where `fatal` allows it: the
-    watch is kept without Python. Only one body at a time can be watched in a process.
+    `expired` is set first, because the body may turn the exception into another one. If `fatal`, a body that never
+    returns to Python, and cannot be interrupted, ends with its process: faulthandler watches it without Python.
     """
     if fatal:
         faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=NOWHERE)
+    by_signal = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
     try:
-        with alarm(seconds) if in_main_thread() and hasattr(signal, "setitimer") else summons(seconds):
+        with interrupted_by_signal(seconds, expired) if by_signal else interrupted_by_thread(seconds, expired):
             yield
     finally:
         if fatal:
             faulthandler.cancel_dump_traceback_later()
 
 
-NOWHERE = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
-
-
-def in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+NOWHERE = open(os.devnull, "w")  # noqa: SIM115 - open as long as the process lives
 
 
 @contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    """By a signal, which ends waiting as well; main thread only."""
+def interrupted_by_signal(seconds: float, expired: threading.Event) -> Iterator[None]:
+    """Interrupt the body by a signal, which also interrupts waiting; main thread only."""
 
-    def ring(*_: Any) -> None:
-        raise Expired
+    def interrupt(*_: Any) -> None:
+        expired.set()
+        raise DeadlineExceeded
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -59,20 +57,21 @@ def alarm(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def summons(seconds: float) -> Iterator[None]:
-    """By an exception set from another thread, which takes effect once Python runs in this one."""
-    thread, over = ctypes.c_ulong(threading.get_ident()), threading.Lock()
+def interrupted_by_thread(seconds: float, expired: threading.Event) -> Iterator[None]:
+    """Interrupt the body by an exception set from another thread, raised when this thread next runs Python."""
+    thread, lock = ctypes.c_ulong(threading.get_ident()), threading.Lock()
 
-    def ring() -> None:
-        with over:
+    def interrupt() -> None:
+        with lock:
             if timer.is_alive() and not timer.finished.is_set():
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Expired))
+                expired.set()
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(DeadlineExceeded))
 
-    timer = threading.Timer(seconds, ring)
+    timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
-        with over:
+        with lock:
             timer.cancel()

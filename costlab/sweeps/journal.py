@@ -1,4 +1,4 @@
-"""A journal: a line of JSON for every finished row, only ever added to, so that whatever stops a sweep loses none."""
+"""A journal: one line of JSON per finished row, append-only, so that no interruption of a sweep loses a row."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from costlab.errors import CostlabError
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing keeps two sweeps apart
+except ImportError:  # Windows: journals are not locked
     fcntl = None  # type: ignore[assignment]
 
 BEGINNING = b'{"key": "'  # of every line
-SYNC_SECONDS = 1.0  # a power cut loses no more
+SYNC_SECONDS = 1.0  # a power cut loses at most this much
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """A row in a journal."""
 
     offset: int  # bytes from the beginning
@@ -32,17 +32,17 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """An open journal. Rows are found again by their offset."""
+    """An open journal. Rows are identified by their offset."""
 
     def __init__(self, writer: IO[bytes], reader: IO[bytes], name: str) -> None:
-        self.writer = writer  # without a buffer, which would keep what a full disk did not take
+        self.writer = writer  # unbuffered: a buffer would keep what a full disk did not take
         self.reader = reader
         self.name = name
         self.end = 0  # of the last whole line
         self.synced = time.monotonic()
 
-    def entries(self) -> Iterator[Entry]:
-        """Every row, in the order of the file; what a crash left of a last line is cut off.
+    def entries(self) -> Iterator[JournalEntry]:
+        """Every row, in the order of the file; the rest of a line torn by a crash is cut off.
 
         Raises:
             CostlabError: the file is not a journal.
@@ -52,21 +52,21 @@ class Journal:
         for number, line in enumerate(self.reader, 1):
             if offset == 0 and not line.startswith(BEGINNING[: len(line)]):
                 raise CostlabError(f"{self.name} is not a sweep journal: remove it, or choose another file")
-            entry = entry_of(line)
+            entry = parse_line(line)
             if entry is None:
                 torn = torn or (number, offset)
             elif torn:
                 raise CostlabError(f"{self.name} is not a sweep journal: line {torn[0]} is not a row")
             else:
-                yield Entry(offset, *entry)
+                yield JournalEntry(offset, *entry)
             offset += len(line)
         self.end = torn[1] if torn else offset
         if torn:
             self.writer.truncate(self.end)
-            self.reader.seek(0, os.SEEK_END)  # forget what was read
+            self.reader.seek(0, os.SEEK_END)  # drop the buffer
 
     def append(self, lines: Sequence[str]) -> list[int]:
-        """Add whole lines; where each begins. Raises CostlabError where they cannot be written, and leaves none."""
+        """Add lines and return their offsets. Raises CostlabError if they cannot be written, and then adds none."""
         encoded = [line.encode() for line in lines]
         offsets, end = [], self.end
         for line in encoded:
@@ -88,6 +88,7 @@ class Journal:
         return offsets
 
     def sync(self) -> None:
+        """Write to the disk."""
         os.fsync(self.writer.fileno())
         self.synced = time.monotonic()
 
@@ -100,14 +101,14 @@ class Journal:
 
 
 def write_all(file: IO[bytes], data: bytes) -> None:
-    """Files without a buffer may write less than they are given."""
+    """Write all bytes; an unbuffered file may write fewer at once."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
 
 
-def entry_of(line: bytes) -> tuple[str, bool] | None:
-    """Key and failure of a line; None if it is not a row."""
+def parse_line(line: bytes) -> tuple[str, bool] | None:
+    """The key of a row and whether it failed; None if the line is not a row."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -118,13 +119,13 @@ def entry_of(line: bytes) -> tuple[str, bool] | None:
 
 
 @contextlib.contextmanager
-def opened(path: Path | None) -> Iterator[Journal]:
-    """The journal in a file, made where there is none; without a path one that is gone with the program.
+def open_journal(path: Path | None) -> Iterator[Journal]:
+    """The journal in a file, created if there is none; without a path a temporary one.
 
-    The file is locked for the time of the body, and can be read from afterwards.
+    The file is locked during the body and can still be read afterwards.
 
     Raises:
-        CostlabError: it cannot be written, or another sweep writes to it.
+        CostlabError: it cannot be written, or another sweep is writing to it.
     """
     try:
         if path is None:
@@ -133,21 +134,21 @@ def opened(path: Path | None) -> Iterator[Journal]:
             descriptor, name = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), str(path)
         journal = Journal(os.fdopen(descriptor, "r+b", 0), open(name, "rb"), name)  # noqa: SIM115 - read afterwards
         if path is None:
-            with contextlib.suppress(OSError):  # Windows keeps what is open
+            with contextlib.suppress(OSError):  # Windows keeps open files
                 os.unlink(name)
     except OSError as error:
         raise CostlabError(f"{path or 'a temporary file'} cannot be written: {os_error_reason(error)}") from None
     try:
-        locked(journal)
+        lock(journal)
         yield journal
     finally:
         with contextlib.suppress(OSError):
             journal.sync()
-        journal.writer.close()  # and with it the lock
+        journal.writer.close()  # releases the lock
 
 
-def locked(journal: Journal) -> None:
-    """Keep others from writing. Raises CostlabError where another one does."""
+def lock(journal: Journal) -> None:
+    """Lock the file for other sweeps. Raises CostlabError if one has locked it."""
     if not fcntl:
         return
     try:

@@ -1,4 +1,4 @@
-"""Where rows are made: processes of this machine that end with the sweep, a Dask cluster, or the caller's executor."""
+"""Where rows are computed: processes of this machine, a Dask cluster, or the caller's executor."""
 
 from __future__ import annotations
 
@@ -17,91 +17,91 @@ from typing import Any
 
 from costlab.errors import CostlabError
 
-WAIT = "20s"  # for a scheduler to answer
+TIMEOUT = "20s"  # for a scheduler to answer
 
 
 @dataclass
-class Pool:
-    """An executor, and what to do when its processes die."""
+class WorkerPool:
+    """An executor, and how to replace it if its processes die."""
 
     executor: Executor
-    workers: Callable[[], int]  # rows under way at once
-    renewed: Callable[[], Executor] | None = None  # None: the executor's owner repairs it
+    workers: Callable[[], int]  # rows computed at once
+    restart: Callable[[], Executor] | None = None  # None: the executor's owner restarts it
 
 
 @contextlib.contextmanager
-def local(jobs: int | None = None) -> Iterator[Pool]:
-    """Processes of this machine, by default as many as there are cores for this one."""
+def local_processes(jobs: int | None = None) -> Iterator[WorkerPool]:
+    """Processes of this machine, by default one per core. They end with this process, however it ends."""
     jobs = jobs or cores()
-    context: Any = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    )
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["costlab.sweeps.preloading"])  # a process then starts in milliseconds
-    lifeline, held = context.Pipe(duplex=False)
+    forking = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if forking else "spawn")
+    if forking:
+        context.set_forkserver_preload(["costlab.sweeps.preloading"])  # processes then start in milliseconds
+    lifeline, held_open = context.Pipe(duplex=False)
 
     def start() -> Executor:
-        return ProcessPoolExecutor(jobs, context, living, (lifeline,))
+        return ProcessPoolExecutor(jobs, context, start_worker, (lifeline,))
 
-    pool = Pool(start(), lambda: jobs, start)
+    pool = WorkerPool(start(), lambda: jobs, start)
     try:
         yield pool
         pool.executor.shutdown()
     finally:
-        held.close()  # ends the processes, busy or not
+        held_open.close()  # ends the processes, even busy ones
         pool.executor.shutdown(wait=False, cancel_futures=True)
         lifeline.close()
 
 
-def living(lifeline: Any) -> None:
-    """Begin a process that ends with the one that holds the other end of the line, however that ends.
+def start_worker(lifeline: Any) -> None:
+    """Prepare a worker process: it ends when the other end of the lifeline closes.
 
-    What networks print goes to stderr; Ctrl-C is for the process that asks.
+    Networks that print write to stderr; Ctrl-C is left to the main process.
     """
-    gc.freeze()  # what was imported stays: no use in looking through it again and again
+    gc.freeze()  # imported modules stay: no need to scan them again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)
-    threading.Thread(target=ends_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=exit_with, args=(lifeline,), daemon=True).start()
 
 
-def ends_with(lifeline: Any) -> None:
+def exit_with(lifeline: Any) -> None:
+    """End this process when the other end of the lifeline closes."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os._exit(0)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def cluster(address: str) -> Iterator[Pool]:
-    """The workers of a Dask scheduler such as `tcp://host:8786`. Raises CostlabError where none answers."""
+def dask_cluster(address: str) -> Iterator[WorkerPool]:
+    """The workers of a Dask scheduler, such as `tcp://host:8786`. Raises CostlabError if it does not answer."""
     try:
         from distributed import Client
     except ImportError:
         raise CostlabError("Dask is not installed: pip install 'costlab[dask]'") from None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of versions: rows are checked for those that matter
+        warnings.simplefilter("ignore")  # about versions: workers check those that matter
         try:
-            client = Client(address, timeout=WAIT, set_as_default=False)
+            client = Client(address, timeout=TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             what = " ".join(str(error).split())[:200]
             raise CostlabError(f"no Dask scheduler answers at {address}: {what}") from None
-    with client:
-        yield Pool(client.get_executor(), lambda: max(1, sum(client.nthreads().values())))
+    with client, caller_executor(client.get_executor()) as pool:
+        yield pool
 
 
 @contextlib.contextmanager
-def given(executor: Executor) -> Iterator[Pool]:
-    """The caller's own executor, which is left open."""
+def caller_executor(executor: Executor) -> Iterator[WorkerPool]:
+    """The caller's own executor, which stays open; one of Dask grows and shrinks with its cluster."""
     workers = getattr(executor, "_max_workers", None) or cores()
     client = getattr(executor, "_client", None)
-    yield Pool(executor, (lambda: max(1, sum(client.nthreads().values()))) if client else (lambda: workers))
+    yield WorkerPool(executor, (lambda: max(1, sum(client.nthreads().values()))) if client else (lambda: workers))
 
 
-def died(error: BaseException) -> bool:
-    """Whether an error of a future says that the process died that was at it."""
+def is_worker_death(error: BaseException) -> bool:
+    """Whether the error of a future says that its process died."""
     return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"

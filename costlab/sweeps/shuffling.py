@@ -1,4 +1,4 @@
-"""A fixed pseudo-random order of the whole numbers below any bound, without listing them."""
+"""A fixed pseudo-random permutation of the integers below any bound, without listing them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ ROUNDS = 8
 
 
 def shuffled(position: int, size: int, seed: int) -> int:
-    """The number at a position of a permutation of 0 ... size - 1 that `seed` names.
+    """The number at a position of the permutation of 0 ... size - 1 given by `seed`.
 
-    A sample is a beginning of it, so that a larger sample holds every smaller one. A Feistel network permutes the
-    numbers of so many bits; where it leads beyond the size, it is walked on (Black and Rogaway, "Ciphers with arbitrary
-    finite domains", 2002, cycle walking), on average less than four times.
+    A sample is a prefix of it, so a larger sample contains every smaller one. A Feistel network permutes the numbers of
+    as many bits; a result beyond the size is permuted again, fewer than four times on average (cycle walking: Black and
+    Rogaway, "Ciphers with arbitrary finite domains", 2002).
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     while True:
@@ -25,7 +25,7 @@ def shuffled(position: int, size: int, seed: int) -> int:
 
 
 def scrambled(value: int, turn: int, bits: int, seed: int) -> int:
-    """Any bits that depend on all of the arguments."""
+    """Pseudo-random bits that depend on all arguments."""
     width = (bits + 7) // 8
     text = f"{seed}:{turn}:{value}".encode()
     return int.from_bytes(blake2b(text, digest_size=min(width, 64)).digest(), "big") & ((1 << bits) - 1)

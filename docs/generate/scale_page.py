@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from costlab.formatting import units
-from costlab.sweeps.running import CHUNK_SECONDS, CHUNKS_A_SECOND, LARGEST_CHUNK
+from costlab.sweeps._sweep import CHUNK_SECONDS, CHUNKS_A_SECOND, LARGEST_CHUNK
 
 DOCS = Path(__file__).parents[1]
 PAGE, RESULTS = DOCS / "scale.md", DOCS.parent / "tests/data/scale.json"

@@ -26,10 +26,10 @@ from generate.scale_page import PAGE, RESULTS, page  # noqa: E402
 from helpers.processes import descendants, until  # noqa: E402
 
 import costlab  # noqa: E402
-from costlab.sweeps import running  # noqa: E402
-from costlab.sweeps.journal import opened  # noqa: E402
-from costlab.sweeps.results import State  # noqa: E402
-from costlab.sweeps.rows import Finished, finished, recipe_of  # noqa: E402
+from costlab.sweeps import _sweep  # noqa: E402
+from costlab.sweeps.journal import open_journal  # noqa: E402
+from costlab.sweeps.results import SweepState  # noqa: E402
+from costlab.sweeps.rows import FinishedRow, compute_rows, row_task  # noqa: E402
 from costlab.sweeps.space import Space, space_of  # noqa: E402
 
 ROWS = 640
@@ -52,10 +52,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 def in_process(space: Space) -> dict[str, float]:
     """Rows a second in this process, once warm, by the clock and by its processor time."""
-    recipe = recipe_of(space)
-    finished(recipe, range(20))
+    task = row_task(space)
+    compute_rows(task, range(20))
     cpu, wall = time.process_time(), time.perf_counter()
-    finished(recipe, range(200))
+    compute_rows(task, range(200))
     return {"wall": 200 / (time.perf_counter() - wall), "cpu": 200 / (time.process_time() - cpu)}
 
 
@@ -71,7 +71,7 @@ def swept(space: Space, jobs: int) -> dict[str, float]:
             busy.update((pid, processor_seconds(pid)) for pid in workers if Path(f"/proc/{pid}").exists())
             memory.append(sum(map(resident, (os.getpid(), *workers))))
 
-    def note(state: State) -> None:
+    def note(state: SweepState) -> None:
         moments.append((time.perf_counter(), state.computed))
 
     watcher = threading.Thread(target=watch)
@@ -119,24 +119,24 @@ def resident(pid: int) -> int:
 def client(space: Space) -> dict[str, float]:
     """Seconds of the process that asks for each row: to send it, to take it, to write it; and to find it later on."""
     rows = range(len(space))
-    recipe = recipe_of(space)
-    (first,) = finished(recipe, (0,))
+    task = row_task(space)
+    (first,) = compute_rows(task, (0,))
     key = json.loads(first.line)["key"]
-    finds = [Finished(i, 0.02, False, first.line.replace(key, space.key(space[i]))) for i in rows]
+    finds = [FinishedRow(i, 0.02, False, first.line.replace(key, space.key(space[i]))) for i in rows]
     batches = [finds[start : start + CHUNK] for start in rows[::CHUNK]]
     packed = [pickle.dumps(batch) for batch in batches]
-    sent = seconds(lambda: [pickle.dumps((recipe, tuple(rows[start : start + CHUNK]))) for start in rows[::CHUNK]])
+    sent = seconds(lambda: [pickle.dumps((task, tuple(rows[start : start + CHUNK]))) for start in rows[::CHUNK]])
     taken = seconds(lambda: [pickle.loads(batch) for batch in packed])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.jsonl"
-        with opened(path) as journal:
-            offsets, state = running.found(space, journal, retry=False)
-            written = seconds(lambda: [running.record(batch, journal, offsets, state) for batch in batches])
-        with opened(path) as journal:
-            found = seconds(lambda: running.found(space, journal, retry=False))
-        with opened(path) as journal:
+        with open_journal(path) as journal:
+            offsets, state = _sweep.known_rows(space, journal, retry=False)
+            written = seconds(lambda: [_sweep.record(batch, journal, offsets, state) for batch in batches])
+        with open_journal(path) as journal:
+            found = seconds(lambda: _sweep.known_rows(space, journal, retry=False))
+        with open_journal(path) as journal:
             tracemalloc.start()
-            running.found(space, journal, retry=False)
+            _sweep.known_rows(space, journal, retry=False)
             held = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
     times = {"send": sent, "take": taken, "write": written, "find": found, "find_bytes": held}
@@ -170,7 +170,7 @@ def scheduler() -> dict[str, float]:
             with Client(address, set_as_default=False) as client:
                 client.wait_for_workers(2)
                 executor = client.get_executor()
-                payload = pickle.dumps((recipe_of(networks(ROWS)), range(CHUNK)))
+                payload = pickle.dumps((row_task(networks(ROWS)), range(CHUNK)))
 
                 def through() -> None:
                     for future in [executor.submit(len, payload) for _ in range(TASKS)]:

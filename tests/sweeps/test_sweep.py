@@ -22,9 +22,9 @@ from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict
 from costlab.models import ModelSpec, profile_of
-from costlab.sweeps import journal, running
-from costlab.sweeps.pools import Pool
-from costlab.sweeps.rows import Finished, finished, recipe_of
+from costlab.sweeps import _sweep, journal
+from costlab.sweeps.pools import WorkerPool
+from costlab.sweeps.rows import FinishedRow, compute_rows, row_task
 from costlab.sweeps.space import space_of
 
 SIZED = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:sized"
@@ -44,7 +44,7 @@ def troubled(trouble, **more):
 def here(space):
     """The rows of a space, made in this process."""
     space = space_of(space)
-    lines = [json.loads(row.line) for row in finished(recipe_of(space), range(len(space)))]
+    lines = [json.loads(row.line) for row in compute_rows(row_task(space), range(len(space)))]
     return [{key: value for key, value in line.items() if key not in ("key", "seconds")} for line in lines]
 
 
@@ -105,13 +105,13 @@ def test_in_threads_too_a_network_that_runs_for_ever_is_stopped(threads):
 
 def test_a_network_that_takes_its_process_along_is_the_only_one_with_an_error():
     rows = list(costlab.sweep(troubled("die", arguments={"width": "1:12"}), jobs=2))
-    assert {row["width"]: row["error"] for row in rows if row["error"]} == {3: running.DIED}
+    assert {row["width"]: row["error"] for row in rows if row["error"]} == {3: _sweep.DIED}
     assert len(rows) == 12
 
 
 def test_a_network_that_keeps_python_from_running_is_ended_with_its_process():
     rows = list(costlab.sweep(troubled("stuck", timeout=0.3, arguments={"width": "2:3"}), jobs=1))
-    assert [row["error"] for row in rows] == [None, running.DIED]
+    assert [row["error"] for row in rows] == [None, _sweep.DIED]
 
 
 def test_a_process_that_dies_once_leaves_no_error(tmp_path):
@@ -141,7 +141,9 @@ def test_a_process_that_dies_between_two_chunks_loses_none(monkeypatch):
         made.append(Fragile())
         return made[-1]
 
-    monkeypatch.setattr(running.pools, "given", lambda executor: nullcontext(Pool(executor, lambda: 1, renewed)))
+    monkeypatch.setattr(
+        _sweep.pools, "caller_executor", lambda executor: nullcontext(WorkerPool(executor, lambda: 1, renewed))
+    )
     assert list(costlab.sweep(tiny(), renewed())) == here(tiny())
     assert len(made) > 1
 
@@ -180,18 +182,18 @@ def test_failed_rows_are_made_again_where_that_is_asked_for(tmp_path, threads):
 
 
 def test_a_row_that_comes_twice_is_taken_once(tmp_path):
-    with journal.opened(tmp_path / "journal.jsonl") as file:
-        offsets, state = running.found(space_of(tiny()), file, retry=False)
-        row = Finished(0, 0.1, False, '{"key": "a", "error": null}\n')
-        running.record([row, row], file, offsets, state)
-        running.record([row], file, offsets, state)
+    with journal.open_journal(tmp_path / "journal.jsonl") as file:
+        offsets, state = _sweep.known_rows(space_of(tiny()), file, retry=False)
+        row = FinishedRow(0, 0.1, False, '{"key": "a", "error": null}\n')
+        _sweep.record([row, row], file, offsets, state)
+        _sweep.record([row], file, offsets, state)
     assert state.computed == 1
     assert (tmp_path / "journal.jsonl").read_text() == row.line
 
 
 def test_two_sweeps_cannot_write_one_journal(tmp_path, threads):
     with (
-        journal.opened(tmp_path / "journal.jsonl"),
+        journal.open_journal(tmp_path / "journal.jsonl"),
         pytest.raises(CostlabError, match=r"another sweep is writing .*journal\.jsonl"),
     ):
         costlab.sweep(tiny(), threads, journal=tmp_path / "journal.jsonl")
@@ -218,8 +220,8 @@ def test_a_full_disk_is_one_line_and_loses_no_row(tmp_path, threads, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(journal, "write_all", full)
-    monkeypatch.setattr(running, "CHUNK_SECONDS", 0.001)
-    monkeypatch.setattr(running, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(_sweep, "CHUNK_SECONDS", 0.001)
+    monkeypatch.setattr(_sweep, "FIRST_CHUNK", 1)
     with pytest.raises(CostlabError, match="no space left on device; its rows are safe"):
         costlab.sweep(tiny(), threads, journal=path)
     kept = path.read_bytes()
@@ -234,10 +236,10 @@ def test_a_full_disk_is_one_line_and_loses_no_row(tmp_path, threads, monkeypatch
 def test_a_worker_of_another_version_is_not_believed(monkeypatch):
     space = space_of(tiny())
     space.versions["torch"] = "1.0"
-    recipe = recipe_of(space)
-    monkeypatch.setattr("costlab.sweeps.rows.here", lambda: ("elsewhere", 1))
+    task = row_task(space)
+    monkeypatch.setattr("costlab.sweeps.rows.this_process", lambda: ("elsewhere", 1))
     with pytest.raises(CostlabError, match=r"has torch .*, not 1\.0"):
-        finished(recipe, ())
+        compute_rows(task, ())
 
 
 def test_a_script_that_forgets_its_guard_is_told_so(tmp_path):
@@ -307,12 +309,12 @@ def test_a_cell_is_no_formula_and_parts_joined_are_the_whole(tmp_path, threads):
 
 
 def test_chunks_take_as_long_as_they_should_and_shrink_towards_the_end():
-    assert running.chunk_size(10**8, 0.0, 2) == running.FIRST_CHUNK
-    assert running.chunk_size(10**8, 0.025, 2) == 60
-    assert running.chunk_size(10**8, 1e-9, 2) == running.LARGEST_CHUNK
-    assert running.chunk_size(10**8, 100, 2) == 1
-    assert running.chunk_size(10**8, 0.1, 10_000) == 500
-    assert running.chunk_size(12, 0.025, 2) == 3
+    assert _sweep.chunk_size(10**8, 0.0, 2) == _sweep.FIRST_CHUNK
+    assert _sweep.chunk_size(10**8, 0.025, 2) == 60
+    assert _sweep.chunk_size(10**8, 1e-9, 2) == _sweep.LARGEST_CHUNK
+    assert _sweep.chunk_size(10**8, 100, 2) == 1
+    assert _sweep.chunk_size(10**8, 0.1, 10_000) == 500
+    assert _sweep.chunk_size(12, 0.025, 2) == 3
 
 
 # On the command line.
@@ -345,14 +347,14 @@ def test_where_nothing_can_be_made_the_first_error_is_said(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-a", "width"], "no argument"),
+        (["-a", "width"], "is not an argument"),
         (["-a", "width=1", "-a", "width=2"], "given twice"),
         (["--top", "-1"], "--top"),
         (["-o", "sweep.xls"], ".csv, .jsonl, .parquet"),
         (["-o", "nosuch/sweep.csv"], "cannot be written"),
         (["--where", "nosuch<1"], "unknown column"),
-        (["-j", "0"], "jobs are 1 or more"),
-        (["-j", "2", "--cluster", "tcp://127.0.0.1:1"], "name one of them"),
+        (["-j", "0"], "jobs must be a positive integer"),
+        (["-j", "2", "--cluster", "tcp://127.0.0.1:1"], "at most one of executor, jobs and cluster"),
         (["--sample", "0"], "sample"),
         (["--device", "nosuch"], "no device"),
     ],
@@ -401,3 +403,18 @@ def test_processes_end_with_the_one_that_asked(tmp_path):
     process.kill()
     process.communicate()
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
+
+
+def test_computing_a_row_imports_nothing_that_workers_have_not_preloaded():
+    code = (
+        "import sys, costlab.sweeps.preloading\n"
+        "from costlab.sweeps.rows import compute_rows, row_task\n"
+        "from costlab.sweeps.space import space_of\n"
+        "space = space_of({'factory': 'zoo:mobilenet_v1', 'resolution': 32, 'device': 'rtx3090'})\n"
+        "preloaded = set(sys.modules)\n"
+        "(row,) = compute_rows(row_task(space), [0])\n"
+        "assert not row.failed, row.line\n"
+        "late = {name for name in set(sys.modules) - preloaded if name.startswith('costlab')}\n"
+        "assert 'torch' in preloaded and not late, late\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

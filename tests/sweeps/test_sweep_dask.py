@@ -15,7 +15,7 @@ import pytest
 from helpers.processes import descendants, rows_in, until
 
 import costlab
-from costlab.sweeps import running
+from costlab.sweeps import _sweep
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
@@ -111,7 +111,7 @@ def test_a_client_killed_and_started_again_loses_nothing_and_doubles_nothing(clu
 def test_on_a_cluster_too_only_the_guilty_row_has_the_error(cluster):
     trouble = {"depth": 1, "width": "2:4", "trouble": "die", "at": "3"}
     rows = list(costlab.sweep({"factory": TINY, "arguments": trouble, "resolution": 8}, cluster=cluster.address))
-    assert [row["error"] for row in rows] == [None, running.DIED, None]
+    assert [row["error"] for row in rows] == [None, _sweep.DIED, None]
 
 
 def test_on_a_cluster_too_a_network_that_hangs_is_an_error(cluster):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab.errors import CostlabError
-from costlab.sweeps.axes import axis_of
-from costlab.sweeps.rows import columns_of, recipe_of
+from costlab.sweeps.axes import parse_axis
+from costlab.sweeps.columns import all_columns
+from costlab.sweeps.rows import row_task
 from costlab.sweeps.shuffling import shuffled
 from costlab.sweeps.space import space_of
 
@@ -37,14 +38,14 @@ FACTORY = {"factory": "zoo:mobilenet_v1"}
     ],
 )
 def test_text_is_values(text, values):
-    axis = axis_of("width", text)
+    axis = parse_axis("width", text)
     assert list(axis) == values
     assert [type(value) for value in axis] == [type(value) for value in values]
     assert len(axis) == len(values)
 
 
 def test_a_range_of_decimals_is_exact():
-    values = list(axis_of("width", "0.25:1.0:0.05"))
+    values = list(parse_axis("width", "0.25:1.0:0.05"))
     assert len(values) == 16
     assert values == [float(Decimal("0.25") + i * Decimal("0.05")) for i in range(16)]
     assert values[-1] == 1.0
@@ -53,14 +54,14 @@ def test_a_range_of_decimals_is_exact():
 @given(st.decimals(-1000, 1000, places=3), st.decimals("0.001", 10, places=3), st.integers(0, 200))
 def test_a_range_has_every_step_to_its_end(start, step, steps):
     stop = start + steps * step
-    values = list(axis_of("x", f"{start}:{stop}:{step}"))
+    values = list(parse_axis("x", f"{start}:{stop}:{step}"))
     assert values == [float(start + i * step) for i in range(steps + 1)]
 
 
 @pytest.mark.parametrize(
     ("given_values", "message"),
     [
-        ("1:2:0", "steps of 0"),
+        ("1:2:0", "a step of 0"),
         ("2:1", "is empty"),
         ("1:9e99", "more than"),
         ("1,2,1", "1 twice"),
@@ -70,7 +71,7 @@ def test_a_range_has_every_step_to_its_end(start, step, steps):
 )
 def test_what_is_no_axis_is_refused(given_values, message):
     with pytest.raises(CostlabError, match=message):
-        axis_of("width", given_values)
+        parse_axis("width", given_values)
 
 
 def test_points_come_in_the_order_of_the_axes_the_last_one_fastest():
@@ -173,7 +174,7 @@ def test_a_toml_file_is_a_space_and_options_come_first(tmp_path):
         ({**FACTORY, "sampel": 3}, "did you mean 'sample'"),
         ({**FACTORY, "sample": 0}, "sample"),
         ({**FACTORY, "arguments": [1]}, "arguments"),
-        ({**FACTORY, "arguments": {"a b": 1}}, "no name of an argument"),
+        ({**FACTORY, "arguments": {"a b": 1}}, "is not a valid argument name"),
         ({**FACTORY, "arguments": {"batch": 1}, "batch": 2}, "give it once"),
         ({**FACTORY, "device": "nosuch"}, "no device"),
         ({**FACTORY, "amp": True}, "name a device"),
@@ -199,10 +200,10 @@ def test_a_broken_toml_file_is_named(tmp_path):
 
 def test_what_crosses_to_workers_is_plain_data():
     space = space_of({**FACTORY, "arguments": {"width": "0.25:1:0.25"}, "device": "rtx3090"})
-    assert pickle.loads(pickle.dumps(recipe_of(space))) == recipe_of(space)
+    assert pickle.loads(pickle.dumps(row_task(space))) == row_task(space)
 
 
 def test_an_argument_that_is_called_as_a_cost_steps_aside():
-    columns = columns_of(space_of({**FACTORY, "arguments": {"params": 1, "error": 2, "width": 3}}))
+    columns = all_columns(space_of({**FACTORY, "arguments": {"params": 1, "error": 2, "width": 3}}))
     assert columns[:4] == ("name", "argument_params", "argument_error", "width")
     assert len(set(columns)) == len(columns)
