@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from costlab.core.profile import Profile
     from costlab.latency.execution import ExecutionConfig
     from costlab.latency.prediction import Prediction
-    from costlab.reports.tables import CostTable
+    from costlab.reports.profile_table import CostTable
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class TableOptions:
 
     def table(self, profile: Profile, form: str, prediction: Prediction | None) -> CostTable:
         """The rows of a profile as a format shows them."""
-        from costlab.reports import tables
+        from costlab.reports import profile_table
 
         depth = self.depth
         if depth is None and self.by == "module" and form != "csv":
-            depth = tables.default_depth(profile)
-        return tables.table(
+            depth = profile_table.default_depth(profile)
+        return profile_table.table(
             profile,
             self.by,
             depth=depth,
@@ -67,7 +67,7 @@ def report(
     from costlab.models import profile_of
     from costlab.reports import csv
     from costlab.reports import profile as pages
-    from costlab.reports.tables import check_choice
+    from costlab.reports.profile_table import check_choice
 
     check_choice(rows.by, rows.depth, rows.top, rows.sort, execution.device is not None)
     config = execution.config()

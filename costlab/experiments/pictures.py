@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
+from costlab.core.correlation import rank_correlation
 from costlab.core.files import atomic_write
-from costlab.core.statistics import rank_correlation
 from costlab.experiments.report import GUIDELINES, heading
 from costlab.experiments.results import Cell, Record
 from costlab.formatting import units

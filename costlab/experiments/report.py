@@ -7,7 +7,7 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING
 
-from costlab.core.statistics import rank_correlation
+from costlab.core.correlation import rank_correlation
 from costlab.experiments.designs import WIDTHS, rows_of
 from costlab.experiments.results import Cell, Record
 from costlab.formatting import facts as header

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
 
-from costlab.core.statistics import rank_correlation
+from costlab.core.correlation import rank_correlation
 from costlab.errors import CostlabError
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, Experiment
 from costlab.measurement.documents import SCHEMA_VERSION, parse, read, without

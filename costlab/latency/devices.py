@@ -127,7 +127,7 @@ def read_device(path: str | Path) -> Device:
     Raises:
         CostlabError: the file cannot be read, or which key is invalid and why.
     """
-    from costlab.latency.device_files import parsed
+    from costlab.latency.device_format import parsed
 
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
@@ -145,7 +145,7 @@ def write_device(device: Device, path: str | Path) -> None:
     Raises:
         CostlabError: the file cannot be written, or the device is invalid.
     """
-    from costlab.latency.device_files import parsed, text
+    from costlab.latency.device_format import parsed, text
 
     content = text(device)
     parsed(content.encode("utf-8"), device.name)

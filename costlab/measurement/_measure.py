@@ -11,7 +11,7 @@ import torch
 from costlab.core.cost import RULES
 from costlab.errors import CostlabError
 from costlab.measurement.environment import environment
-from costlab.measurement.replay import matched, recorded
+from costlab.measurement.operator_timing import matched, recorded
 from costlab.measurement.result import Measurement, Timing
 from costlab.measurement.timing import Progress, silent, threads_of, time_in_turns
 from costlab.measurement.workload import Workload, find_torch_device, find_torch_dtype, prepare
@@ -38,7 +38,7 @@ def measure(
     """Measure the wall time of one forward pass in eval mode, without gradients; `model` is left unchanged.
 
     The whole network is timed by `torch.utils.benchmark`, its operators by replaying a recorded forward pass
-    (`costlab.measurement.replay`). Ctrl-C stops early and returns what was measured so far.
+    (`costlab.measurement.operator_timing`). Ctrl-C stops early and returns what was measured so far.
 
     Args:
         model: the network; weights on the meta device get random values that keep activations finite.

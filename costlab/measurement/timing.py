@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from costlab.measurement.replay import Call, play, stopwatch_for
+from costlab.measurement.operator_timing import Call, play, stopwatch_for
 from costlab.tracing.restoration import random_state
 
 TURNS = 3  # at least, of a second at most: a slow spell of the machine affects network and operators alike

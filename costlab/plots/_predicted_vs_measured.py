@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from costlab.core.correlation import rank_correlation
 from costlab.core.metrics import MEASURED, PREDICTED
-from costlab.core.statistics import rank_correlation
 from costlab.errors import CostlabError
 from costlab.formatting.colours import ALARM, FAINT, INK, QUIET
 from costlab.formatting.units import factor, percent, seconds

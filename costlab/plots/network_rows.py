@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from costlab.core.files import os_error_reason
+from costlab.core.files import os_error_reason, read_text
 from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.validation import finite_float
@@ -44,12 +44,9 @@ def read_rows(path: str | Path) -> list[NetworkRow]:
 
 def read_text_table(path: Path) -> Any:
     """The content of a csv, json or jsonl file. Raises CostlabError."""
+    text = read_text(path, LARGEST, encoding="utf-8-sig")
     try:
-        if path.stat().st_size > LARGEST:
-            raise CostlabError(f"{path} is too large to draw: more than {LARGEST // 1_000_000} MB")
-        return PARSERS[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CostlabError(f"{path} cannot be read: {os_error_reason(error)}") from None
+        return PARSERS[path.suffix.lower()](text)
     except (ValueError, RecursionError, csv.Error) as error:
         raise CostlabError(f"{path} is not valid {path.suffix.lower()[1:]}: {error}") from None
 

@@ -8,7 +8,7 @@ import io
 from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.formatting import units
 from costlab.formatting.escaping import spreadsheet
-from costlab.reports.tables import CostTable, ReportRow
+from costlab.reports.profile_table import CostTable, ReportRow
 
 WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}
 

@@ -15,8 +15,8 @@ from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.reports.header import facts
-from costlab.reports.tables import CostTable, ReportRow, default_depth
-from costlab.reports.tables import table as table_of
+from costlab.reports.profile_table import CostTable, ReportRow, default_depth
+from costlab.reports.profile_table import table as table_of
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -16,7 +16,7 @@ from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.measurement.result import Measurement
 from costlab.reports.header import inputs
-from costlab.reports.tables import fitting_depth
+from costlab.reports.profile_table import fitting_depth
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

@@ -52,7 +52,7 @@ def text(profile: Profile) -> None:
     from rich.console import Console
 
     from costlab.reports.profile import text as report
-    from costlab.reports.tables import default_depth, table
+    from costlab.reports.profile_table import default_depth, table
 
     rows = table(profile, "module", depth=default_depth(profile), top=None, sort=None, fold=True)
     Console(file=io.StringIO(), width=100).print(report(profile, rows, 100, False))

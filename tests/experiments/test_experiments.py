@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import costlab
 from costlab.cli import run
-from costlab.core.statistics import rank_correlation
+from costlab.core.correlation import rank_correlation
 from costlab.errors import CostlabError
 from costlab.experiments import pictures, report, running
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, rows_of, speeds

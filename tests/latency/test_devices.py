@@ -341,7 +341,7 @@ def nesting(table: object) -> int:
 
 @given(any_device)
 def test_any_device_survives_being_written_and_can_be_shown(device):
-    from costlab.latency.device_files import parsed, text
+    from costlab.latency.device_format import parsed, text
 
     assert parsed(text(device).encode(), "box") == device
     assert json.loads(report.document([device]))["devices"][0]["title"] == device.title

@@ -19,7 +19,7 @@ from costlab.core.graph import InputInfo
 from costlab.errors import CostlabError
 from costlab.measurement import _measure, environment, workload
 from costlab.measurement._measure import measure
-from costlab.measurement.replay import recorded
+from costlab.measurement.operator_timing import recorded
 from costlab.measurement.result import Measurement, Timing
 from costlab.measurement.timing import time_in_turns
 from costlab.measurement.workload import largest_batch, prepare_model

@@ -22,7 +22,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, spreadsheet, visible
 from costlab.reports import csv
 from costlab.reports.profile import html, markdown, text
-from costlab.reports.tables import BY, default_depth, table
+from costlab.reports.profile_table import BY, default_depth, table
 from costlab.tracing._profile import profile
 
 # Words.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from costlab.core.statistics import rank_correlation
+from costlab.core.correlation import rank_correlation
 
 pairs = st.lists(st.tuples(st.integers(0, 5), st.floats(-2, 2).map(lambda x: round(x, 1))), max_size=20)
 

@@ -11,7 +11,7 @@ from torch import nn
 import costlab
 from costlab.core.cost import RULES
 from costlab.errors import CostlabError
-from costlab.measurement.replay import Call, EventStopwatch, HostStopwatch, filled, matched, play, recorded
+from costlab.measurement.operator_timing import Call, EventStopwatch, HostStopwatch, filled, matched, play, recorded
 
 
 class Branches(nn.Module):
@@ -165,7 +165,7 @@ def test_a_call_that_fails_the_second_time_is_one_clear_error():
 
 
 def test_slots_are_filled_wherever_they_stand():
-    from costlab.measurement.replay import Slot
+    from costlab.measurement.operator_timing import Slot
 
     held = {3: torch.ones(1)}
     args = (Slot(3), [Slot(3), 2], {"x": Slot(3)}, "word", None)
