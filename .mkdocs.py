@@ -1,4 +1,4 @@
-"""What the site takes from outside docs/: its first page is the README, and notebooks are pages with their outputs."""
+"""Pages of the site from outside docs/: the README is the home page, and notebooks are pages with their outputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PAGES = {
 
 
 def on_files(files: Files, *, config: Any) -> Files:
-    """Add what is outside docs/, with links that lead to the same files from there."""
+    """Add the pages from outside docs/, with their links adjusted."""
     for name, content in outside():
         files.append(File.generated(config, name, content=content))
     return files
 
 
 def outside() -> Iterator[tuple[str, str | bytes]]:
-    """Files of the site, by path."""
+    """Files from outside docs/, by their path on the site."""
     for name, page in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](").replace(".ipynb)", ".md)")
         for other, target in PAGES.items():

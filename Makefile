@@ -1,4 +1,4 @@
-# costlab: everything runs in .venv, which any of these targets sets up first.
+# costlab: every target runs in .venv, which the first one sets up.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -6,7 +6,7 @@ READY := .venv/ready
 
 .PHONY: latency networks help report test quick lint soak verdicts bench experiments clean docs notebooks
 
-help:  ## say what there is
+help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
 report: $(READY)  ## set up and report on mobilenet_v2
@@ -19,37 +19,37 @@ test: $(READY)  ## set up and run the tests
 quick: $(READY)  ## set up and run the tests that are not slow
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
-lint: $(READY)  ## style, types, direction of imports
+lint: $(READY)  ## check style, types and import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-docs: $(READY)  ## write docs/cli.md anew and build the site: build/site/index.html
+docs: $(READY)  ## regenerate docs/cli.md and build the site: build/site/index.html
 	@$(BIN)/python docs/generate/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
 
-soak: $(READY)  ## every model of every provider, random networks, fuzzed inputs; writes docs (takes minutes)
+soak: $(READY)  ## try every model of every provider, random networks and fuzzed inputs; writes docs (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/reliability.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/sweeps.py
 
-verdicts: $(READY)  ## write docs/guidelines.md and docs/verdicts.md anew
+verdicts: $(READY)  ## regenerate docs/guidelines.md and docs/verdicts.md
 	@$(BIN)/python tests/soak/verdicts.py
 
-bench: $(READY)  ## time and accuracy beside other counters; writes docs/benchmarks.md (ten minutes, on a quiet machine)
+bench: $(READY)  ## compare speed and accuracy with other counters; writes docs/benchmarks.md (ten minutes, on an idle machine)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/bench/benchmark.py
 
-experiments: $(READY)  ## the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
+experiments: $(READY)  ## run the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
 
-notebooks: $(READY)  ## run the notebooks and write what they show (minutes, on a quiet machine)
+notebooks: $(READY)  ## run the notebooks and save their outputs (takes minutes, on an idle machine)
 	@$(BIN)/python docs/generate/notebook_pages.py
 
-latency: $(READY)  ## judge predictions by the published throughput in TABLES=DIR; writes docs/latency.md (takes minutes)
-	@test -n "$(TABLES)" || { echo "latency: say where the tables are: make latency TABLES=DIR" >&2; exit 2; }
+latency: $(READY)  ## compare predictions with the published throughput in TABLES=DIR; writes docs/latency.md (takes minutes)
+	@test -n "$(TABLES)" || { echo "latency needs the folder of the tables: make latency TABLES=DIR" >&2; exit 2; }
 	@$(BIN)/python tests/bench/latency.py --tables $(TABLES) --page docs/latency.md
 
-networks: $(READY)  ## calibrate this machine (one thread), measure 40 networks beside the prediction: docs/latency
+networks: $(READY)  ## calibrate this machine (one thread) and compare 40 measured networks with the prediction; writes docs/latency
 	@$(BIN)/costlab calibrate --threads 1 && $(BIN)/python tests/bench/networks.py
 
-clean:  ## remove what was set up
+clean:  ## remove .venv and build outputs
 	rm -rf .venv build *.egg-info
 
 $(READY): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, from what tests/bench/benchmark.py has measured."""
+"""docs/benchmarks.md, from the results of tests/bench/benchmark.py."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def page(results: Mapping[str, Any]) -> str:
             "",
             f"Written by `make bench` on {results['date']}: costlab {machine['costlab']}, torch {machine['torch']},"
             f" Python {machine['python']}, {machine['cpu']}, {machine['threads']} of {machine['cores']} cores,"
-            f" {machine['system']}. Times are medians and belong to that machine; ratios compare times of one run,"
-            " taken in turn, and carry over better.",
+            f" {machine['system']}. Times are medians on that machine; ratios compare times of one run, measured in"
+            " turn, and transfer better to other machines.",
             "",
             *processes(results["processes"], results["rounds"]),
             *calls(results["calls"], results["rounds"]),
@@ -70,8 +70,8 @@ def processes(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[st
     lines = [
         "## Whole processes",
         "",
-        f"From the command line to the exit, {rounds['process_rounds']} rounds in turn. The second report of a"
-        " named network comes from the cache of profiles, as `costlab report mobilenet_v2` does here.",
+        f"From start to exit, {rounds['process_rounds']} rounds in turn. The second report on a named network is read"
+        " from the cache, as `costlab report mobilenet_v2` is here.",
         "",
         *table(["command", "median", "times `import torch`", "goal"], own),
         f"Of torch, torchvision, timm, transformers, fvcore, matplotlib, pandas, scipy, numpy and networkx, the cached"
@@ -80,8 +80,8 @@ def processes(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[st
     ]
     if tools:
         lines += [
-            "The same for torchvision's mobilenet_v2 with every other tool that is installed,"
-            f" {rounds['tool_process_rounds']} rounds: import what is needed, build the network, count, print.",
+            "The same for torchvision's mobilenet_v2 with every other installed tool,"
+            f" {rounds['tool_process_rounds']} rounds: import, build the network, count, print.",
             "",
             *table(["tool", "median", "times `import torch`"], tools),
         ]
@@ -108,9 +108,9 @@ def calls(measured: Sequence[Mapping[str, Any]], rounds: Mapping[str, int]) -> l
     return [
         "## Calls",
         "",
-        "`costlab.profile` beside a bare forward pass of the network on the meta device, FlopCounterMode over that"
-        " pass, and fvcore, which runs the network with real weights on the CPU. Warm: one process,"
-        f" {rounds['call_rounds']} rounds after one that does not count, a new instance of the network each time."
+        "`costlab.profile` compared with a bare forward pass of the network on the meta device, with FlopCounterMode"
+        " over that pass, and with fvcore, which runs the network with real weights on the CPU. Warm: one process,"
+        f" {rounds['call_rounds']} rounds after a warm-up round, a new instance of the network each time."
         " First: the first call in a process that has imported everything and built the network,"
         f" {rounds['first_rounds']} rounds. No profile comes from a cache.",
         "",
@@ -139,10 +139,10 @@ def growth(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[str]:
     return [
         "## Growth",
         "",
-        f"N equal blocks of {measured['operators']} operators (convolution, batch norm, ReLU, addition). Seconds of"
-        f" the processor, median of {rounds['growth_rounds']} rounds after one; memory is the peak of what Python"
-        " allocates."
-        " The slope is that of the least-squares line on log-log axes, 1 where something grows in proportion (goal for"
+        f"N equal blocks of {measured['operators']} operators (convolution, batch norm, ReLU, addition). CPU seconds,"
+        f" median of {rounds['growth_rounds']} rounds after a warm-up round; memory is the peak of Python's"
+        " allocations."
+        " The slope is that of the least-squares line on log-log axes, 1 for linear growth (goal for"
         " `profile`: at most 1.05); the last slope is that of the two largest sizes.",
         "",
         *table(["", *(f"N = {units.exact(size)}" for size in sizes), "slope", "last slope"], rows),
@@ -161,19 +161,20 @@ def accuracy(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[str
         "## Accuracy",
         "",
         "Mult-adds of one forward pass in eval mode, batch 1: the multiply-accumulates of convolutions, matrix"
-        " products, attention and recurrent layers. The networks have real weights and lie on the CPU, or on the meta"
-        " device where that is said; every tool is called as its documentation has it, with the same network, in a"
-        " process of its own. Its number is taken as what it claims to be, so a tool that counts biases or norms among"
-        f" its MACs is off by them. Exact is within {EXACT:.2%}. The true number is costlab's, where a second source"
-        " has the same: torchvision's published figures, or the products of the sizes worked out by hand.",
+        " products, attention and recurrent layers. The networks have real weights and are on the CPU, or on the meta"
+        " device if stated; every tool is called as documented, with the same network, in its own process. Its number"
+        " is taken as what the tool says it is, so a tool that includes biases or norms in its MACs is off by them."
+        f" Exact means within {EXACT:.2%}. The true number is costlab's, confirmed by a second source: torchvision's"
+        " published figures, or the products of the sizes computed by hand.",
         "",
         *summary(tools, measured["subjects"]),
     ]
     if absent:
         lines += [f"Not installed, so not measured: {', '.join(absent)}.", ""]
     lines += [
-        f"*Time* is that of a call over that of `costlab.profile` in the same process and on the same network, warm, in"
-        f" turn, median of {rounds['tool_rounds']}; the median and the range over the networks that it ran.",
+        f"*Time* is the time of a call divided by that of `costlab.profile` in the same process and on the same"
+        f" network, warm, in turn, median of {rounds['tool_rounds']}: the median and the range over the networks that"
+        " it ran.",
         "",
         "### Networks",
         "",
@@ -214,8 +215,8 @@ def summary(tools: Sequence[Mapping[str, Any]], subjects: Sequence[Mapping[str, 
         )
     headings = [
         "tool",
-        "says that it counts",
-        "leaves behind",
+        "counts, by its own words",
+        "leaves on the model",
         "ran",
         "exact",
         "off by more than 10 %",

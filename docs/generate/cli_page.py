@@ -1,4 +1,4 @@
-"""docs/cli.md, written from the commands themselves: `python docs/generate/cli_page.py` writes it anew."""
+"""docs/cli.md, generated from the commands: `python docs/generate/cli_page.py` regenerates it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "cli.md"
 
 INTRODUCTION = """# Command line
 
-Generated from the commands themselves by `make docs`; `costlab COMMAND --help` prints the same.
+Generated from the commands by `make docs`; `costlab COMMAND --help` prints the same.
 
 The report goes to stdout, progress and verdict to stderr. Exit codes: 0 success; 1 findings, or a broken budget; 2 a
 usage error, or a model that cannot be analysed, as one line that says what is wrong, where, and what to type instead;

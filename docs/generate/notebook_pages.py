@@ -1,4 +1,4 @@
-"""Notebooks with what their cells show: run from a clean kernel and written, or only run, to see that they still do."""
+"""Run the notebooks from a clean kernel, and write their outputs or only check that they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-QUICK = "COSTLAB_QUICK"  # notebooks that find it in the environment make do with a few short rounds
+QUICK = "COSTLAB_QUICK"  # notebooks that find it in the environment run only a few short rounds
 PATIENCE = 900  # seconds for one cell
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 RICHER = ("text/html", "text/markdown", "image/png")  # than plain text, which then stands for nothing

@@ -90,7 +90,7 @@ def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) ->
         f"Written by `make soak` on {datetime.now(UTC):%Y-%m-%d} with {versions}.",
         "",
         "Every network with its provider's default input, built without weights. *Uncounted*: networks with an operator"
-        " that no cost rule knows. *Estimates*: networks whose total rests on a guessed size.",
+        " that no cost rule knows. *Estimates*: networks whose total depends on a guessed size.",
         "",
         "| provider | networks | profiled | uncounted | estimates | operators | seconds in all | slowest |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -109,7 +109,7 @@ def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) ->
     lines += ["", "## Uncounted operators", ""]
     kinds = Counter(kind for o in every for kind in o.uncounted)
     lines += [f"- `{kind}` in {count} networks" for kind, count in kinds.items()] or ["None."]
-    lines += ["", "## Estimates, and the operators that made them so", ""]
+    lines += ["", "## Estimates and their causes", ""]
     lines += [
         f"- `{short(o.target)}`: " + ", ".join(f"{kind} x{count}" for kind, count in o.guesses)
         for o in every
@@ -120,9 +120,9 @@ def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) ->
         "## Published figures",
         "",
         f"torchvision publishes mult-adds (3 decimals, in billions) and parameters with {same + len(differences)}"
-        f" weights. {same} are reproduced to every digit, with the network built as its builder does. Parameters agree"
-        " everywhere. Quantised weights publish the figures of their floating-point network, which is what is compared."
-        " The others:",
+        f" weights. {same} are reproduced to every digit, with the network as torchvision builds it for the weights."
+        " Parameters agree everywhere. Quantised weights publish the figures of their floating-point network, which are"
+        " compared. The others:",
         "",
         "| weights | published | counted | reason |",
         "| --- | ---: | ---: | --- |",

@@ -1,4 +1,4 @@
-"""Random networks and fuzzed inputs, thousands of them, for docs/reliability.md; exit 1 where one fails."""
+"""Run thousands of random networks and fuzzed inputs and write docs/reliability.md; exit 1 if one fails."""
 
 from __future__ import annotations
 
@@ -22,66 +22,67 @@ PAGE = ROOT / "docs" / "reliability.md"
 FOUND = (
     (
         "random networks",
-        "a view of two tensors at once (`broadcast_tensors`) whose second one is written to later could be moved behind"
-        " its reader by `--fusion pointwise`; the saved profile was refused as cyclic",
-        "a group of element-wise operators is closed by a view of several tensors",
+        "`--fusion pointwise` could move a view of two tensors (`broadcast_tensors`), the second of which is"
+        " written later, behind its reader; the saved profile was rejected as cyclic",
+        "a view of several tensors ends a fused group",
     ),
     (
         "random networks",
-        "a transposed vector or scalar (`x.t()`, `x.transpose(0, -1)`) stopped `lint` and `report` with a device",
-        "with fewer than two dimensions there is nothing to swap",
+        "a transposed vector or scalar (`x.t()`, `x.transpose(0, -1)`) crashed `lint` and `report` with a device",
+        "with fewer than two dimensions, a transposition changes nothing",
     ),
     (
         "random networks",
-        "attention over no keys, queries or values stopped its cost rule; products over nothing stopped predictions",
-        "rows are counted without dividing; a product without multiplications is data movement",
+        "attention without keys, queries or values crashed its cost rule; products with an empty sum crashed"
+        " predictions",
+        "rows are counted without a division; a product without multiplications is data movement",
     ),
     (
         "random networks",
-        "`F.linear` with a weight of one dimension stopped predictions",
-        "it is a product with a vector there",
+        "`F.linear` with a one-dimensional weight crashed predictions",
+        "it is treated as a product with a vector",
     ),
     (
         "random networks",
-        "`F.interpolate` of no signals: torch's meta kernel raises a TypeError where its real kernel has an answer",
-        "the real kernel is asked then, as after other errors of a meta kernel",
+        "`F.interpolate` of an empty batch: torch's meta kernel raises a TypeError, its real kernel does not",
+        "the real kernel runs instead, as after other errors of a meta kernel",
     ),
     (
         "fuzzed inputs",
-        "`--batch` and `--resolution` with numbers that no tensor can have ended in an error of torch, or took all"
-        " memory for integers",
-        "they have the limits of `--input`, and integers, whose values are kept, one of their own",
+        "`--batch` and `--resolution` beyond the size of any tensor raised an error of torch, or took all memory"
+        " for integer inputs",
+        "they have the limits of `--input`, and integer inputs, whose values are kept, have their own",
     ),
     (
         "fuzzed inputs",
-        "an efficiency in a device file that is no number, or a speed of 0, was noticed while predicting",
-        "efficiencies are numbers of 0 or more, and those that are divided by are above 0",
+        "an efficiency that is not a number, or a speed of 0, in a device file was only detected during prediction",
+        "efficiencies must be numbers of at least 0, and divisors must be greater than 0",
     ),
     (
         "fuzzed inputs",
-        "a saved profile whose operators lack the inputs, dimensions or attributes of their kind was read, and stopped"
-        " predictions and guidelines later",
-        "every operator is looked at when it is read, by its kind",
+        "a saved profile with operators that lack the inputs, dimensions or attributes of their kind was"
+        " accepted, and crashed predictions and guidelines later",
+        "every operator is validated by its kind on reading",
     ),
     (
         "fuzzed inputs",
-        "a null character in a path, from a configuration, ended in an error of Python",
-        "it is refused where arguments and configurations are read",
+        "a null character in a path of a configuration raised a Python error",
+        "arguments and configurations with null characters are rejected",
     ),
     (
         "fuzzed inputs",
-        "a MODEL too long to be the name of a file, or with half of a character in it, ended in an error of Python",
-        "errors of the file system are told with their file; what no shell can hand over is refused",
+        "a MODEL too long for a file name, or with an unpaired surrogate character, raised a Python error",
+        "file system errors name the file; text that no shell can pass is rejected",
     ),
     (
         "fuzzed inputs",
-        "an archive whose list of members, or whose compressed members, are damaged ended in an error of Python",
-        "it is no readable archive, as others that are damaged",
+        "an archive with a damaged directory or damaged compressed members raised a Python error",
+        "it is rejected like other damaged archives",
     ),
     (
         "faults",
-        "standard output on a full disk ended in an error of Python with an offer of the traceback",
-        "it is told as for any other file",
+        "writing stdout to a full disk raised a Python error",
+        "it is reported as for any other file",
     ),
 )
 
@@ -169,9 +170,9 @@ def page(
         "",
         f"Written by `make soak` on {datetime.now(UTC):%Y-%m-%d} with costlab {__version__}, torch {torch.__version__},"
         f" Python {platform.python_version()} on {platform.system()} {platform.machine()},"
-        f" in {seconds / 60:.0f} minutes on one core. `make test` tries a tenth of it.",
+        f" in {seconds / 60:.0f} minutes on one core. `make test` runs a tenth of it.",
         "",
-        "| tried | number | failed |",
+        "| what | tried | failed |",
         "| --- | ---: | ---: |",
         f"| random networks | {tried:,} | {sum(f.startswith('network ') for f in failures):,} |",
         f"| fuzzed inputs | {fuzzed:,} | {sum(not f.startswith(('network ', '.pt2 ')) for f in failures):,} |",
@@ -180,18 +181,18 @@ def page(
         "## Random networks",
         "",
         f"Nested, shared and branching networks of {kinds.total():,} operators in all, in place and on views, reached"
-        f" {reached} of the {len(RULES)} kinds that have a cost rule. Each is held against these laws, and some of the"
-        " reports, linters, comparisons and predictions for two devices are made of it:",
+        f" {reached} of the {len(RULES)} kinds that have a cost rule. Each is checked against these laws, and some"
+        f" are also reported, linted, compared and predicted for two devices:",
         "",
         *(f"- {law.__name__.replace('_', ' ')}" for law in LAWS),
         "",
-        "What torch counts is `FlopCounterMode` on the meta device; naive loops multiply one number after another; a"
-        " plain run is one on the CPU, watched operator by operator.",
+        "What torch counts is `FlopCounterMode` on the meta device; naive loops multiply numbers one by one; a"
+        " plain run is a run on the CPU, observed operator by operator.",
         "",
         "## Fuzzed inputs",
         "",
-        "Each ends with exit code 0, 1 or 2 in time, with one line that is meant for users, and leaves no half-written"
-        " file behind.",
+        "Each ends within a time limit with exit code 0, 1 or 2, prints at most a one-line error, and leaves no"
+        " half-written file.",
         "",
         "| input | tried | 0 | 1 | 2 |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -206,13 +207,13 @@ def page(
         " or is refused in one line; an audit hook sees no code compiled or executed, no module imported, no file"
         " opened to write, no process, socket or pickle. The seed is the date.",
         "",
-        "## What failed",
+        "## Failures",
         "",
         *([f"- `{' '.join(failure.split())[:200]}`" for failure in failures] or ["Nothing."]),
         "",
-        "## What was found and mended",
+        "## Bugs found and fixed",
         "",
-        "| by | what broke | what was done |",
+        "| found by | bug | fix |",
         "| --- | --- | --- |",
         *(f"| {by} | {what} | {done} |" for by, what, done in FOUND),
         "",
