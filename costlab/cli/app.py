@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperGroup
 
 from costlab._version import __version__
-from costlab.cli.options import with_groups
 from costlab.errors import CostlabError
 
 # Each is the function of that name in the module of that name; listing them imports none.
@@ -70,6 +69,8 @@ class Commands(TyperGroup):
 
 def function_of(command: str) -> Any:
     """The function behind a command, with all of its options in its signature."""
+    from costlab.cli.groups import with_groups
+
     return with_groups(getattr(importlib.import_module(f"costlab.cli.{command}"), command))
 
 

@@ -34,18 +34,10 @@ def compare(
     head: Annotated[str, argument("The MODEL after the change.")],
     network: TracedModelOptions,
     execution: ExecutionOptions,
-    base_argument: Annotated[
-        list[str] | None, option("Pass an argument to the factory of BASE only.", "KEY=VALUE")
-    ] = None,
-    head_argument: Annotated[
-        list[str] | None, option("Pass an argument to the factory of HEAD only.", "KEY=VALUE")
-    ] = None,
-    fail_on: Annotated[
-        list[str] | None, option("Exit 1 if this is true: mult_adds>+1% (repeatable).", "CONDITION")
-    ] = None,
-    budget: Annotated[
-        list[str] | None, option("Exit 1 unless HEAD keeps this: params<=3.5M (repeatable).", "CONDITION")
-    ] = None,
+    base_argument: Annotated[list[str] | None, option("Pass an argument to BASE only.", "KEY=VALUE")] = None,
+    head_argument: Annotated[list[str] | None, option("Pass an argument to HEAD only.", "KEY=VALUE")] = None,
+    fail_on: Annotated[list[str] | None, option("Exit 1 if true: mult_adds>+1% (repeatable).", "CONDITION")] = None,
+    budget: Annotated[list[str] | None, option("Exit 1 unless true: params<=3.5M (repeatable).", "CONDITION")] = None,
     top: Annotated[int, option("Show the N modules that changed most; 0 for all.", "N")] = 30,
     form: Format = "text",
     output: Output = None,

@@ -42,7 +42,7 @@ def experiment(
     name: Annotated[str, argument("g1, g2, g3, g4, kernel, networks, or a saved result FILE.json.", "NAME")],
     run: RunOptions,
     predict_for: Annotated[
-        str | None, option("Also predict for a device: a name of `costlab devices`, or a FILE.toml.", "DEVICE")
+        str | None, option("Also predict for this device (a name or a FILE.toml).", "DEVICE")
     ] = None,
     form: Format = "text",
     output: Output = None,

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from costlab.cli.exits import FAILED, FINDINGS, one_line
-from costlab.cli.options import MODEL_HELP, Fusion, ModelOptions, NoCache, argument, check_top, flag, option
+from costlab.cli.options import (
+    FUSION_HELP,
+    MODEL_HELP,
+    Fusion,
+    ModelOptions,
+    NoCache,
+    argument,
+    check_top,
+    flag,
+    option,
+)
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
@@ -36,9 +46,7 @@ class RuleOptions:
     select: Annotated[list[str] | None, option("Enable only these rules: G1,G2 or names (repeatable).", "RULES")] = None
     extend_select: Annotated[list[str] | None, option("Also enable these rules (repeatable).", "RULES")] = None
     ignore: Annotated[list[str] | None, option("Disable these rules (repeatable).", "RULES")] = None
-    fusion: Annotated[
-        Fusion | None, option("Fold batch norms (bn, the default), and also fuse element-wise operators (pointwise).")
-    ] = None
+    fusion: Annotated[Fusion | None, option(f"{FUSION_HELP} Default: bn.")] = None
     device: Annotated[str | None, option("Price findings in seconds on this device, and sort by them.", "NAME")] = None
     fail_level: Annotated[
         Literal["note", "warning", "error"] | None,
@@ -58,9 +66,7 @@ class BaselineOptions:
     """Findings that are accepted."""
 
     baseline: Annotated[Path | None, option("Ignore the findings listed in FILE.", "FILE")] = None
-    write_baseline: Annotated[
-        Path | None, option("Write the current findings to FILE and ignore them from now on.", "FILE")
-    ] = None
+    write_baseline: Annotated[Path | None, option("Write the current findings to FILE and ignore them.", "FILE")] = None
 
     def apply(self, run: LintRun, every_model: bool) -> LintRun:
         """The run without accepted findings; stale entries of the baseline are reported on stderr."""
@@ -95,10 +101,7 @@ class OutputOptions:
     output: Annotated[
         list[str] | None,
         option(
-            "Write to FILE instead of stdout; FORMAT=FILE writes another format (repeatable).",
-            "[FORMAT=]FILE",
-            "-o",
-            "--output",
+            "Write to FILE instead of stdout; FORMAT=FILE writes another format.", "[FORMAT=]FILE", "-o", "--output"
         ),
     ] = None
 

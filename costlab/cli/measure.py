@@ -36,22 +36,16 @@ class RunOptions:
         False
     )
     amp: Annotated[bool, flag("--amp", "Run under torch.autocast.")] = False
-    compiled: Annotated[
-        bool, flag("--compile", "Run under torch.compile; times the whole only, without operators.")
-    ] = False
+    compiled: Annotated[bool, flag("--compile", "Run under torch.compile; times the whole only.")] = False
     ops: Annotated[bool, flag("--ops/--no-ops", "Time the operators as well.")] = True
-    min_seconds: Annotated[float, option("Spend at least S seconds on the whole, and again on the operators.", "S")] = (
-        1.0
-    )
+    min_seconds: Annotated[float, option("Spend S seconds on the whole, and S on the operators.", "S")] = 1.0
 
 
 def measure(
     model: Model,
     network: ModelOptions,
     run: RunOptions,
-    predict_for: Annotated[
-        str | None, option("Print the prediction for a device profile below the text.", "NAME")
-    ] = None,
+    predict_for: Annotated[str | None, option("Print the prediction for this device below.", "NAME")] = None,
     by: Annotated[Literal["kind", "module", "op"], option("Set what a row is.")] = "kind",
     top: Annotated[int, option("Show N rows of the text; 0 for all.", "N")] = 20,
     form: Annotated[

@@ -14,8 +14,7 @@ from costlab.errors import CostlabError
 def models(
     provider: Annotated[str | None, option("List only zoo, torchvision or timm.", "P")] = None,
     pattern: Annotated[
-        str | None,
-        option("List only names that contain PATTERN or match it as a glob (resnet*).", "PATTERN", "--filter"),
+        str | None, option("List only names that contain PATTERN or match it (resnet*).", "PATTERN", "--filter")
     ] = None,
 ) -> None:
     """List the models that have a name, one PROVIDER:NAME a line."""

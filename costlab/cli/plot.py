@@ -42,13 +42,9 @@ class PlotOptions:
     cost: Annotated[str | None, option("Show mult_adds, params, memory_access, ... (graph and treemap).", "COST")] = (
         None
     )
-    x: Annotated[
-        str | None, option("Set the horizontal axis (pareto, distribution): mult_adds, ...", "COLUMN", "-x")
-    ] = None
-    y: Annotated[str | None, option("Set the vertical axis (pareto): params, ...", "COLUMN", "-y")] = None
-    larger: Annotated[list[str] | None, option("Treat larger values of -x or -y as better (repeatable).", "COLUMN")] = (
-        None
-    )
+    x: Annotated[str | None, option("Set the x axis (pareto, distribution): mult_adds, ...", "COLUMN", "-x")] = None
+    y: Annotated[str | None, option("Set the y axis (pareto): params, ...", "COLUMN", "-y")] = None
+    larger: Annotated[list[str] | None, option("Prefer large values of this axis (repeatable).", "COLUMN")] = None
 
 
 def plot(

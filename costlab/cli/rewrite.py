@@ -28,17 +28,13 @@ class RewriteOptions:
         ),
     ] = None
     max_error: Annotated[
-        float | None, option("dac: use the smallest ranks with at most this relative weight error a layer.", "E")
+        float | None, option("dac: use the smallest ranks within this relative weight error.", "E")
     ] = None
-    target_mult_adds: Annotated[
-        str | None, option("dac: use ranks that leave this part of the mult-adds: 0.5x.", "PART")
-    ] = None
+    target_mult_adds: Annotated[str | None, option("dac: keep this part of the mult-adds: 0.5x.", "PART")] = None
     skip: Annotated[list[str] | None, option("Leave modules of this path as they are (repeatable).", "GLOB")] = None
     only: Annotated[list[str] | None, option("Rewrite only modules of this path (repeatable).", "GLOB")] = None
     force: Annotated[bool, flag("--force", "Rewrite layers even if that costs more.")] = False
-    data: Annotated[
-        Path | None, option("Compare the outputs on these tensors instead of random numbers.", "FILE.pt")
-    ] = None
+    data: Annotated[Path | None, option("Compare outputs on these tensors, not on random ones.", "FILE.pt")] = None
     seed: Annotated[int, option("Set the seed of random weights and inputs.", "S")] = 0
 
     @property

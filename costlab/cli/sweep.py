@@ -56,9 +56,7 @@ class SpaceOptions:
     channels_last: ChannelsLast = False
     sample: Annotated[int | None, option("Take a random sample of N networks.", "N")] = None
     seed: Annotated[int | None, option("Set the seed of the sample. Default: 0.", "S")] = None
-    part: Annotated[
-        str | None, option("Take only the K-th of N equal parts, to split work without a cluster.", "K/N")
-    ] = None
+    part: Annotated[str | None, option("Take only the K-th of N equal parts of the space.", "K/N")] = None
     where: Annotated[str | None, option('Keep only these rows: "mult_adds<=150M and params<4M".', "CONDITION")] = None
     timeout: Annotated[float | None, option("Set the time limit per network. Default: 300.", "SECONDS")] = None
 

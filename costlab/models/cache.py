@@ -1,7 +1,7 @@
-"""Profiles kept in the user's cache folder, so that a second report on the same version of a network is instant.
+"""Profiles in the user's cache folder, for networks of a known version.
 
-An entry is a saved profile, compressed, behind a hash of its bytes. Its name is a hash of everything that the profile
-follows from. If an entry cannot be read or written, the network is traced again.
+An entry is a hash and a compressed saved profile. Its name is a hash of everything that the profile depends on. If it
+cannot be read, the network is traced again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.models.spec import ModelSpec
 
-KEPT = 1000  # entries; with one more the oldest go
+KEPT = 1000  # entries; beyond that the least recently used are removed
 DIGEST = hashlib.sha256
 SETTINGS = ("TIMM_", "TORCHVISION_", "TORCH_", "PYTORCH_")  # environment variables that change networks or kernels
 PACKAGES = ("torch", "torchvision", "timm")  # whose versions decide what a name stands for
 
 
 class Usage(NamedTuple):
-    """What the cache holds."""
+    """The size of the cache."""
 
     folder: Path
     entries: int
@@ -41,7 +41,7 @@ class Usage(NamedTuple):
 
 
 def folder() -> Path | None:
-    """Where entries are kept; None where the user has no such place."""
+    """The folder of the entries; None if the user has no cache folder."""
     import platformdirs
 
     path = platformdirs.user_cache_path("costlab") / "profiles"
@@ -61,7 +61,7 @@ def key_of(spec: ModelSpec) -> str:
 
 
 def installation(package: str) -> list[str] | None:
-    """Version and place of a package, which is not imported; None where there is none."""
+    """Version and path of a package, without importing it; None if it is not installed."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return None
@@ -84,7 +84,7 @@ def own_files() -> str:
 
 
 def read(key: str) -> Profile | None:
-    """The profile that was kept under a key; None where there is none, or it is damaged."""
+    """The profile of a key; None if there is none, or it is damaged."""
     where = folder()
     if where is None:
         return None
@@ -103,7 +103,7 @@ def read(key: str) -> Profile | None:
 
 
 def keep(key: str, profile: Profile) -> None:
-    """Keep a profile under a key, wherever that is possible."""
+    """Save a profile under a key, if possible."""
     where = folder()
     if where is None:
         return
@@ -118,7 +118,7 @@ def keep(key: str, profile: Profile) -> None:
 
 
 def entries(where: Path) -> Iterator[tuple[Path, int, int]]:
-    """Path, time of last use and size of everything that was kept, or was being written when its process died."""
+    """Path, time of last use and size of every file, including those of processes that died while writing."""
     with suppress(OSError), os.scandir(where) as found:
         for file in found:
             with suppress(OSError):
@@ -127,7 +127,7 @@ def entries(where: Path) -> Iterator[tuple[Path, int, int]]:
 
 
 def usage() -> Usage | None:
-    """What the cache holds; None where the user has no place for one."""
+    """The size of the cache; None if the user has no cache folder."""
     where = folder()
     if where is None:
         return None
@@ -136,10 +136,10 @@ def usage() -> Usage | None:
 
 
 def clear() -> int:
-    """Remove every entry; how many there were.
+    """Remove every entry, and return their number.
 
     Raises:
-        CostlabError: one cannot be removed.
+        CostlabError: an entry cannot be removed.
     """
     where = folder()
     found = list(entries(where)) if where else []

@@ -14,7 +14,7 @@ from costlab.tracing.tensors import moved
 
 SHAPE = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>-?\d{1,30}(?:[,x]-?\d{1,30})*)?(?::(?P<dtype>\w+))?")
 LARGEST = 1 << 48  # elements
-LARGEST_IN_MEMORY = 1 << 30  # of tensors whose values are there: all but floating-point ones
+LARGEST_IN_MEMORY = 1 << 30  # elements of tensors with values: all but floating-point ones
 
 
 def parse(specs: Sequence[str]) -> Inputs:
@@ -34,25 +34,26 @@ def parse(specs: Sequence[str]) -> Inputs:
 
 
 def make(spec: str, sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """Floating-point tensors have no data; others are zeros, which are valid tokens, indices and masks."""
+    """A tensor without data if it is floating-point, else of zeros, which are valid tokens, indices and masks."""
     if min(sizes, default=1) < 1:
-        raise CostlabError(f"{spec}: sizes are 1 or more")
+        raise CostlabError(f"{spec}: sizes must be 1 or more")
     real = not (dtype.is_floating_point or dtype.is_complex)
     elements = prod(sizes)
     if elements > (LARGEST_IN_MEMORY if real else LARGEST):
-        holds = "are kept where values matter" if real else "any device holds"
-        raise CostlabError(f"{spec} has {elements:,} elements: more than {holds}")
+        limit = "fit in memory, where integers are kept" if real else "any device can hold"
+        raise CostlabError(f"{spec} has {elements:,} elements: more than {limit}")
     if not real:
         return torch.empty(tuple(sizes), dtype=dtype, device="meta")
     try:
         return torch.zeros(tuple(sizes), dtype=dtype)
     except NotImplementedError:
-        raise CostlabError(f"{spec}: no input can be made of that type") from None
+        raise CostlabError(f"{spec}: inputs of this type are not supported") from None
     except RuntimeError:
         raise CostlabError(f"{spec} does not fit in memory") from None
 
 
 def dtype_of(name: str) -> torch.dtype:
+    """A dtype by its name or a usual abbreviation. Raises CostlabError."""
     dtype = getattr(
         torch, {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "half": "float16"}.get(name, name), None
     )

@@ -81,10 +81,10 @@ def error_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--input", "1,3,8,8", "--batch", str(10**30)], "more than any device holds"),
-        (["--input", "1,3,8,8", "--batch", str(10**18)], "more than any device holds"),
-        (["--input", "1,3,8,8", "--resolution", str(2**31)], "more than any device holds"),
-        (["--input", "x=64:int64", "--batch", str(2**31)], "more than are kept"),
+        (["--input", "1,3,8,8", "--batch", str(10**30)], "more than any device can hold"),
+        (["--input", "1,3,8,8", "--batch", str(10**18)], "more than any device can hold"),
+        (["--input", "1,3,8,8", "--resolution", str(2**31)], "more than any device can hold"),
+        (["--input", "x=64:int64", "--batch", str(2**31)], "more than fit in memory"),
         (["--input", "9" * 5000], "is not a shape"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",

@@ -1,4 +1,4 @@
-"""timm's networks, with the inputs that their configuration names."""
+"""timm's networks, with the inputs of their configuration."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from costlab.tracing.inputs import Inputs
 
 
 def import_timm() -> Any:
-    """timm. Raises CostlabError where it is not installed."""
-    import_torchvision()  # timm imports it, so it must be importable first
+    """timm. Raises CostlabError if it is not installed."""
+    import_torchvision()  # which timm imports
     try:
         import timm
     except ModuleNotFoundError:
@@ -24,6 +24,7 @@ def import_timm() -> Any:
 
 
 def names() -> list[str]:
+    """The networks of timm."""
     return list(import_timm().list_models())
 
 
@@ -32,10 +33,11 @@ def build(name: str, arguments: Mapping[str, Any], construct: Construct) -> tupl
     timm = import_timm()
     model = construct(lambda: timm.create_model(name, pretrained=False, **arguments))
     config = getattr(model, "pretrained_cfg", None) or {}
-    size = (3, *two(arguments["img_size"])) if "img_size" in arguments else config.get("input_size", (3, 224, 224))
+    size = (3, *pair(arguments["img_size"])) if "img_size" in arguments else config.get("input_size", (3, 224, 224))
     channels = arguments.get("in_chans", size[0])
     return model, Inputs((torch.empty(1, channels, *size[1:], device="meta"),))
 
 
-def two(size: Any) -> tuple[int, int]:
+def pair(size: Any) -> tuple[int, int]:
+    """Height and width from one number or two."""
     return (size, size) if isinstance(size, int) else tuple(size)

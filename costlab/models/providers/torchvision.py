@@ -16,7 +16,7 @@ from costlab.tracing.inputs import Inputs
 
 VIDEO_FRAMES = 16
 
-# torchvision's compiled operators, as far as its import and its models look for them.
+# The compiled operators that torchvision's import and its models look for.
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -26,15 +26,15 @@ SCHEMAS = (
     " SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups,"
     " SymInt offset_groups, bool use_mask) -> Tensor",
 )
-LIBRARIES: list[torch.library.Library] = []  # a declaration holds as long as its library lives
+LIBRARIES: list[torch.library.Library] = []  # a declaration is valid while its library lives
 
 
 @functools.cache
 def import_torchvision() -> Any:
-    """torchvision, also where its compiled operators cannot load beside this torch.
+    """torchvision, even if its compiled operators cannot be loaded with this torch.
 
     Raises:
-        CostlabError: it is not installed.
+        CostlabError: torchvision is not installed.
     """
     try:
         import torchvision
@@ -48,7 +48,7 @@ def import_torchvision() -> Any:
 
 
 def import_with_schemas() -> Any:
-    """Import torchvision after declaring the operators that its import looks for, and give the others shapes."""
+    """Import torchvision after declaring its compiled operators, two of them with shapes."""
     library = torch.library.Library("torchvision", "DEF")
     LIBRARIES.append(library)
     for schema in SCHEMAS:
@@ -68,14 +68,17 @@ def import_with_schemas() -> Any:
 def _roi_align_shape(
     input: torch.Tensor, rois: torch.Tensor, scale: float, height: int, width: int, ratio: int, aligned: bool
 ) -> torch.Tensor:
+    """The output shape of `roi_align`."""
     return input.new_empty((rois.shape[0], input.shape[1], height, width))
 
 
 def _deform_conv2d_shape(input: torch.Tensor, weight: torch.Tensor, offset: torch.Tensor, *rest: Any) -> torch.Tensor:
+    """The output shape of `deform_conv2d`."""
     return input.new_empty((input.shape[0], weight.shape[0], *offset.shape[-2:]))
 
 
 def names() -> list[str]:
+    """The networks of torchvision."""
     return list(import_torchvision().models.list_models())
 
 
@@ -105,7 +108,7 @@ def default_inputs(name: str, group: list[str], model: torch.nn.Module) -> tuple
 
 
 def image_size(name: str, model: torch.nn.Module) -> int:
-    """The smallest crop that published weights of this network use, or what the network itself insists on."""
+    """The image size that the network is built for, or the smallest crop of its published weights."""
     fixed = getattr(model, "image_size", None)
     if isinstance(fixed, int):
         return fixed

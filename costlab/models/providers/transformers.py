@@ -38,7 +38,7 @@ def build(reference: str, arguments: Mapping[str, Any], construct: Construct) ->
 
 
 def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
-    """The configuration as transformers understands it. Raises CostlabError, also where it asks for code to be run."""
+    """The configuration of a reference. Raises CostlabError if there is none, or it needs code of its own."""
     path = Path(reference)
     if path.is_dir():
         path = path / "config.json"
@@ -50,12 +50,12 @@ def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
         if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
             raise CostlabError(f"{path} is not a transformers configuration: it has no model_type")
     elif reference.endswith(".json") or reference.startswith((".", os.sep)):
-        raise CostlabError(f"{reference} does not exist: hf: wants a configuration file, its folder, or a hub id")
+        raise CostlabError(f"{reference} does not exist: write hf: and a configuration file, its folder or a hub id")
     else:
         raw = from_hub(reference)
     if has_auto_map(raw):
         raise CostlabError(
-            f"{reference} has an auto_map, code of its own to run; costlab only builds from transformers"
+            f"{reference} has an auto_map, which runs code of its own; costlab only builds networks of transformers"
         )
     transformers = import_transformers()
     fields = {key: value for key, value in raw.items() if key != "model_type"}
@@ -69,6 +69,7 @@ def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def known_field(transformers: Any, raw: Mapping[str, Any], key: str) -> bool:
+    """Whether the configurations of a type have an entry."""
     try:
         return hasattr(transformers.AutoConfig.for_model(raw["model_type"]), key)
     except Exception:
@@ -76,13 +77,14 @@ def known_field(transformers: Any, raw: Mapping[str, Any], key: str) -> bool:
 
 
 def has_auto_map(value: Any) -> bool:
+    """Whether there is an `auto_map` at any depth."""
     if isinstance(value, dict):
         return "auto_map" in value or any(has_auto_map(v) for v in value.values())
     return isinstance(value, list) and any(has_auto_map(v) for v in value)
 
 
 def from_hub(reference: str) -> dict[str, Any]:
-    """The raw configuration from the local cache or the hub."""
+    """The raw configuration from the local cache of the hub, or from the hub."""
     import_transformers()
     import huggingface_hub
     from huggingface_hub import constants
@@ -103,7 +105,7 @@ def from_hub(reference: str) -> dict[str, Any]:
 
 
 def reachable(endpoint: str) -> bool:
-    """Whether a connection can be opened at all: the hub's client would try for half a minute."""
+    """Whether a connection can be opened: the hub's own client would try for half a minute."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     address = urllib.parse.urlsplit(endpoint)
@@ -115,6 +117,7 @@ def reachable(endpoint: str) -> bool:
 
 
 def import_transformers() -> Any:
+    """transformers. Raises CostlabError if it is not installed."""
     with contextlib.suppress(CostlabError):
         import_torchvision()  # some of transformers' models import it
     try:
@@ -126,7 +129,7 @@ def import_transformers() -> Any:
 
 
 def from_config(config: Any, construct: Construct) -> torch.nn.Module:
-    """The architecture that the configuration names first, else the bare model of its type."""
+    """The first architecture of the configuration, else the bare model of its type."""
     transformers = import_transformers()
     name = (getattr(config, "architectures", None) or [None])[0]
     owner = getattr(transformers, name, None) if isinstance(name, str) else None
@@ -143,7 +146,7 @@ def from_config(config: Any, construct: Construct) -> torch.nn.Module:
 
 
 def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
-    """Inputs for whatever forward takes: 128 tokens, an image, a spectrogram or a second of sound."""
+    """Inputs for forward: 128 tokens, an image, a spectrogram or a second of audio."""
     parameters = inspect.signature(model.forward).parameters
     main = getattr(model, "main_input_name", "input_ids")
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -188,5 +191,6 @@ def contrastive(model: torch.nn.Module) -> bool:
 
 
 def one_line(error: BaseException) -> str:
+    """The type of an error and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -19,11 +19,11 @@ from costlab.tracing.inputs import Inputs
 
 
 def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
-    """The network that `package.module:factory` or `path/to/file.py:factory` returns or is, and an image for it."""
+    """The network that `package.module:factory` or `path/to/file.py:factory` is or returns, and an image for it."""
     factory = find_factory(reference)
     if isinstance(factory, torch.nn.Module):
         if arguments:
-            raise CostlabError(f"{reference} is a module already: -a {next(iter(arguments))} has nowhere to go")
+            raise CostlabError(f"{reference} is a module, not a factory: it takes no -a {next(iter(arguments))}")
         model = factory
     elif callable(factory):
         model = call(reference, lambda: construct(lambda: factory(**arguments)))
@@ -68,18 +68,19 @@ def call(reference: str, factory: Callable[[], Any]) -> torch.nn.Module:
 
 
 def import_file(path: Path) -> Any:
-    """The module of a file, run again only if the file has changed."""
+    """The module of a file, which runs again only if the file has changed."""
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")
     status = path.stat()
-    return imported(path.absolute(), path, status.st_ino, status.st_mtime_ns, status.st_size)
+    return run_file(path.absolute(), path, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=64)
-def imported(place: Path, path: Path, *stamp: int) -> Any:
+def run_file(place: Path, path: Path, *stamp: int) -> Any:
+    """The module of a file with this modification time and size."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise CostlabError(f"{path} is no Python file")
+        raise CostlabError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent.resolve()))
@@ -89,6 +90,7 @@ def imported(place: Path, path: Path, *stamp: int) -> Any:
 
 
 def import_module(name: str) -> Any:
+    """An installed module, or one in the current folder."""
     if "" not in sys.path:
         sys.path.insert(0, "")
     with errors_of(f"{name} fails when imported:"):
@@ -96,9 +98,10 @@ def import_module(name: str) -> Any:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
-                raise CostlabError(f"no Python module {error.name!r} here or installed") from None
+                raise CostlabError(f"no Python module {error.name!r} in this folder or installed") from None
             raise
 
 
 def public_names(module: Any) -> list[str]:
+    """The first public callables of a module."""
     return [n for n, v in vars(module).items() if not n.startswith("_") and callable(v)][:8]
