@@ -98,7 +98,7 @@ def compare(
             operator that it is named after.
 
     Raises:
-        CostlabError: there is no such device or fusion.
+        CostlabError: unknown device or fusion.
     """
     before, after = base.by_module(), head.by_module()
     partners = matched_modules(before, after, signatures(base), signatures(head))
@@ -150,7 +150,7 @@ def matched_modules(
 
 
 def total_of(profile: Profile, prediction: Prediction | None, key: str) -> float | None:
-    """A metric of a whole network; None if it is predicted and there is no prediction."""
+    """A metric of a whole network; None if it needs a prediction and has none."""
     if key == PREDICTED:
         return prediction.seconds if prediction else None
     total: float | None = getattr(profile.total, key)

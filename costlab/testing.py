@@ -34,7 +34,7 @@ def assert_budget(
 
     Raises:
         AssertionError: a budget is broken; the message names the modules that grew most, or are most expensive.
-        CostlabError: there is no such metric, an amount cannot be read, a change has no base, or the network cannot be
+        CostlabError: unknown metric, an amount cannot be read, a change has no base, or the network cannot be
             traced.
     """
     __tracebackhide__ = True

@@ -33,7 +33,7 @@ def parse_budgets(values: Mapping[str, int | str]) -> dict[str, Amount]:
         The amounts by the keys of their metrics.
 
     Raises:
-        CostlabError: there is no such metric, it takes no budget, or the amount is not one of it.
+        CostlabError: unknown metric, it takes no budget, or the amount is not one of it.
     """
     budgets = {}
     for name, value in values.items():
@@ -66,7 +66,7 @@ def check_budgets(
         A finding for each broken budget, and a verdict for each budget.
 
     Raises:
-        CostlabError: a budget is a change and there is no base, or is on `predicted_seconds` without a device.
+        CostlabError: a budget is a change and has no base, or is on `predicted_seconds` without a device.
     """
     if PREDICTED not in budgets:
         device = None
@@ -107,7 +107,7 @@ def predicted(profile: Profile, device: Device | None, fusion: str) -> Predictio
 
 
 def grown_modules(metric: Metric, comparison: Comparison | None) -> str:
-    """The modules that grew most, as the end of a message; "" if none did, or there is no base."""
+    """The modules that grew most, as the end of a message; "" if none did, or without a base."""
     pairs = comparison.grown(metric.key, MODULES_NAMED) if comparison else []
     modules = ", ".join(f"{pair.name or ROOT} {metric.change(pair.change(metric.key))}" for pair in pairs)
     return f"; grew most: {modules}" if modules else ""

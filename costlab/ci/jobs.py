@@ -24,7 +24,7 @@ def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Map
         given: inputs and arguments for targets that are not in the configuration.
 
     Raises:
-        CostlabError: there is no model, or inputs or arguments but no model that takes them.
+        CostlabError: no model is given, or inputs or arguments without a model that takes them.
     """
     configured = configured_jobs(file) if file else {}
     others = [target for target in dict.fromkeys(targets) if target not in configured]

@@ -21,7 +21,7 @@ def cache(action: Annotated[Literal["info", "clear"], argument("info or clear.",
 
     usage = profiles.usage()
     if usage is None:
-        typer.echo("nothing is cached: there is no cache folder")
+        typer.echo("nothing is cached: this system has no cache folder")
     elif action == "clear":
         typer.echo(f"{counted(profiles.clear())} removed from {visible(str(usage.folder))}")
     else:

@@ -86,7 +86,7 @@ def compare(
 
 
 def check_untimed(execution: ExecutionOptions, conditions: Sequence[Criterion]) -> None:
-    """Raise CostlabError if an option or a condition needs a prediction, for which there is no device."""
+    """Raise CostlabError if an option or a condition needs a prediction, and no device is given."""
     from costlab.core.metrics import PREDICTED
 
     asked = {"--amp": execution.amp, "--channels-last": execution.channels_last, "--fusion": execution.fusion != "none"}

@@ -82,7 +82,7 @@ def drawn(console: Console, renderable: RenderableType) -> str:
 def check_folder(path: Path | None) -> None:
     """Raise CostlabError if a file could not be written after minutes of work because its folder does not exist."""
     if path is not None and not path.parent.is_dir():
-        raise CostlabError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise CostlabError(f"{path} cannot be written: the folder {path.parent} does not exist")
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class Amount:
         """The value that the amount stands for.
 
         Raises:
-            CostlabError: the amount is a change and there is no base.
+            CostlabError: the amount is a change and has no base.
         """
         if not self.relative:
             return self.value

@@ -80,7 +80,7 @@ class Criterion:
             base: the number that a change such as `+1%` counts from.
 
         Raises:
-            CostlabError: the number is not known, or the amount is a change and there is no base.
+            CostlabError: the number is not known, or the amount is a change and has no base.
         """
         if value is None:
             raise CostlabError(f"{self.text}: {self.key} is not known for this network")
@@ -123,7 +123,7 @@ def parse_criterion(text: str) -> Criterion:
     """Read one comparison with a metric, such as `mult_adds>+1%` or `params<=3.5M`.
 
     Raises:
-        CostlabError: the text is not a comparison, there is no such metric, or the amount is not one of it.
+        CostlabError: the text is not a comparison, the metric is unknown, or the amount does not fit it.
     """
     term = parse(text)
     if isinstance(term, Branch):

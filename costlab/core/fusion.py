@@ -197,7 +197,7 @@ def connected(profile: Profile) -> list[tuple[int, ...]]:
         return position
 
     for position, op in enumerate(profile.ops):
-        if op.free:  # waits for the one tensor that it views, not for what lends a shape or is viewed besides
+        if op.free:  # waits for the one tensor that it views, not for other inputs such as one that lends a shape
             viewed = {t.storage for t in op.outputs}
             viewed = viewed if len(viewed) == 1 else set()
             is_open -= {group_of(writer[t.storage][0]) for t in op.inputs if t.storage in writer.keys() - viewed}

@@ -72,7 +72,7 @@ def sortable_metric(name: str, timed: bool = False) -> str:
         timed: predicted times are known.
 
     Raises:
-        CostlabError: there is no such metric, or it needs a device.
+        CostlabError: unknown metric, or it needs a device.
     """
     key = metric_named(name, lambda metric: metric.sortable).key
     if key == PREDICTED and not timed:
@@ -84,7 +84,7 @@ def metric_named(name: str, among: Callable[[Metric], bool] = lambda metric: met
     """The metric that `name` means, with dashes or spaces for underscores, of those that `among` accepts.
 
     Raises:
-        CostlabError: there is no such metric; the message names the nearest.
+        CostlabError: unknown metric; the message names the nearest.
     """
     keys = [metric.key for metric in METRICS.values() if among(metric)]
     key = re.sub(r"[ -]+", "_", name.strip().lower())

@@ -164,7 +164,7 @@ class Profile:
                 operators merged as well).
 
         Raises:
-            CostlabError: there is no such fusion.
+            CostlabError: unknown fusion.
         """
         if fusion not in FUSIONS:
             raise CostlabError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")

@@ -70,7 +70,7 @@ class Device:
         return self.peak_flops(dtype) / self.bandwidth
 
     def cache_bytes(self, level: str) -> int:
-        """Total bytes of the caches of a level; 0 if there is no such level."""
+        """Total bytes of the caches of a level; 0 if it has none."""
         counts = {"unit": self.units, "device": 1}
         return sum(cache.bytes * counts[cache.per] for cache in self.caches if cache.level == level)
 

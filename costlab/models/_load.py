@@ -46,7 +46,7 @@ def load(target: str, **arguments: Any) -> tuple[torch.nn.Module, Inputs]:
         arguments: keyword arguments of the factory.
 
     Raises:
-        CostlabError: there is no such network, or it cannot be built.
+        CostlabError: unknown network, or it cannot be built.
     """
     loaded = load_model(ModelSpec(target, arguments))
     return loaded.model, loaded.inputs
@@ -59,7 +59,7 @@ def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
         weights: build the weights for real, with the values that the network's constructor gives them.
 
     Raises:
-        CostlabError: there is no such network, or it cannot be built.
+        CostlabError: unknown network, or it cannot be built.
     """
     from costlab.models.inputs import adjusted, dtype_of, parse
     from costlab.models.meta_init import plain, weightless

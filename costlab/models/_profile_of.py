@@ -22,7 +22,7 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
         cached: look in the user's cache first, and keep the profile there, if a provider lists the network by name.
 
     Raises:
-        CostlabError: there is no such network, it cannot be built, or its forward fails on the inputs.
+        CostlabError: unknown network, it cannot be built, or its forward fails on the inputs.
     """
     if spec.is_saved_profile:
         if spec.is_changed:

@@ -85,7 +85,7 @@ def list_models(provider: str | None = None, pattern: str | None = None) -> dict
         pattern: only names that contain it, or match it as a glob.
 
     Raises:
-        CostlabError: there is no such provider, or it is not installed.
+        CostlabError: unknown provider, or it is not installed.
     """
     if provider is not None and provider not in LISTED:
         raise CostlabError(f"no provider {provider!r}; choose from {', '.join(LISTED)}")
@@ -101,7 +101,7 @@ def accepts_argument(target: str, argument: str) -> bool:
     Looks only at costlab's own networks and the user's: networks of libraries take their sizes from the inputs.
 
     Raises:
-        CostlabError: there is no such factory.
+        CostlabError: unknown factory.
     """
     provider, colon, name = target.rpartition(":")
     if provider in ("", "zoo") and name in provider_module("zoo").names():

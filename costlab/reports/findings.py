@@ -172,7 +172,7 @@ def verdict_table(result: LintResult) -> Table:
 
 
 def findings_table(result: LintResult, top: int | None) -> Table | None:
-    """The `top` most expensive groups of findings, and a row for the rest; None if there are no findings."""
+    """The `top` most expensive groups of findings, and a row for the rest; None without findings."""
     groups, rest = top_groups(result.findings, top)
     rows = [(g.first.severity, g.first.rule, g.location, group_sentence(g, result.device)) for g in groups]
     if rest:

@@ -29,7 +29,7 @@ def depthwise_separable(
         force: replace convolutions even if that costs more, such as depthwise ones.
 
     Raises:
-        CostlabError: there is no convolution, or a glob matches no module.
+        CostlabError: the model has no convolution, or a glob matches no module.
     """
     model = unwrap(model)
     found, kept = replaceable_convolutions(model, skip, only)

@@ -51,7 +51,7 @@ def replaceable_convolutions(
         skip, only: globs on module paths; a glob that matches a module includes its submodules.
 
     Raises:
-        CostlabError: there is no convolution, or a glob matches no module.
+        CostlabError: the model has no convolution, or a glob matches no module.
     """
     paths = module_paths(model)
     every = [path for names in paths.values() for path in names]

@@ -197,7 +197,7 @@ def build_space(document: SpaceDocument) -> Space:
     part, parts = map(int, (document.part or "1/1").split("/"))
     if not 1 <= part <= parts:
         last = max(parts, 1)
-        raise CostlabError(f"there is no part {document.part}: write 1/{last} to {last}/{last}")
+        raise CostlabError(f"part {document.part} does not exist: write 1/{last} to {last}/{last}")
     devices = {device.name: device for device in map(find_device, document.device)}
     if not devices and (document.amp or document.channels_last or document.fusion != "none"):
         raise CostlabError("amp, fusion and channels-last need a prediction: name a device")

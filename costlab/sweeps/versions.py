@@ -1,4 +1,4 @@
-"""What a row depends on besides its arguments: the versions of libraries, and the file of the factory."""
+"""What a row depends on in addition to its arguments: versions of libraries, and the factory's file."""
 
 from __future__ import annotations
 

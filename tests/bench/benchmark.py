@@ -87,7 +87,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"instead of {FOLDER}; the page goes beside it")
     asked = parser.parse_args()
     if asked.quick and asked.folder == FOLDER:
-        parser.error("a quick run is no result: name a --folder for it")
+        parser.error("a quick run is not a result: set --folder for it")
     measured = measure(QUICK if asked.quick else FULL)
     try:
         asked.folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--predict-for", help="a device to predict for: what `costlab calibrate` has written")
     parser.add_argument("--quick", action="store_true", help="a few short rounds: to see that it works")
-    parser.add_argument("--saved", action="store_true", help="measure nothing: predict anew, plots and page")
+    parser.add_argument("--saved", action="store_true", help="do not measure; predict, plot and write the page again")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="instead of docs/experiments")
     asked = parser.parse_args()
 

@@ -2,7 +2,7 @@
 
     python tests/bench/latency.py --tables DIR                                     # judge the shipped device files
     python tests/bench/latency.py --tables DIR --page docs/latency.md              # and write the figures there
-    python tests/bench/latency.py --tables DIR --fit --write costlab/latency/data  # fit anew first
+    python tests/bench/latency.py --tables DIR --fit --write costlab/latency/data  # fit first
 
 Every network of the tables is traced and predicted for every device: a few minutes on two cores.
 """
@@ -407,7 +407,7 @@ def text(found: Mapping[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the published tables")
-    parser.add_argument("--fit", action="store_true", help="fit the devices anew to the even families, then judge")
+    parser.add_argument("--fit", action="store_true", help="fit the devices to the even families first")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="with --fit: write the device files there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="bring the figures of docs/latency.md up to date")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -416,7 +416,7 @@ def main() -> int:
     if asked.write and not asked.fit:
         parser.error("--write goes with --fit")
     if asked.write and not asked.write.is_dir():
-        parser.error(f"--write {asked.write}: there is no such folder")
+        parser.error(f"--write {asked.write}: the folder does not exist")
     if asked.jobs < 1:
         parser.error("--jobs is 1 or more")
     try:

@@ -28,7 +28,7 @@ def linear(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(8, width), nn.Linear(width, 4))
 
 
-# 8 x 16 + 16 x 4 mult-adds, and the biases besides.
+# 8 x 16 + 16 x 4 mult-adds, and the biases.
 PROFILE = costlab.profile(linear(16), (1, 8))
 MULT_ADDS, PARAMS = 192, 212
 

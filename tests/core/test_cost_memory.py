@@ -151,7 +151,7 @@ def test_movements(function: Any, inputs: list[Any], memory_access: int) -> None
 MASK = torch.tensor([True, False, True])
 GRID_MASK = torch.tensor([[True, False, True, False]] * 3)
 
-# function, inputs, elements of indices, elements read besides, elements written
+# function, inputs, elements of indices, further elements read, elements written
 INDEXING = {
     "embedding": (nn.Embedding(100, 7), [indices(2, 5)], 10, 70, 70),
     "embedding bag": (nn.EmbeddingBag(100, 7), [indices(10), torch.tensor([0, 4])], 10 + 2, 70, 14),

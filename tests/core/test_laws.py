@@ -189,7 +189,7 @@ PEAKS: dict[str, tuple[Callable[..., Any], int]] = {
     "a chain holds two": (lambda x: x.exp().exp().exp(), 2 * T),
     "in place holds one": (lambda x: x.exp_().exp_().exp_(), T),
     "a residual holds three": (lambda x: x + x.exp().exp(), 3 * T),
-    "a view is no memory": (lambda x: x.view(-1).view(8, 8).t().exp(), 2 * T),
+    "a view takes no memory": (lambda x: x.view(-1).view(8, 8).t().exp(), 2 * T),
     "a concatenation holds its parts": (lambda x: torch.cat([x.exp(), x.sin()]), 4 * T),
     "results live to the end": (two_results, 3 * T),
     "a view keeps its base alive": (kept_view, 3 * T),

@@ -145,7 +145,7 @@ def test_reading_does_not_import_torch(tmp_path):
     assert done.stdout == "110672\n"
 
 
-# Documents that are no profiles.
+# Documents that are not profiles.
 
 
 def refused(text: str) -> str:

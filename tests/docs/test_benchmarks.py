@@ -15,7 +15,7 @@ SUBJECTS = saved()["accuracy"]["subjects"]
 
 
 def test_the_page_is_up_to_date():
-    """`make bench` writes it anew."""
+    """`make bench` regenerates it."""
     assert PAGE.read_text(encoding="utf-8") == page(saved())
 
 

@@ -10,5 +10,5 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_page_of_the_guidelines_is_up_to_date():
-    """`make verdicts` writes it anew."""
+    """`make verdicts` regenerates it."""
     assert (DOCS / "guidelines.md").read_text(encoding="utf-8") == guidelines_page()

@@ -1,4 +1,4 @@
-"""docs/verdicts.md says what the guidelines say today; `make verdicts` writes it anew."""
+"""docs/verdicts.md agrees with the guidelines; `make verdicts` regenerates it."""
 
 from __future__ import annotations
 

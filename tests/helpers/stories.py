@@ -88,7 +88,7 @@ def called(line: str) -> int:
         sys.stdout.write(done.stdout)
         sys.stderr.write(done.stderr)
         return done.returncode
-    raise AssertionError(f"{program} is no program that a page may run")
+    raise AssertionError(f"{program} is not a program that pages may run")
 
 
 def check_usage(line: str) -> None:

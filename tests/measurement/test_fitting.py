@@ -135,14 +135,14 @@ def test_errors_are_shares_of_what_was_measured():
 
 
 def test_the_table_of_parameters_is_up_to_date():
-    """`python docs/generate/latency_page.py` writes it anew."""
+    """`python docs/generate/latency_page.py` regenerates it."""
     page = PAGE.read_text(encoding="utf-8")
     assert page == page_with(page, parameters=parameters())
 
 
 @pytest.mark.parametrize("name", ["rtx3090", "rtx4090", "i9-10940x"])
 def test_the_figures_of_accuracy_are_those_of_the_device_files(name):
-    """`make latency TABLES=DIR` judges them anew."""
+    """`make latency TABLES=DIR` updates them."""
     assert f"{name} {fingerprint(shipped(name))}" in PAGE.read_text(encoding="utf-8")
 
 
@@ -246,7 +246,7 @@ def test_the_benchmark_fits_and_writes_devices_that_can_be_read(tables, tmp_path
     [
         (["--tables", "nowhere"], "cannot be read"),
         (["--tables", ".", "--write", "."], "--write goes with --fit"),
-        (["--tables", ".", "--fit", "--write", "nowhere"], "there is no such folder"),
+        (["--tables", ".", "--fit", "--write", "nowhere"], "the folder does not exist"),
     ],
 )
 def test_wrong_usage_of_the_benchmark_says_what_is_wrong(words, said):

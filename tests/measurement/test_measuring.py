@@ -311,7 +311,7 @@ def test_weights_too_large_to_copy_are_refused(monkeypatch):
 
 
 def interrupted_at(report):
-    """A progress that Ctrl-C ends when it is told something for that time."""
+    """A progress that raises Ctrl-C at its n-th update."""
     told = iter(range(report))
 
     def progress(words, part):
@@ -533,7 +533,7 @@ def test_the_whole_alone(console):
         (("mine.py:net", "--device", "abacus"), "unknown device 'abacus'"),
         (("mine.py:net", "--threads", "0"), "threads must be 1 or more"),
         (("mine.py:net", "--dtype", "int8"), "not a floating-point type"),
-        (("mine.py:net", "-o", "none/m.json"), "there is no folder none"),
+        (("mine.py:net", "-o", "none/m.json"), "the folder none does not exist"),
         (("mine.py:small",), "has no shape yet"),
         (("mine.py:net", "--input", "2,5,8,8"), "forward fails"),
     ],

@@ -1,4 +1,4 @@
-"""A second look comes from the cache, is the same as the first, and never what something else left there."""
+"""A second profile is read from the cache, equals the first, and is never another entry."""
 
 from __future__ import annotations
 

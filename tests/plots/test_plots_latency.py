@@ -373,7 +373,7 @@ def test_what_has_a_page_of_its_own_is_short_in_words(networks):
         assert len(repr(result)) < 2000
 
 
-def test_a_notebook_shows_the_verdicts_and_the_dearest_findings(networks):
+def test_a_notebook_shows_the_verdicts_and_the_most_expensive_findings(networks):
     from helpers.html_page import Page
 
     result = costlab.lint(networks["mobilenet_v2"])

@@ -415,8 +415,8 @@ def test_the_chosen_cost_is_that_of_tree_treemap_and_table(key, opened, mobilene
     assert page.locator("#treemap .note").inner_text() == f"area: share of {name}"
     assert page.locator("#operators tfoot .cost").inner_text() == units.quantity(total, unit)
     assert page.locator("#operators th.cost").get_attribute("aria-sort") == "descending"
-    dearest = max(getattr(cost, key) for cost in mobilenet.costs if cost)
-    assert page.locator("#operators tbody td.cost").first.inner_text() == units.quantity(dearest, unit)
+    largest = max(getattr(cost, key) for cost in mobilenet.costs if cost)
+    assert page.locator("#operators tbody td.cost").first.inner_text() == units.quantity(largest, unit)
 
 
 def test_headers_sort_by_click_and_by_key_and_keep_the_focus(opened, mobilenet):

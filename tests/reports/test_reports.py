@@ -109,7 +109,7 @@ def test_columns_sum_to_the_total_at_every_depth(depth):
     assert {line.name.count(".") for line in rows.lines} <= set(range(max(depth, 1)))
 
 
-def test_rows_are_in_the_order_of_execution_or_dearest_first():
+def test_rows_are_in_the_order_of_execution_or_most_expensive_first():
     tiny = examples()["tiny"]
     assert [line.name for line in table(tiny, "op").lines] == ["conv/conv2d", "act/relu", "mean", "head.1/linear"]
     assert [line.name for line in table(tiny).lines] == ["", "conv", "act", "head.1"]
@@ -120,7 +120,7 @@ def test_rows_are_in_the_order_of_execution_or_dearest_first():
     assert table(tiny, "op", sort="memory-access").lines[0].name == "act/relu"
 
 
-def test_top_keeps_the_dearest_and_adds_up_the_others():
+def test_top_keeps_the_most_expensive_and_sums_the_rest():
     rows = table(examples()["tiny"], "op", top=1, sort="params")
     assert [line.name for line in rows.lines] == ["conv/conv2d"]
     assert [(line.name, line.params) for line in rows.rest] == [("3 others", 5 * 8 + 5)]
@@ -248,7 +248,7 @@ def test_a_report_in_ascii_is_ascii(name):
     assert "\n".join(drawn(examples()[name], 80, ascii_only=True)).isascii()
 
 
-# What the totals rest on is told in every format.
+# Every format says what the totals depend on.
 
 
 def every_format(shown: Profile) -> dict[str, str]:

@@ -120,7 +120,7 @@ def test_a_process_that_dies_once_leaves_no_error(tmp_path):
 
 
 class Fragile(Executor):
-    """An executor that is broken at every third submission, until it is made anew."""
+    """An executor that is broken at every third submission, until it is replaced."""
 
     def __init__(self):
         self.submissions = 0

@@ -626,7 +626,7 @@ def test_embedding_tables_of_any_size_need_no_memory() -> None:
     assert result.total.peak_activation_bytes == 128 * 8 + 4 * 128 * (1 << 12)
 
 
-# What a forward pass calls besides layers.
+# What a forward pass calls in addition to layers.
 
 
 def test_autocast_over_real_weights_casts_activations_too() -> None:

@@ -169,7 +169,7 @@ def recurrent_cell(gates: int, per_unit: int) -> Rule:
     return rule
 
 
-# What a unit of the hidden state does besides its matrix products: each gate adds its two halves and is squashed; then
+# Matrix products and further operations per hidden unit: each gate adds two products and applies a nonlinearity; then
 LSTM = 4, 13  # c' = f c + i g, h' = o tanh(c')
 GRU = 3, 11  # n = tanh(x + r h), h' = (1 - z) n + z h
 RNN = 1, 2

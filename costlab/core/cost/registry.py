@@ -163,7 +163,7 @@ FAMILY_OF: dict[str, str] = {kind: family for family, rules in FAMILIES.items() 
 
 
 def cost_of(op: Op, rules: Mapping[str, Rule] = RULES) -> Cost | None:
-    """The cost of one operator without its parameters; None if there is no rule for its kind."""
+    """The cost of one operator without its parameters; None if no rule knows its kind."""
     if op.free:
         return Cost()
     rule = rules.get(op.kind)

@@ -26,7 +26,7 @@ layers share its channels, so prices do not add up to what a redesign would save
 from the bound.
 
 **Use instead.** sqrt(c1 c2) channels on both sides, rounded to whole channels and groups. The advice gives this width
-and the change in mult-adds from rounding; if that is more than 5 %, there is no advice. Prefer blocks of one width, as
+and the change in mult-adds from rounding; if that is more than 5 %, no advice is given. Prefer blocks of one width, as
 in ShuffleNet V2, to bottlenecks and inverted bottlenecks.
 
 **Limit.** Broken if the prices of all layers sum to at least 1 % of the model's memory access.
