@@ -75,7 +75,7 @@ def dac(
         force: replace convolutions even if that costs more.
 
     Raises:
-        CostlabError: an argument is out of range, the target is out of reach, or the model lacks convolutions or weights.
+        CostlabError: an argument is out of range, the target cannot be reached, or no convolution has weights.
     """
     model = unwrap(model)
     check_one_of(rank, max_error, target_mult_adds)

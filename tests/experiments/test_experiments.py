@@ -544,7 +544,7 @@ def test_a_quick_run_is_saved_shown_and_drawn(tmp_path, capsys):
         (["g1", "--device", "abacus"], "abacus"),
         (["g1", "--predict-for", "nothing"], "no device 'nothing'"),
         (["g1", "--plot", "g1.txt"], "g1.txt is not a supported picture"),
-        (["g1", "-o", "nowhere/g1.json"], "no folder nowhere"),
+        (["g1", "-o", "nowhere/g1.json"], "the folder nowhere does not exist"),
         (["missing.json"], "missing.json cannot be read"),
         (["missing.json", "--quick"], "leave out --quick"),
         (["g1", "--widths", "tpu"], "tpu"),

@@ -178,7 +178,7 @@ def test_a_toml_file_is_a_space_and_options_come_first(tmp_path):
         ({**FACTORY, "arguments": {"batch": 1}, "batch": 2}, "give it once"),
         ({**FACTORY, "device": "nosuch"}, "no device"),
         ({**FACTORY, "amp": True}, "name a device"),
-        ({**FACTORY, "part": "3/2"}, "no part 3/2"),
+        ({**FACTORY, "part": "3/2"}, "part 3/2 does not exist"),
         ({**FACTORY, "part": "half"}, "part"),
         ({**FACTORY, "timeout": 0}, "timeout"),
         ({"factory": "profile.json"}, "takes a factory"),
