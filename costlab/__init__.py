@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from costlab.models import load
     from costlab.sweeps._sweep import sweep
     from costlab.tracing._profile import profile
+    from costlab.tracing.inputs import shape
 
 MODULES = {  # where each public name is defined
     "Comparison": "costlab.comparison",
@@ -48,6 +49,7 @@ MODULES = {  # where each public name is defined
     "measure": "costlab.measurement._measure",
     "predict": "costlab.latency._predict",
     "profile": "costlab.tracing._profile",
+    "shape": "costlab.tracing.inputs",
     "sweep": "costlab.sweeps._sweep",
 }
 
@@ -73,6 +75,7 @@ __all__ = [
     "predict",
     "profile",
     "rewrite",
+    "shape",
     "sweep",
     "zoo",
 ]

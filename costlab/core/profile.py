@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.fusion import fold_batch_norms, merge_pointwise
@@ -39,6 +39,13 @@ class CostRow(Cost):
     output_shape: tuple[int, ...] | None = None
     ops: int = 0  # operators that are not free
     unused_params: int = 0
+
+
+class EndedLoop(NamedTuple):
+    """A loop that only an unknown value would end."""
+
+    source: Source | None  # the line that asks for the value
+    rounds: int  # how often it ran
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,12 @@ class Profile:
         """The number of operators of each kind that had to guess a size: the first estimated ones."""
         guessed = (op for op in self.ops if op.estimated and not any(self.ops[i].estimated for i in op.after))
         return dict(Counter(op.kind for op in guessed))
+
+    @cached_property
+    def ended_loops(self) -> tuple[EndedLoop, ...]:
+        """Loops whose condition depends on unknown values, which `max_iterations` ended."""
+        ended = ((op.source, op.attrs.get("ended_after")) for op in self.ops if op.estimated)
+        return tuple(EndedLoop(source, rounds) for source, rounds in ended if rounds is not None)
 
     @cached_property
     def graph(self) -> nx.DiGraph:

@@ -17,10 +17,10 @@ class Group(NamedTuple):
 GROUPS = (
     Group("convolution", "#0072B2", ("convolution",)),
     Group("depthwise convolution", "#56B4E9", ()),
-    Group("matmul", "#E69F00", ("matmul", "recurrent")),
+    Group("matmul", "#E69F00", ("matmul", "recurrent", "linear_algebra")),
     Group("attention", "#D55E00", ("attention", "softmax")),
     Group("normalisation", "#CC79A7", ("normalisation",)),
-    Group("element-wise", "#009E73", ("element_wise", "loss")),
+    Group("element-wise", "#009E73", ("element_wise", "loss", "quantised")),
     Group("data movement", "#F0E442", ("copy", "indexing", "creation")),
     Group("pooling and reduction", "#999999", ("pooling", "reduction", "interpolation", "fourier")),
     Group("other", "#444444", ()),

@@ -245,12 +245,13 @@ def convert_inputs(inputs: Inputs, dtype: torch.dtype | None, channels_last: boo
 
 
 def with_data(inputs: Inputs, device: torch.device) -> Inputs:
-    """Copies of the inputs on the device; those without data are drawn from a normal distribution."""
+    """Copies of the inputs on the device; those without data get normal random numbers, or zeros for integers."""
     generator = torch.Generator().manual_seed(SEED)
 
     def fill(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.is_meta:
-            values = torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+            floating = tensor.is_floating_point() or tensor.is_complex()
+            values = torch.randn(tensor.shape, generator=generator) if floating else torch.zeros(tensor.shape)
             tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype).copy_(values)
         return tensor.detach().to(device, copy=True)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from costlab._version import __version__
 from costlab.core.cost import COST_KEYS, RULES, Cost, Rule, cost_of
 from costlab.core.gc import gc_paused
-from costlab.core.graph import Op
+from costlab.core.graph import Op, Trace
 from costlab.core.profile import Profile
-from costlab.errors import CostlabError
-from costlab.tracing.inputs import as_inputs
+from costlab.errors import CostlabError, ForwardError
+from costlab.tracing.answers import MAX_ITERATIONS
+from costlab.tracing.inputs import as_inputs, with_tuples
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,7 @@ def profile(
     kwargs: Mapping[str, Any] | None = None,
     *,
     train: bool = False,
+    max_iterations: int = MAX_ITERATIONS,
     rules: Mapping[str, Rule] = RULES,
     name: str | None = None,
     provider: str = "python",
@@ -36,6 +38,7 @@ def profile(
             forward, or the `Inputs` that `costlab.load` returns.
         kwargs: keyword arguments of forward; tensors or shapes.
         train: trace the forward pass in train mode.
+        max_iterations: how often a loop runs whose condition depends on unknown values.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
         name: the profile's name; default: the class of the model.
         provider, arguments: where the model comes from, for reports.
@@ -48,13 +51,10 @@ def profile(
     """
     import torch
 
-    from costlab.tracing.forward import trace
-
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    call = as_inputs(inputs, kwargs)
     with gc_paused():
-        traced = trace(model, call.args, call.kwargs, kinds=rules, train=train)
+        traced = trace_inputs(model, inputs, kwargs, rules, train, max_iterations)
         costs = tuple(cost_with_params(op, rules) for op in traced.ops)
     return Profile(
         name=name or type(model).__name__,
@@ -65,6 +65,29 @@ def profile(
         torch=torch.__version__,
         costlab=__version__,
     )
+
+
+def trace_inputs(
+    model: torch.nn.Module,
+    inputs: Any,
+    kwargs: Mapping[str, Any] | None,
+    rules: Mapping[str, Rule],
+    train: bool,
+    max_iterations: int,
+) -> Trace:
+    """The trace for what a user wrote as inputs; if forward fails, with tuples that are no shapes."""
+    from costlab.tracing.forward import trace
+
+    call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
+    try:
+        return trace(model, call.args, call.kwargs, rules, train, max_iterations)
+    except ForwardError as error:
+        if other is None:
+            raise
+        try:
+            return trace(model, other.args, other.kwargs, rules, train, max_iterations)
+        except ForwardError:
+            raise error from error.__cause__
 
 
 def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:

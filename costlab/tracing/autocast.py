@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 
@@ -42,29 +39,3 @@ def autocasting() -> bool:
         return torch.autocast_increment_nesting() > 1
     finally:
         torch.autocast_decrement_nesting()
-
-
-@contextmanager
-def without_data() -> Iterator[None]:
-    """In the body `torch.autocast` takes the device of a tensor without data for a CPU; torch 2.11 refuses it."""
-    try:
-        torch.is_autocast_enabled("meta")
-    except RuntimeError:
-        pass
-    else:
-        yield
-        return
-    start, asked = torch.autocast.__init__, torch.is_autocast_enabled
-
-    @functools.wraps(start)
-    def begin(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
-        start(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
-
-    def enabled(*device_type: str) -> bool:
-        return asked(*("cpu" if device == "meta" else device for device in device_type))
-
-    torch.autocast.__init__, torch.is_autocast_enabled = begin, enabled  # type: ignore[assignment,method-assign]
-    try:
-        yield
-    finally:
-        torch.autocast.__init__, torch.is_autocast_enabled = start, asked  # type: ignore[method-assign]

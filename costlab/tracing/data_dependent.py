@@ -1,138 +1,176 @@
-"""What to go on with where an operator needs a value that nobody knows: everything is kept, nothing is special."""
+"""What to continue with if an operator needs values that nobody knows: everything is kept, nothing is special."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from costlab.tracing.operators import Operator
+from costlab.tracing.tensors import is_meta
 
 LARGEST = 1 << 24  # elements of a mask whose places are listed
 
 
-def guess(
-    func: Any,
-    operator: Operator,
-    args: tuple[Any, ...],
-    is_abstract: Callable[[torch.Tensor], bool],
-    history: tuple[str, ...],
-) -> tuple[Any, bool] | None:
-    """The assumed result, and whether it rests on a guess; None where the operator needs no guess after all.
+class Context(Protocol):
+    """What a guess can ask of the recorder."""
 
-    Args:
-        is_abstract: whether the values of a tensor are unknown.
-        history: the kind of the operator that made the first argument, then the kinds of those before it.
-    """
-    name = func._schema.name.partition("::")[2]
-    if name in SCALARS:
-        return _scalar(args[0].dtype, history), True
-    if name in TOLD:
-        return TOLD[name](args, is_abstract)
-    if name in VALUES:
-        return VALUES[name](args), True
-    if name in SIZES:
-        return SIZES[name](args), True
-    return None
+    def is_abstract(self, tensor: torch.Tensor) -> bool:
+        """Whether the values of a tensor are unknown."""
+        ...
+
+    def places(self, mask: torch.Tensor) -> int:
+        """How many elements of a mask are true, or are expected to be."""
+        ...
+
+    def mean(self, tensor: torch.Tensor) -> float:
+        """The mean that a tensor is expected to have."""
+        ...
+
+    def history(self, tensor: torch.Tensor) -> tuple[str, ...]:
+        """The kind of the operator that made a tensor, then the kinds of those before it."""
+        ...
+
+    def answer(self, expected: Any) -> Any:
+        """The answer to a question of control flow, which changes in an endless loop."""
+        ...
 
 
-def _meta(tensor: torch.Tensor, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+Guess = tuple[Any, bool]  # the assumed result, and whether it rests on unknown values
+
+
+def guess(func: Any, operator: Operator, args: tuple[Any, ...], context: Context) -> Guess | None:
+    """The assumed result of an operator, and whether it is a guess; None if the operator needs none after all."""
+    rule = GUESSES.get(func._schema.name.partition("::")[2])
+    return rule(args, context) if rule else None
+
+
+def empty(tensor: torch.Tensor, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A tensor without data, of the dtype of another."""
     return torch.empty(shape, dtype=dtype or tensor.dtype, device="meta")
 
 
-def _index(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool] | None:
-    """x[mask] picks the true places of a mask that is known, and all of one that is not."""
-    table, indices = args[0], args[1]
-    masks = [i for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
-    if not masks:
-        return None
-    picked: list[torch.Tensor | None] = []
-    unknown = False
-    for index in indices:
-        if index is None:
-            picked.append(None)
-        elif index.dtype not in (torch.bool, torch.uint8):
-            picked.append(_meta(index, *index.shape))
-        else:
-            abstract = is_abstract(index)
-            unknown = unknown or abstract
-            count = index.numel() if abstract else int(index.count_nonzero())
-            picked.extend(_meta(index, count, dtype=torch.long) for _ in range(index.dim()))
-    return torch.ops.aten.index.Tensor(table.to("meta"), picked), unknown
+# Python values.
 
 
-def _all_places(mask: torch.Tensor) -> torch.Tensor:
-    if mask.numel() > LARGEST:
-        return _meta(mask, mask.numel(), mask.dim(), dtype=torch.long)
-    return torch.ones(mask.shape, dtype=torch.bool).nonzero()
+def scalar(args: tuple[Any, ...], context: Context) -> Guess:
+    """`item`: the expected number, or a truth value that goes with everything being kept."""
+    tensor = args[0]
+    if tensor.dtype == torch.bool:
+        return context.answer(truth(context.history(tensor))), True
+    if tensor.dtype.is_complex:
+        return complex(1.0), True
+    mean = context.mean(tensor)
+    return context.answer(mean if tensor.dtype.is_floating_point else max(round(mean), 0)), True
 
 
-def _masked_select(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
-    table, mask = args
-    shape = torch.broadcast_shapes(table.shape, mask.shape)
-    unknown = is_abstract(mask)
-    count = shape.numel() if unknown else int(mask.expand(shape).count_nonzero())
-    return _meta(table, count), unknown
-
-
-def _packed(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
-    """Rows [n, l, ...] (or [l, n, ...]) without their padding, and how many rows reach each step."""
-    padded, lengths, batch_first = args
-    unknown = is_abstract(lengths)
-    steps = padded.shape[1 if batch_first else 0]
-    known = torch.full(lengths.shape, steps) if unknown else lengths
-    batch_sizes = (known[None] > torch.arange(int(known.max()))[:, None]).sum(1)
-    return (_meta(padded, int(known.sum()), *padded.shape[2:]), batch_sizes), unknown
-
-
-def _unpacked(args: tuple[Any, ...], is_abstract: Callable[[torch.Tensor], bool]) -> tuple[Any, bool]:
-    """The inverse of `_packed`: padded rows, and their lengths."""
-    data, batch_sizes, batch_first, _, total_length = args
-    rows, steps = int(batch_sizes[0]), max(len(batch_sizes), total_length)
-    lengths = (batch_sizes[None] > torch.arange(rows)[:, None]).sum(1)
-    shape = (rows, steps) if batch_first else (steps, rows)
-    return (_meta(data, *shape, *data.shape[1:]), lengths), False
-
-
-TOLD: dict[str, Callable[[tuple[Any, ...], Callable[[torch.Tensor], bool]], tuple[Any, bool] | None]] = {
-    "index": _index,
-    "_unsafe_index": _index,
-    "masked_select": _masked_select,
-    "_pack_padded_sequence": _packed,
-    "_pad_packed_sequence": _unpacked,
-}
-
-
-def _scalar(dtype: torch.dtype, history: tuple[str, ...]) -> Any:
-    """One, or for a truth value what goes with everything being kept: some are chosen, all are fine, none is broken."""
-    if dtype != torch.bool:
-        return 1.0 if dtype.is_floating_point else 1
+def truth(history: tuple[str, ...]) -> bool:
+    """Some are chosen, all are fine, none is broken; a single comparison is false."""
     made_by, before = history[:1], set(history[1:])
-    if made_by in (("any",), ("all",)):
+    if made_by in (("any",), ("all",), ("_is_all_true",), ("_is_any_true",)):
         return not before & {"isnan", "isinf"}
     return made_by in (("gt",), ("ge",), ("ne",)) and bool(before & {"sum", "count_nonzero"})
 
 
-SCALARS = {"_local_scalar_dense", "item", "is_nonzero"}
+def unequal(args: tuple[Any, ...], context: Context) -> Guess:
+    """`equal` and `allclose` of activations."""
+    return context.answer(False), True
 
-VALUES: dict[str, Callable[[tuple[Any, ...]], Any]] = {"equal": lambda args: False, "allclose": lambda args: False}
 
-# Where everything is kept it is also known which: those indices are real, and what they pick from stays known.
-SIZES: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "nonzero": lambda args: _all_places(args[0]),
-    "nms": lambda args: torch.arange(args[0].shape[0]),
-    "_unique2": lambda args: tuple(
-        _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)
-    ),
-    "unique_consecutive": lambda args: tuple(
-        _meta(args[0], args[0].numel(), dtype=dtype) for dtype in (None, torch.long, torch.long)
-    ),
-    "unique_dim": lambda args: (
-        _meta(args[0], *args[0].shape),
-        _meta(args[0], args[0].shape[args[1]], dtype=torch.long),
-        _meta(args[0], args[0].shape[args[1]], dtype=torch.long),
-    ),
-    "repeat_interleave": lambda args: _meta(args[0], args[0].numel(), dtype=torch.long),
-    "bincount": lambda args: _meta(args[0], args[0].numel(), dtype=torch.long),
+# Sizes.
+
+
+def nonzero(args: tuple[Any, ...], context: Context) -> Guess:
+    """The places of a mask: real indices, so that what they pick from stays known."""
+    mask = args[0]
+    count = context.places(mask)
+    if mask.numel() > LARGEST:
+        return empty(mask, count, mask.dim(), dtype=torch.long), True
+    return torch.ones(mask.shape, dtype=torch.bool).nonzero()[:count], True
+
+
+def index(args: tuple[Any, ...], context: Context) -> Guess | None:
+    """x[mask] picks the true places of a known mask, and as many as are expected of an unknown one."""
+    table, indices = args[0], args[1]
+    if not any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices):
+        return None
+    picked: list[torch.Tensor | None] = []
+    unknown = False
+    for given in indices:
+        if given is None or given.dtype not in (torch.bool, torch.uint8):
+            picked.append(None if given is None else empty(given, *given.shape))
+        else:
+            unknown = unknown or context.is_abstract(given)
+            count = context.places(given)
+            picked.extend(empty(given, count, dtype=torch.long) for _ in range(given.dim()))
+    return torch.ops.aten.index.Tensor(table if is_meta(table) else table.to("meta"), picked), unknown
+
+
+def masked_select(args: tuple[Any, ...], context: Context) -> Guess:
+    """The places of a mask that is broadcast to the table."""
+    table, mask = args
+    repeats = torch.broadcast_shapes(table.shape, mask.shape).numel() // max(mask.numel(), 1)
+    return empty(table, context.places(mask) * repeats), context.is_abstract(mask)
+
+
+def repeat_interleave(args: tuple[Any, ...], context: Context) -> Guess:
+    """As many places as the repeats add up to."""
+    return empty(args[0], max(round(context.mean(args[0]) * args[0].numel()), 0), dtype=torch.long), True
+
+
+def bincount(args: tuple[Any, ...], context: Context) -> Guess:
+    """A bin for every element, unless the number of bins is given."""
+    bins = args[2] if len(args) > 2 and args[2] else args[0].numel()
+    return empty(args[0], bins, dtype=torch.long), True
+
+
+def unique(args: tuple[Any, ...], context: Context) -> Guess:
+    """All elements are different: values, their places and their counts."""
+    size = args[0].numel()
+    return tuple(empty(args[0], size, dtype=dtype) for dtype in (None, torch.long, torch.long)), True
+
+
+def unique_dim(args: tuple[Any, ...], context: Context) -> Guess:
+    """All slices along a dimension are different."""
+    table, dim = args[:2]
+    size = table.shape[dim]
+    return (empty(table, *table.shape), *(empty(table, size, dtype=torch.long) for _ in range(2))), True
+
+
+# Packed sequences.
+
+
+def packed(args: tuple[Any, ...], context: Context) -> Guess:
+    """Rows [n, l, ...] (or [l, n, ...]) without their padding, and how many rows reach each step."""
+    padded, lengths, batch_first = args
+    unknown = context.is_abstract(lengths)
+    steps = padded.shape[1 if batch_first else 0]
+    known = torch.full(lengths.shape, steps) if unknown else lengths
+    batch_sizes = (known[None] > torch.arange(int(known.max()))[:, None]).sum(1)
+    return (empty(padded, int(known.sum()), *padded.shape[2:]), batch_sizes), unknown
+
+
+def unpacked(args: tuple[Any, ...], context: Context) -> Guess:
+    """The inverse of `packed`: padded rows, and their lengths."""
+    data, batch_sizes, batch_first, _, total_length = args
+    rows, steps = int(batch_sizes[0]), max(len(batch_sizes), total_length)
+    lengths = (batch_sizes[None] > torch.arange(rows)[:, None]).sum(1)
+    shape = (rows, steps) if batch_first else (steps, rows)
+    return (empty(data, *shape, *data.shape[1:]), lengths), False
+
+
+GUESSES: dict[str, Callable[[tuple[Any, ...], Context], Guess | None]] = {
+    **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero"), scalar),
+    **dict.fromkeys(("equal", "allclose"), unequal),
+    **dict.fromkeys(("index", "_unsafe_index"), index),
+    "nonzero": nonzero,
+    "nms": lambda args, context: (torch.arange(args[0].shape[0]), True),
+    "masked_select": masked_select,
+    "repeat_interleave": repeat_interleave,
+    "bincount": bincount,
+    **dict.fromkeys(("_unique2", "unique_consecutive"), unique),
+    "unique_dim": unique_dim,
+    "_pack_padded_sequence": packed,
+    "_pad_packed_sequence": unpacked,
 }

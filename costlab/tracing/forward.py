@@ -4,68 +4,133 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from costlab.core.graph import InputInfo, ModuleInfo, Source, Trace
+from costlab.core.cost import Rule, cost_of
+from costlab.core.graph import InputInfo, ModuleInfo, Op, Source, Trace
 from costlab.errors import CostlabError, ForwardError
+from costlab.tracing.answers import MAX_ITERATIONS, Answers
+from costlab.tracing.facade import facade
+from costlab.tracing.layouts import SPARSE, is_wrapper, plain_tensors, rewrapped, size_of
+from costlab.tracing.lazy_modules import materialised
 from costlab.tracing.modules import ModuleTracker, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import isolated
+from costlab.tracing.survivors import forget, globals_of
 from costlab.tracing.tensors import moved
 
 
 def trace(
-    model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], kinds: Collection[str], train: bool = False
+    model: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    rules: Mapping[str, Rule],
+    train: bool = False,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> Trace:
     """Run `model(*args, **kwargs)` without computing it.
 
+    A guess that makes forward fail is given up for the opposite one.
+
     Args:
         args, kwargs: the arguments of forward; tensors anywhere in it. Their data is never changed.
-        kinds: operator kinds to record whole; others are decomposed if torch can.
+        rules: cost rules; operators of these kinds are recorded whole, others decomposed if torch can.
         train: trace the forward pass in train mode instead of eval mode.
+        max_iterations: how often a loop runs whose condition is unknown.
 
     Raises:
         CostlabError: forward fails on these inputs.
     """
-    model = unwrap(model)
-    tracker = ModuleTracker(model)
-    recorder = Recorder(tracker, kinds)
-    with isolated(list(tracker.paths), train):
-        parameters = own_parameters(tracker)
-        register_state(recorder, tracker, parameters)
-        call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
-        inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
-        tracker.attach()
+    model = materialised(unwrap(model), args, kwargs)
+    answers = Answers(max_iterations)
+    first: ForwardError | None = None
+    while True:
         try:
-            with recorder:
-                result = model(*call_args, **call_kwargs)
-        except (CostlabError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # also SystemExit: a model does not end the process
-            raise ForwardError(failure(model, tracker, inputs, error)) from error
-        finally:
-            recorder.restore_externals()
-        outputs = dict.fromkeys(recorder.table.record(t).storage.number for t in tensors_in(result))
+            return trace_once(model, args, kwargs, rules, train, answers)
+        except ForwardError as error:
+            first = first or error
+            others = answers.after_failure()
+            if others is None:
+                raise first from first.__cause__
+            answers = others
+
+
+def trace_once(
+    model: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    rules: Mapping[str, Rule],
+    train: bool,
+    answers: Answers,
+) -> Trace:
+    """One run of `trace`, with these answers to what nobody knows."""
+    tracker = ModuleTracker(model)
+    recorder = Recorder(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(model))
+    before = globals_of(tracker.paths)
+    failed = True
+    try:
+        with isolated(list(tracker.paths), train), facade(recorder):
+            result = run(model, args, kwargs, train, tracker, recorder)
+        failed = False
+    finally:
+        forget(recorder.let_go(), before, failed)
+    return result
+
+
+def run(
+    model: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    train: bool,
+    tracker: ModuleTracker,
+    recorder: Recorder,
+) -> Trace:
+    """Call the model under the recorder."""
+    parameters = own_parameters(tracker)
+    register_state(recorder, tracker, parameters)
+    call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
+    inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
+    tracker.attach()
+    try:
+        with recorder:
+            result = model(*call_args, **call_kwargs)
+    except (CostlabError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # also SystemExit: a model does not end the process
+        raise ForwardError(failure(model, tracker, inputs, error)) from error
+    finally:
+        recorder.restore_externals()
+    outputs = (recorder.table.record(plain).storage.number for t in tensors_in(result) for plain in plain_tensors(t))
     return Trace(
         ops=tuple(recorder.ops),
         modules=tuple(module_rows(tracker, recorder, parameters)),
         inputs=tuple(inputs),
-        outputs=tuple(outputs),
+        outputs=tuple(dict.fromkeys(outputs)),
         mode="train" if train else "eval",
     )
+
+
+def mult_adds(rules: Mapping[str, Rule], op: Op) -> int:
+    """The mult-adds of an operator; 0 if no rule knows it."""
+    cost = cost_of(op, rules)
+    return cost.mult_adds if cost else 0
+
+
+def home_of(model: torch.nn.Module) -> torch.device:
+    """The device of a model: of its first parameter or buffer with data, else the CPU."""
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((t.device for t in tensors if not t.is_meta), torch.device("cpu"))
 
 
 def own_parameters(tracker: ModuleTracker) -> list[tuple[torch.Tensor, str]]:
     """The distinct parameters, each with the path of the module that registered it first."""
     parameters: dict[int, tuple[torch.Tensor, str]] = {}
     for module, paths in tracker.paths.items():
-        for name, parameter in module._parameters.items():
-            if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
-                where = f"{paths[0]}.{name}" if paths[0] else name
-                raise CostlabError(f"parameter {where} has no shape yet: run the lazy module once, then profile it")
+        for parameter in module._parameters.values():
             if parameter is not None:
                 parameters.setdefault(id(parameter), (parameter, paths[0]))
     return list(parameters.values())
@@ -85,7 +150,7 @@ def register_inputs(recorder: Recorder, arguments: Sequence[tuple[str, Any]]) ->
     """Tell the recorder which tensors are inputs; one argument may contain several."""
     inputs = []
     for name, value in arguments:
-        tensors = list(tensors_in(value))
+        tensors = [plain for tensor in tensors_in(value) for plain in plain_tensors(tensor)]
         for position, tensor in enumerate(tensors):
             recorder.table.register(tensor, "input")
             label = name if len(tensors) == 1 else f"{name}.{position}"
@@ -94,8 +159,12 @@ def register_inputs(recorder: Recorder, arguments: Sequence[tuple[str, Any]]) ->
 
 
 def without_data(tensor: torch.Tensor) -> torch.Tensor:
-    """An input for the trace: integers keep their values, floating-point ones lose them; never the user's object."""
-    if tensor.is_floating_point() or tensor.is_complex():
+    """An input for the trace: integers and single numbers keep their values; never the user's object."""
+    if tensor.layout in SPARSE:
+        return tensor.detach()
+    if is_wrapper(tensor):
+        return rewrapped(tensor, without_data)
+    if tensor.dim() and (tensor.is_floating_point() or tensor.is_complex()):
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     return tensor.detach()
 
@@ -129,9 +198,9 @@ def module_rows(
     """One row for every module under its first path, and for every other path by which it was called."""
     unused: dict[str, tuple[int, int]] = {}
     for position, (parameter, path) in enumerate(parameters):
-        if position not in recorder.params_read:
-            elements, size = unused.get(path, (0, 0))
-            unused[path] = elements + parameter.numel(), size + parameter.numel() * parameter.element_size()
+        if position not in recorder.operations.params_read:
+            own, total = size_of(parameter), unused.get(path, (0, 0))
+            unused[path] = total[0] + own[0], total[1] + own[1]
     lines: dict[str, Source] = {}
     for op in recorder.ops:
         if op.source is not None:

@@ -60,6 +60,33 @@ def as_inputs(inputs: Any = (), kwargs: Mapping[str, Any] | None = None) -> Inpu
     raise CostlabError(f"inputs must be shapes or tensors, got {type(inputs).__name__}")
 
 
+def shape(*sizes: int, dtype: str | torch.dtype = "float32") -> torch.Tensor:
+    """An input of this shape, without values: `shape(1, 3, 224, 224)`, `shape(1, 128, dtype="int64")`.
+
+    A tuple says the same to `profile` and `measure`, unless forward takes a tuple there. `shape()` is a single number.
+
+    Raises:
+        CostlabError: a size is below 1, or there is no such dtype.
+    """
+    import torch
+
+    kind = dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise CostlabError(f"unknown dtype {dtype!r}: use one such as 'float32', 'bfloat16' or 'int64'")
+    if any(size < 1 for size in sizes):
+        raise CostlabError(f"sizes must be 1 or more, got the shape {sizes}")
+    return torch.empty(sizes, dtype=kind, device="meta")
+
+
+def with_tuples(inputs: Any, kwargs: Mapping[str, Any] | None) -> Inputs | None:
+    """Another reading of the same arguments: tuples of integers after the first are no shapes. None without any."""
+    rest = inputs[1:] if isinstance(inputs, (list, tuple)) and not is_shape(inputs) else ()
+    if not any(map(is_shape, (*rest, *(kwargs or {}).values()))):
+        return None
+    first = inputs[:1] if isinstance(inputs, (list, tuple)) and not is_shape(inputs) else [inputs]
+    return Inputs((*map(tensor_of, first), *rest), dict(kwargs or {}))
+
+
 def is_shape(value: Any) -> bool:
     """Whether a value is a sequence of whole numbers."""
     return isinstance(value, Sequence) and bool(value) and all(type(v) is int for v in value)

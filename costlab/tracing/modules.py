@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
 
 from costlab.core.graph import Source
+from costlab.tracing.layouts import plain_shape
+
+MOST_PATHS = 1000  # of one module that is reached in many ways
 
 
 def module_paths(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
     """Every path under which each module can be reached, in the order of registration; cycles are cut."""
     paths: dict[torch.nn.Module, list[str]] = {}
-
-    def visit(module: torch.nn.Module, path: str, above: tuple[torch.nn.Module, ...]) -> None:
+    waiting: list[tuple[torch.nn.Module, str, frozenset[torch.nn.Module]]] = [(model, "", frozenset())]
+    while waiting:
+        module, path, above = waiting.pop()
         known = paths.setdefault(module, [])
         known.append(path)
-        if module in above or len(known) > 1000:
-            return
-        for name, child in module._modules.items():
-            if child is not None:
-                visit(child, f"{path}.{name}" if path else name, (*above, module))
-
-    visit(model, "", ())
+        if module in above or len(known) > MOST_PATHS or not module._modules:
+            continue
+        around = above | {module}
+        children = [(name, child) for name, child in module._modules.items() if child is not None]
+        waiting += [(child, f"{path}.{name}" if path else name, around) for name, child in reversed(children)]
     return paths
 
 
@@ -48,6 +50,8 @@ class ModuleTracker:
         self.output_shapes: dict[str, tuple[int, ...]] = {}
         self.called: dict[str, torch.nn.Module] = {}
         self.failed_in: str | None = None
+        self.whole: Collection[str] = ()  # types of modules to record as one operator
+        self.as_one: Callable[..., Any] | None = None
         self._turns: dict[tuple[str, torch.nn.Module], int] = {}
 
     def attach(self) -> None:
@@ -63,7 +67,11 @@ class ModuleTracker:
         self.path = path
         self.called[path] = module
         try:
-            result = module._call_impl(*args, **kwargs)
+            kind = type(module).__name__
+            if self.as_one is not None and kind in self.whole:
+                result = self.as_one(kind, lambda: module._call_impl(*args, **kwargs), (args, kwargs))
+            else:
+                result = module._call_impl(*args, **kwargs)
         except BaseException:
             if self.failed_in is None:
                 self.failed_in = path
@@ -89,9 +97,9 @@ class ModuleTracker:
 def first_shape(result: Any) -> tuple[int, ...] | None:
     """The shape of the first tensor in the output of a module."""
     if isinstance(result, torch.Tensor):
-        return tuple(result.shape)
+        return plain_shape(result)
     for tensor in tensors_in(result, depth=2):
-        return tuple(tensor.shape)
+        return plain_shape(tensor)
     return None
 
 

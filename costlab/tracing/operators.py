@@ -95,9 +95,10 @@ IGNORED = {
 CREATES = {
     f"aten::{name}"
     for name in (
-        "arange bartlett_window blackman_window eye full full_like hamming_window hann_window kaiser_window linspace"
-        " logspace new_full new_ones new_zeros ones ones_like rand rand_like randint randint_like randn randn_like"
-        " randperm scalar_tensor tril_indices triu_indices zeros zeros_like"
+        "arange bartlett_window blackman_window empty empty_like empty_strided eye full full_like hamming_window"
+        " hann_window kaiser_window linspace logspace new_empty new_empty_strided new_full new_ones new_zeros ones"
+        " ones_like rand rand_like randint randint_like randn randn_like randperm scalar_tensor tril_indices"
+        " triu_indices zeros zeros_like"
     ).split()
 }
 
@@ -115,6 +116,7 @@ class Operator:
     returned: tuple[str | None, ...] = (None,)  # for each result, the written argument that it is
     composite: bool = False  # torch can decompose it
     creates: bool = False
+    absorbing: bool | None = None  # the truth value of one operand that decides the result
     ignored: bool = False
     marker: bool = False  # for a profiler: computes nothing, and is not part of the network
     reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
@@ -147,6 +149,7 @@ def operator_of(func: Any) -> Operator:
         returned=returned,
         composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
         creates=schema.name in CREATES,
+        absorbing=ABSORBING.get(kind_of(schema.name)),
         ignored=schema.name in IGNORED,
         marker=schema.name.startswith("profiler::"),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
@@ -156,6 +159,9 @@ def operator_of(func: Any) -> Operator:
         has_device=any(a.name == "device" for a in schema.arguments),
         rewrite=REWRITES.get(func.name()),
     )
+
+
+ABSORBING = {"bitwise_and": False, "logical_and": False, "mul": False, "bitwise_or": True, "logical_or": True}
 
 
 DYNAMIC = {

@@ -1,64 +1,194 @@
 """A dispatch mode that records every operator of a forward pass and infers its results instead of computing them.
 
-A tensor is *abstract* if its values depend on a parameter or a floating-point input: operators on it return tensors on
-the meta device (inference.py). All other tensors (masks, positions, tables, integer inputs) are computed for real, so
-that control flow on them works. A value that control flow needs and nobody knows is guessed (data_dependent.py), and
-the operator is marked as an estimate.
+A tensor is *abstract* if its values depend on a parameter, an activation or an input without data: operators on it
+return tensors on the meta device (inference.py). All other tensors (masks, positions, tables, integers that the user
+gave) are computed, so that control flow on them is exact. A value that control flow needs and nobody knows is guessed
+(data_dependent.py), and the operator is marked as an estimate.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+import linecache
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode
 
-from costlab.core.graph import Op, Source, Tensor
+from costlab.core.graph import Op, Source
+from costlab.tracing import higher_order
+from costlab.tracing.answers import Answers, Place
 from costlab.tracing.arguments import Arguments, bind
+from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
 from costlab.tracing.data_dependent import guess
+from costlab.tracing.expectations import Expectations
 from costlab.tracing.inference import LIMIT, Spec, infer_outputs
+from costlab.tracing.layouts import SPARSE
 from costlab.tracing.modules import ModuleTracker
-from costlab.tracing.operators import Operator, operator_of, specific_kind
-from costlab.tracing.sources import SourceFinder
-from costlab.tracing.tensor_table import TensorRecord, TensorTable
-from costlab.tracing.tensors import CPU, META, all_tensors, fills, moved, on_meta, with_device, without_values
+from costlab.tracing.operations import Operations
+from costlab.tracing.operators import Operator, operator_of
+from costlab.tracing.tensor_table import TensorTable
+from costlab.tracing.tensors import (
+    CPU,
+    META,
+    all_tensors,
+    is_meta,
+    moved,
+    on_meta,
+    real_ones,
+    real_zeros,
+    true_device,
+    with_device,
+    without_values,
+)
+
+FAKE = torch._C._TorchDispatchModeKey.FAKE
 
 
 class Recorder(TorchDispatchMode):
-    """Collects `ops` while a forward pass runs under it."""
+    """Collects operators while a forward pass runs under it."""
 
-    def __init__(self, tracker: ModuleTracker, kinds: Collection[str]) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(
+        self,
+        tracker: ModuleTracker,
+        kinds: Collection[str],
+        weigh: Callable[[Op], int],
+        answers: Answers,
+        home: torch.device,
+    ) -> None:
         super().__init__()
-        self.tracker = tracker
+        if torch._C._get_dispatch_mode(FAKE) is None:
+            self._mode_key = FAKE  # as such, torch does not start CUDA for tensors on "cuda"
         self.kinds = kinds  # those with a cost rule: recorded whole; others are decomposed if torch can
+        self.answers = answers
+        self.home = home  # the device of the model
+        self._expected: bool | None = None
+        self._ended: int | None = None  # rounds after which the last answer ended a loop
+        self.busy = False  # an operator is running: torch itself looks at tensors, not the network
         self.table = TensorTable()
-        self.ops: list[Op] = []
-        self.params_read: set[int] = set()
+        self.operations = Operations(tracker, self.table, weigh)
+        tracker.whole = [kind for kind in kinds if kind[:1].isupper()]
+        tracker.as_one = self.operations.as_one if tracker.whole else None
+        self.expectations = Expectations(self.operations.ops, self.operations.reads)
         self._written_externals: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._names: dict[str, int] = {}
-        self.source: Callable[[], Source | None] = SourceFinder()  # the line that called the current operator
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # skipping would import the compiler, which takes seconds
+
+    @property
+    def ops(self) -> list[Op]:
+        """The operators so far."""
+        return self.operations.ops
 
     def restore_externals(self) -> None:
         """Undo writes to the user's memory."""
         for tensor, before in reversed(self._written_externals):
             tensor.copy_(before)
 
+    def let_go(self) -> list[weakref.ref[torch.Tensor]]:
+        """Forget all tensors; weak references to those that were made without data."""
+        made = self.table.clear()
+        self.operations.reads.clear()
+        self._written_externals.clear()
+        return made
+
+    # What a network, and guesses, ask of tensors.
+
     def is_abstract(self, tensor: torch.Tensor) -> bool:
         """Whether the values of a tensor are unknown."""
         return self.table.record(tensor).storage.abstract
 
+    def device_of(self, tensor: torch.Tensor) -> torch.device:
+        """The device that a tensor would have outside the trace."""
+        record = self.table.find(tensor)
+        if record is not None and record.device is not None:
+            return record.device
+        device = true_device(tensor)
+        return self.home if device.type == "meta" else device
+
+    def read(self, tensor: torch.Tensor, reader: Callable[[torch.Tensor], Any]) -> Any:
+        """The values of a tensor, or expected ones, which are recorded as an operator that guesses."""
+        if tensor.layout != torch.strided or not self.is_abstract(tensor):
+            return reader(tensor)
+        with self.working(), torch._C._DisableTorchDispatch():
+            values = self.expectations.values(self.table.record(tensor))
+            operator = operator_of(torch.ops.aten._local_scalar_dense.default)
+            call = bind(operator, operator, (tensor,), {}, self.table)
+            self.answers.answer(1, self._place())
+            return reader(self.operations.add(operator, call, values, guessed=True))
+
+    def places(self, mask: torch.Tensor) -> int:
+        """How many elements of a mask are true, or are expected to be."""
+        return (
+            self.expectations.places(self.table.record(mask)) if self.is_abstract(mask) else int(mask.count_nonzero())
+        )
+
+    def mean(self, tensor: torch.Tensor) -> float:
+        """The mean that a tensor is expected to have."""
+        return self.expectations.mean(self.table.record(tensor))
+
+    def history(self, tensor: torch.Tensor) -> tuple[str, ...]:
+        """The kind of the operator that made a tensor, then the kinds of those before it."""
+        producer = self.table.record(tensor).producer
+        return () if producer < 0 else (self.ops[producer].kind, *(self.ops[i].kind for i in self.ops[producer].after))
+
+    def answer(self, expected: Any) -> Any:
+        """The answer to a question of control flow, which changes in an endless loop."""
+        place = self._place()
+        if isinstance(expected, bool) and not expected:
+            expected = asks_to_go_on(place[0]) if self._expected is None else self._expected
+        answer = self.answers.answer(expected, place)
+        self._ended = self.answers.ended.pop(place, None)
+        return answer
+
+    @contextmanager
+    def expecting(self, answer: bool | None) -> Iterator[None]:
+        """In the body, questions are expected to have this answer."""
+        before, self._expected = self._expected, answer
+        try:
+            yield
+        finally:
+            self._expected = before
+
+    def _place(self) -> Place:
+        return self.operations.source(), self.operations.tracker.path
+
+    @contextmanager
+    def working(self, busy: bool = True) -> Iterator[None]:
+        """In the body tensors are what they are; with `busy=False`, in code of the network, what they stand for."""
+        before, self.busy = self.busy, busy
+        try:
+            yield
+        finally:
+            self.busy = before
+
+    # Operators.
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        operator = operator_of(func)
+        before, self.busy = self.busy, True
+        try:
+            if isinstance(func, torch._ops.HigherOrderOperator):
+                return higher_order.run(self, func, args, kwargs or {})
+            for kind in types:
+                if kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__"):  # it knows what is inside
+                    with self, self.working(busy=False):
+                        return kind.__torch_dispatch__(func, types, args, kwargs or {})
+            return self._run(func, operator_of(func), args, kwargs or {})
+        finally:
+            self.busy = before
+
+    def _run(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operator, which is recorded whole or by its parts."""
         if operator.ignored:
             return None
         if operator.marker:
@@ -72,29 +202,44 @@ class Recorder(TorchDispatchMode):
                 return result
         if operator.kind in LOWERED:
             args, kwargs = self._autocast(args, kwargs)
-        call = bind(func, operator, args, kwargs, self.table.record)
+        call = bind(func, operator, args, kwargs, self.table)
         abstract = guessed = False
+        device = None
         for _, record in call.inputs:
             abstract = abstract or record.storage.abstract
             guessed = guessed or record.guessed
+            device = device or record.device
+        call.device = call.device or device
+        if operator.kind in ATTRIBUTES:
+            guessed = ATTRIBUTES[operator.kind](call) or guessed
+        if is_sparse(func, call):
+            return self._run_sparse(func, operator, args, kwargs, call, abstract, guessed)
         if operator.creates:
-            return self._record(operator, call, create(func, args, kwargs), False, guessed)
-        if not abstract and sum(record.elements for _, record in call.inputs) <= LIMIT:
-            return self._record(operator, call, self._compute(operator, func, args, kwargs, call), False, guessed)
+            return self._create(func, operator, args, kwargs, call, guessed)
+        if abstract and operator.absorbing is not None:
+            result = absorbed(operator, call)
+            if result is not None:
+                return self.operations.add(operator, call, result, guessed=guessed)
+        if not abstract and not self._too_large(func, operator, args, kwargs, call):
+            return self.operations.add(
+                operator, call, self._compute(func, operator, args, kwargs, call), False, guessed
+            )
         if operator.has_device:
             args, kwargs = with_device(args, kwargs, META)
         if operator.dynamic:
-            guesses = guess(func, operator, args, self.is_abstract, self._history(call))
+            guesses = guess(func, operator, args, self)
             if guesses is not None:
-                return self._record(operator, call, guesses[0], False, guessed or guesses[1])
+                if self._ended is not None:
+                    call.attrs["ended_after"], self._ended = self._ended, None
+                return self.operations.add(operator, call, guesses[0], guessed=guessed or guesses[1])
         try:
-            result = self._infer(operator, func, args, kwargs, call)
+            result = self._infer(func, operator, args, kwargs, call)
         except (NotImplementedError, RuntimeError, TypeError):
             if not operator.composite:
                 raise
             with self:
                 return func.decompose(*args, **kwargs)
-        return self._record(operator, call, result, abstract, guessed)
+        return self.operations.add(operator, call, result, True, guessed)
 
     def record_unavailable(
         self, kind: str, arguments: Mapping[str, Any], results: Sequence[Spec]
@@ -106,13 +251,11 @@ class Recorder(TorchDispatchMode):
             results: shape, strides and dtype of each result.
         """
         operator = Operator(kind, tuple(arguments))
-        call = bind(None, operator, tuple(arguments.values()), {}, self.table.record)
+        call = bind(None, operator, tuple(arguments.values()), {}, self.table)
         guessed = any(record.guessed for _, record in call.inputs)
         with _disable_current_modes():
             made = [without_values(*spec) for spec in results]
-            return list(self._record(operator, call, made, abstract=True, guessed=guessed))
-
-    # Results of an operator.
+            return list(self.operations.add(operator, call, made, abstract=True, guessed=guessed))
 
     def _decomposed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a composite operator, recorded by its parts; NotImplemented if torch cannot decompose it."""
@@ -121,7 +264,7 @@ class Recorder(TorchDispatchMode):
             with self:
                 return func.decompose(*args, **kwargs)
         except RuntimeError:  # stft requires one device, but here a window is real and its signal is on meta
-            if len(self.ops) > recorded or len({t.is_meta for t in all_tensors((args, kwargs))}) < 2:
+            if len(self.ops) > recorded or len({is_meta(t) for t in all_tensors((args, kwargs))}) < 2:
                 raise
             args, kwargs = moved(args, self._twin), moved(kwargs, self._twin)
             with self:
@@ -129,7 +272,7 @@ class Recorder(TorchDispatchMode):
 
     def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor on the meta device that is recorded as `tensor` itself."""
-        if tensor.is_meta:
+        if is_meta(tensor):
             return tensor
         twin = on_meta(tensor)
         self.table.add_twin(twin, self.table.record(tensor))
@@ -144,13 +287,80 @@ class Recorder(TorchDispatchMode):
         with self:
             return moved(args, cast), moved(kwargs, cast)
 
-    def _history(self, call: Arguments) -> tuple[str, ...]:
-        """The kind of the operator that made the first input, then the kinds of those before it."""
-        producer = call.inputs[0][1].producer if call.inputs else -1
-        return () if producer < 0 else (self.ops[producer].kind, *(self.ops[i].kind for i in self.ops[producer].after))
+    def _create(
+        self,
+        func: Any,
+        operator: Operator,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Arguments,
+        guessed: bool,
+    ) -> Any:
+        """A new tensor of known or random values; without values if it is large."""
+        if call.device is None and call.inputs:
+            call.device = self.device_of(call.inputs[0][1].tensor)
+        result = func(*args, **{**kwargs, "device": META})
+        uninitialised = operator.kind.startswith(("empty", "new_empty"))
+        large = result.numel() > (LIMIT >> 2 if uninitialised else LIMIT)
+        if self.answers.gradients and result.is_floating_point():
+            large = True  # autograd compares devices
+        if not large:
+            result = func(*args, **{**kwargs, "device": CPU})
+            if uninitialised:
+                result.zero_()
+        return self.operations.add(operator, call, result, large, guessed)
+
+    def _run_sparse(
+        self,
+        func: Any,
+        operator: Operator,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Arguments,
+        abstract: bool,
+        guessed: bool,
+    ) -> Any:
+        """Sparse tensors stay real, with zeros for unknown values: their indices decide what is computed."""
+        call.attrs.update(
+            (f"nnz_{name}", record.elements) for name, record in call.inputs if record.tensor.layout in SPARSE
+        )
+        unknown = any(record.storage.abstract for _, record in call.inputs if record.tensor.layout not in SPARSE)
+        if unknown and func._schema.name.partition("::")[2] in FROM_DENSE:
+            guessed = True  # every element is kept
+            args, kwargs = moved(args, real_ones), moved(kwargs, real_ones)
+        result = shape_of_product(operator, call) if abstract else None
+        if result is None:
+            args, kwargs = with_device(args, kwargs, CPU)
+            result = func(*moved(args, real_zeros), **moved(kwargs, real_zeros))
+            if abstract:
+                hide = lambda t: t if t.layout in SPARSE else on_meta(t)  # noqa: E731
+                result = moved(result, hide)
+        return self.operations.add(operator, call, result, abstract, guessed)
+
+    def _too_large(
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
+    ) -> bool:
+        """Whether computing an operator takes too much time or memory."""
+        if sum(record.elements for _, record in call.inputs) > LIMIT:
+            return True
+        bound = prod(max(record.elements, 1) for _, record in call.inputs)
+        for value in call.attrs.values():
+            if bound > LIMIT:
+                break
+            sizes = value if isinstance(value, list) else [value]
+            bound *= prod(max(abs(n), 1) for n in sizes if isinstance(n, int) and not isinstance(n, bool))
+        if bound <= LIMIT or operator.dynamic:
+            return False
+        if operator.has_device:
+            args, kwargs = with_device(args, kwargs, META)
+        try:
+            outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
+        except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
+            return False
+        return any(spec is not None and prod(spec[0]) > 4 * LIMIT for spec in outputs.fresh or ())
 
     def _compute(
-        self, operator: Operator, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
     ) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""
         for record in call.written(operator):
@@ -158,12 +368,12 @@ class Recorder(TorchDispatchMode):
                 self._written_externals.append((record.tensor.detach(), record.tensor.clone()))
         if operator.has_device:
             args, kwargs = with_device(args, kwargs, CPU)
-        if len({record.tensor.device for _, record in call.inputs}) > 1:
+        if len({true_device(record.tensor) for _, record in call.inputs}) > 1:
             args, kwargs = moved(args, torch.Tensor.cpu), moved(kwargs, torch.Tensor.cpu)
         return func(*args, **kwargs)
 
     def _infer(
-        self, operator: Operator, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
+        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
     ) -> Any:
         """Results with the right shapes and layouts, without values."""
         outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
@@ -179,81 +389,6 @@ class Recorder(TorchDispatchMode):
                     results[position] = targets[name].tensor
         return results[0] if outputs.sequence is None else outputs.sequence(results)
 
-    # The record of an operator.
-
-    def _record(self, operator: Operator, call: Arguments, result: Any, abstract: bool, guessed: bool) -> Any:
-        """Add an operator to `ops`; returns its result, as a new object if the operator returned an argument."""
-        position = len(self.ops)
-        inputs, after = read_inputs(operator, call)
-        written = {id(record.tensor): record for record in call.written(operator)}
-        results = list(result) if isinstance(result, (list, tuple)) else [result]
-        outputs, shared = [], not written
-        for index, tensor in enumerate(results):
-            if isinstance(tensor, torch.Tensor):
-                record = written.get(id(tensor))
-                if record is None:
-                    record, base = self._made(tensor, call, position, abstract)
-                    results[index] = record.tensor
-                    shared = shared and base is not None
-                record.producer, record.guessed = position, guessed
-                if operator.reshapes_in_place:
-                    record.refresh()
-                outputs.append(record.described(str(index) if len(results) > 1 else "output", record.storage.role))
-        if not operator.returned:
-            for record in written.values():
-                record.producer = position
-                outputs.append(record.described("output", record.storage.role))
-        dropout_in_eval = bool(written) and call.attrs.get("train") is False
-        free = shared or operator.reshapes_in_place or dropout_in_eval
-        params = [] if free else self._first_reads(call)
-        for record in () if free else written.values():
-            record.storage.writer = position
-        path = self.tracker.path
-        rank = next((len(t.shape) for t in inputs if t.name == "weight"), 0)
-        kind = specific_kind(operator.kind, call.attrs, rank)
-        self.ops.append(
-            Op(
-                name=self._unique(f"{path}/{kind}" if path else kind),
-                kind=kind,
-                module=path,
-                inputs=inputs,
-                outputs=tuple(outputs),
-                attrs=call.attrs,
-                source=self.source(),
-                after=after,
-                free=free and bool(outputs),
-                estimated=guessed,
-                params=sum(p.numel() for p in params),
-                param_bytes=sum(p.numel() * p.element_size() for p in params),
-            )
-        )
-        return type(result)(results) if isinstance(result, (list, tuple)) else results[0]
-
-    def _made(
-        self, tensor: torch.Tensor, call: Arguments, position: int, abstract: bool
-    ) -> tuple[TensorRecord, TensorRecord | None]:
-        """The record of a result, and of the input whose storage it shares, if any."""
-        storage = self.table.known_storage(tensor)
-        base = None
-        if storage is not None:
-            base = next((record for _, record in call.inputs if record.storage is storage), None)
-        if tensor in self.table:
-            tensor = torch.ops.aten.alias.default(tensor)
-        storage = storage or self.table.storage(tensor, "activation", abstract or tensor.is_meta, external=False)
-        return self.table.add(TensorRecord(tensor, storage, position, base.param if base else None)), base
-
-    def _first_reads(self, call: Arguments) -> list[torch.Tensor]:
-        """The parameters among the inputs that no operator has read before."""
-        first = dict.fromkeys(
-            r.param for _, r in call.inputs if r.param is not None and r.param not in self.params_read
-        )
-        self.params_read.update(first)
-        return [self.table.params[param] for param in first]
-
-    def _unique(self, name: str) -> str:
-        count = self._names[name] = self._names.get(name, -1) + 1
-        return f"{name}_{count}" if count else name
-
 
 def active_recorder() -> Recorder | None:
     """The recorder under which this code runs."""
@@ -261,24 +396,52 @@ def active_recorder() -> Recorder | None:
     return mode if isinstance(mode, Recorder) else None
 
 
-def create(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """A new tensor of known or random values; without values if it is large."""
-    result = func(*args, **{**kwargs, "device": META})
-    return result if result.numel() > LIMIT else func(*args, **{**kwargs, "device": CPU})
+FROM_DENSE = frozenset("to_sparse _to_sparse _to_sparse_csr to_sparse_csr _to_sparse_bsr to_sparse_bsr".split())
 
 
-def read_inputs(operator: Operator, call: Arguments) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """The tensors that an operator reads, and the positions of the operators that it comes after."""
-    read = []
-    after: set[int] = set()
-    for name, record in call.inputs:
-        storage = record.storage
-        if name in operator.overwritten:
-            if not fills(record.tensor):
-                after.add(storage.writer)
-            continue
-        after.add(record.producer)
-        after.add(storage.writer)
-        read.append(record.described(name, storage.role if storage.writer < 0 else "activation"))
-    after.discard(-1)
-    return tuple(read), tuple(sorted(after))
+def is_sparse(func: Any, call: Arguments) -> bool:
+    """Whether an operator reads or makes sparse tensors."""
+    if any(record.tensor.layout in SPARSE for _, record in call.inputs):
+        return True
+    name = func._schema.name
+    return "sparse_c" in name or "sparse_b" in name or "to_sparse" in name
+
+
+def shape_of_product(operator: Operator, call: Arguments) -> torch.Tensor | None:
+    """The dense result of a sparse matrix times a dense one, without values; None for any other operator."""
+    tensors = {name: record.tensor for name, record in call.inputs}
+    pair = next((p for p in PRODUCTS if p[0] in tensors and p[1] in tensors), None)
+    if operator.kind not in SPARSE_PRODUCTS or pair is None or all(tensors[n].layout in SPARSE for n in pair):
+        return None
+    left, right = (tensors[name] for name in pair)
+    shape = (*left.shape[:-1], *right.shape[-1:]) if right.dim() > 1 else left.shape[:-1]
+    return torch.empty(shape, dtype=right.dtype, device=META)
+
+
+PRODUCTS = (("mat1", "mat2"), ("self", "mat2"), ("sparse", "dense"), ("self", "other"), ("self", "vec"))
+SPARSE_PRODUCTS = frozenset("mm addmm matmul mv bmm _sparse_mm _sparse_addmm smm hspmm sspaddmm".split())
+
+
+def asks_to_go_on(source: Source | None) -> bool:
+    """Whether a line begins a `while` loop that goes on while a condition is true."""
+    line = linecache.getline(source.file, source.line).strip() if source else ""
+    return line.startswith("while ") and not line.startswith("while not ")
+
+
+def absorbed(operator: Operator, call: Arguments) -> torch.Tensor | None:
+    """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
+    if operator.written or len(call.inputs) != 2 or any(not is_whole(record.tensor) for _, record in call.inputs):
+        return None
+    known = next((record.tensor for _, record in call.inputs if not record.storage.abstract), None)
+    (_, left), (_, right) = call.inputs
+    dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
+    if known is None or (operator.absorbing and dtype != torch.bool):
+        return None
+    if not bool(known.all() if operator.absorbing else (known == 0).all()):
+        return None
+    return torch.full(torch.broadcast_shapes(left.shape, right.shape), int(operator.absorbing or 0), dtype=dtype)
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor contains integers or truth values."""
+    return not (tensor.is_floating_point() or tensor.is_complex())

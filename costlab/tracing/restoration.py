@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import random
 import sys
+import types
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,12 @@ from typing import Any
 
 import torch
 
-from costlab.tracing import autocast
 from costlab.tracing.global_state import global_state_restored, random_states
 
-CONTAINERS = frozenset((list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque))
+CONTAINERS = frozenset(
+    (list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque, collections.Counter)
+)
+ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), torch.Tensor, torch.nn.Parameter, torch.Size))
 
 
 @contextmanager
@@ -28,10 +31,25 @@ def isolated(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
         warnings.simplefilter("ignore")
         stack.enter_context(eager())
         stack.enter_context(one_thread())
+        stack.enter_context(deep_recursion())
         stack.enter_context(unchecked_distributions())
-        stack.enter_context(autocast.without_data())
-        stack.enter_context(torch.inference_mode())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)  # its parts are counted one by one
+        stack.enter_context(below_autograd())
         yield
+
+
+@contextmanager
+def below_autograd() -> Iterator[None]:
+    """Composite operators stay whole, as in inference mode; but tensors are ordinary ones, also for later training."""
+    lifting = torch._C._only_lift_cpu_tensors()
+    with torch.no_grad(), torch._C._AutoDispatchBelowADInplaceOrView():
+        torch._C._ensureCUDADeviceGuardSet()
+        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") asks the recorder
+        try:
+            yield
+        finally:
+            torch._C._set_only_lift_cpu_tensors(lifting)
 
 
 @contextmanager
@@ -47,7 +65,7 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
         contents: list[tuple[Any, Any]] = []
         copy_containers(state.values(), contents)
         owned = (*module._parameters.values(), *module._buffers.values())
-        memory = [(tensor, tensor.data) for tensor in owned if tensor is not None]
+        memory = [(tensor, tensor.data, tensor.requires_grad, tensor.grad) for tensor in owned if tensor is not None]
         saved.append((module, module.training, state, dict(state), contents, memory))
     try:
         for module in modules:
@@ -58,27 +76,57 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
             state.clear()
             state.update(before)
             for container, content in contents:
-                if container or content:
+                if len(container) or len(content):
                     refill(container, content)
-            for tensor, data in memory:
-                if not torch._C._is_alias_of(tensor, data):  # type: ignore[attr-defined]
+            for tensor, data, requires_grad, grad in memory:
+                same = torch._C._is_alias_of(tensor, data)  # type: ignore[attr-defined]
+                if not same or tensor.shape != data.shape or tensor.stride() != data.stride():
                     tensor.data = data
+                if tensor.requires_grad != requires_grad:
+                    tensor.requires_grad_(requires_grad)
+                if tensor.grad is not grad:
+                    tensor.grad = grad
             if module.training != training:  # TorchScript keeps it elsewhere
                 module.training = training
 
 
 def copy_containers(values: Iterable[Any], copies: list[tuple[Any, Any]], depth: int = 8) -> None:
-    """Add the containers among values and inside them to `copies`, each with its contents."""
+    """Add the containers and objects among values and inside them to `copies`, each with its contents."""
     for value in values:
-        if type(value) in CONTAINERS:
+        kind = type(value)
+        if kind in ATOMS:
+            continue
+        if kind in CONTAINERS:
             copies.append((value, value.copy() if value else ()))
             if value and depth:
                 copy_containers(value.values() if isinstance(value, dict) else value, copies, depth - 1)
+        elif kind is tuple:
+            if depth:
+                copy_containers(value, copies, depth - 1)
+        elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+            copies.append((value, value.copy()))
+        elif depth and is_plain_object(value):
+            state = value.__dict__
+            if not any(state is container for container, _ in copies):
+                copies.append((state, state.copy()))
+                copy_containers(state.values(), copies, depth - 1)
+
+
+def is_plain_object(value: Any) -> bool:
+    """Whether a value is an instance of a class of the network's own, with attributes that forward may change."""
+    skipped = (torch.nn.Module, torch.Tensor, type, types.ModuleType, types.FunctionType, types.MethodType)
+    if isinstance(value, skipped) or callable(value) or hasattr(value, "__enter__"):  # files, locks, modes of torch
+        return False
+    return hasattr(value, "__dict__")
 
 
 def refill(container: Any, content: Any) -> None:
     """Replace what a container holds."""
-    container.clear()
+    if isinstance(container, (list, dict, set, collections.deque)):
+        container.clear()
+    else:
+        container[...] = content
+        return
     container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
 
 
@@ -111,6 +159,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Python calls may nest deeper: each module of a trace takes more of them than outside."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2 * limit)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ import torch
 QUANTISED = frozenset((torch.quint8, torch.qint8, torch.qint32))
 META = torch.device("meta")
 CPU = torch.device("cpu")
+
+# As torch says it, also while `facade` shows networks another device.
+is_meta: Callable[[torch.Tensor], bool] = vars(torch._C.TensorBase)["is_meta"].__get__
+true_device: Callable[[torch.Tensor], torch.device] = vars(torch._C.TensorBase)["device"].__get__
 
 
 def all_tensors(value: Any) -> list[torch.Tensor]:
@@ -50,15 +55,18 @@ def with_device(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.dev
 
 
 def on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape, layout and dtype without data."""
-    if tensor.is_meta:
-        return tensor
+    """A new tensor of the same shape, layout and dtype without data."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
 
 
 def real_zeros(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor itself if it has values, else zeros of its shape."""
-    return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
+    return torch.zeros(tensor.shape, dtype=tensor.dtype) if is_meta(tensor) else tensor
+
+
+def real_ones(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself if it has values, else ones of its shape."""
+    return torch.ones(tensor.shape, dtype=tensor.dtype) if is_meta(tensor) else tensor
 
 
 def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

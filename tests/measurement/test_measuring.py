@@ -293,7 +293,7 @@ def test_too_large_for_memory_is_found_before_it_is_tried(monkeypatch):
 def test_a_device_that_runs_out_of_memory_is_tried_with_less():
     class Hungry(nn.Module):
         def forward(self, x):
-            if x.shape[0] > 5 and x.device.type != "meta":
+            if x.shape[0] > 5 and torch.is_inference_mode_enabled():  # measured, not traced
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return x.relu()
 
@@ -534,7 +534,6 @@ def test_the_whole_alone(console):
         (("mine.py:net", "--threads", "0"), "threads must be 1 or more"),
         (("mine.py:net", "--dtype", "int8"), "not a floating-point type"),
         (("mine.py:net", "-o", "none/m.json"), "the folder none does not exist"),
-        (("mine.py:small",), "has no shape yet"),
         (("mine.py:net", "--input", "2,5,8,8"), "forward fails"),
     ],
 )

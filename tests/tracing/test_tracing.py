@@ -348,21 +348,6 @@ def test_random_numbers_are_drawn_alike_every_time() -> None:
 # Types and operators that nobody foresaw.
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_quantised_operators_are_uncounted_and_never_zero() -> None:
-    quantisation = torch.ao.quantization
-    network = nn.Sequential(quantisation.QuantStub(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
-    network.eval().qconfig = quantisation.get_default_qconfig("fbgemm")
-    prepared = quantisation.prepare(network)
-    prepared(torch.randn(IMAGE))
-    result = profile(quantisation.convert(prepared), IMAGE)
-    assert result.uncounted == {"quantized::conv2d": 1, "quantized::linear": 1}
-    assert [op.output.dtype for op in result.ops if op.kind == "relu"] == ["quint8"]
-    assert only(result, "relu")[1].bytes_accessed == 144 + 144
-    dynamic = quantisation.quantize_dynamic(nn.Sequential(nn.Linear(4, 4)), {nn.Linear})
-    assert profile(dynamic, (2, 4)).uncounted == {"quantized::linear_dynamic": 1}
-
-
 def test_fake_quantisation_is_element_wise() -> None:
     total = total_of(lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255), (2, 4))
     assert (total.element_wise_ops, total.mult_adds) == (8, 0)
@@ -588,9 +573,8 @@ ERRORS = {
     "wrong rank": (nn.Conv2d(3, 4, 3), [(2, 3)], r"forward fails in Conv2d on input 2x3 float32: .*"),
     "too few": (Structured(), [], r"forward fails in Structured on no inputs: .*missing 1 required"),
     "too many": (nn.ReLU(), [(2,), (3,)], r"forward fails in ReLU on .*"),
-    "lazy": (nn.Sequential(nn.LazyLinear(4)), [(2, 4)], r"parameter 0\.weight has no shape yet: run .* once"),
+    "lazy": (nn.Sequential(nn.LazyLinear(4)), [], r"parameters of 0 have no shape yet: call the network once"),
     "own error": (Call(lambda x: 1 / 0), [(2,)], r"forward fails in Call on .*: ZeroDivisionError: division by zero"),
-    "no values": (Call(lambda x: x.numpy()), [(2,)], r"forward fails in Call on .*numpy"),
     "no network": (len, [(2,)], r"model must be a torch\.nn\.Module, got builtin_function_or_method"),
     "no shape": (nn.ReLU(), [(2, 0)], r"sizes must be 1 or more, got the shape \(2, 0\)"),
 }
@@ -758,9 +742,9 @@ class Routed(nn.Module):
 @pytest.mark.parametrize(
     "chosen", [lambda m: m.any(), lambda m: m.sum() > 0, lambda m: m.count_nonzero().item() != 0], ids=range(3)
 )
-def test_experts_that_may_get_tokens_are_counted_as_if_they_got_all(chosen: Any) -> None:
+def test_experts_share_the_tokens_that_went_in(chosen: Any) -> None:
     result = profile(Routed(chosen), (8, 4))
-    assert result.mult_adds == 8 * 4 * 3 + 3 * 8 * 4 * 4
+    assert result.mult_adds == 8 * 4 * 3 + 8 * 4 * 4
     assert result.estimated
 
 

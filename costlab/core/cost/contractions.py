@@ -1,4 +1,4 @@
-"""Cost formulas of contractions: convolutions, matrix products, attention, einsum and recurrent layers.
+"""Cost formulas of contractions: convolutions, matrix products, einsum and recurrent layers.
 
 Shapes: batch n, channels c, features i and o, positions p, groups g, kernel k, heads h, lengths l and s.
 """
@@ -31,11 +31,25 @@ def deform_convolution(op: Op) -> Cost:
 
 
 def matrix_product(contracted: str) -> Rule:
-    """[..., i] x [i, o] -> [..., o]: every output element sums over the last dimension of input `contracted`."""
+    """[..., i] x [i, o] -> [..., o]: every output element sums over the last dimension of input `contracted`.
+
+    A sparse matrix multiplies what it stores: once for each column, or row, of a dense one.
+    """
 
     def rule(op: Op) -> Cost:
         outputs = op.output.numel
-        return traffic(op, mult_adds=outputs * op[contracted].shape[-1], activations=outputs)
+        stored = {t.name: op.attrs[f"nnz_{t.name}"] for t in op.inputs if f"nnz_{t.name}" in op.attrs}
+        left = op[contracted]
+        if not stored or set(stored) <= {"self"} - {contracted}:
+            count = outputs * left.shape[-1]
+        elif contracted in stored:
+            right = op.inputs[op.inputs.index(left) + 1]
+            nonzeros = stored.get(right.name)
+            columns = right.shape[-1] if len(right.shape) > 1 else 1
+            count = stored[contracted] * (columns if nonzeros is None else -(-nonzeros // max(right.shape[0], 1)))
+        else:
+            count = max(stored.values()) * (left.numel // max(left.shape[-1], 1))
+        return traffic(op, mult_adds=count, activations=outputs)
 
     return rule
 
@@ -45,6 +59,56 @@ def bilinear(op: Op) -> Cost:
     outputs = op.output.numel
     _, i, j = op["weight"].shape
     return traffic(op, mult_adds=outputs * i * j + outputs * j, activations=outputs)
+
+
+def packed_matrix_product(op: Op) -> Cost:
+    """[..., i] times a packed, quantised or 2:4 sparse matrix: the dense product."""
+    rows = op.inputs[0]
+    outputs = op.output.numel
+    return traffic(op, mult_adds=outputs * rows.shape[-1], activations=outputs)
+
+
+def semi_structured_product(op: Op) -> Cost:
+    """A 2:4 sparse matrix times a dense one [k, o]: half of the dense product."""
+    dense = next(t for t in op.inputs if t.name in ("mat2", "dense_B"))
+    outputs = op.output.numel
+    return traffic(op, mult_adds=outputs * dense.shape[0] // 2, activations=outputs)
+
+
+def products_of_lists(op: Op) -> Cost:
+    """Pairs of matrices [i, k] x [k, o]."""
+    products = sum(a.numel * b.shape[-1] for a, b in zip(op.each("self"), op.each("mat2"), strict=True))
+    return traffic(op, mult_adds=products, activations=sum(t.numel for t in op.outputs))
+
+
+def trilinear(op: Op) -> Cost:
+    """Products of three tensors, broadcast to each other and summed: two multiplications a term."""
+    shapes = [[*t.shape] for t in op.inputs]
+    for shape, expand in zip(shapes, ("expand1", "expand2", "expand3"), strict=True):
+        for dim in sorted(op.attrs[expand]):
+            shape.insert(dim, 1)
+    terms = prod(max(sizes) for sizes in zip(*shapes, strict=True))
+    return traffic(op, mult_adds=2 * terms, activations=op.output.numel)
+
+
+def sampled_product(op: Op) -> Cost:
+    """mat1 [i, k] x mat2 [k, o] at the stored places of a sparse matrix."""
+    stored = op.attrs.get("nnz_self", op["self"].numel)
+    return traffic(op, mult_adds=stored * op["mat1"].shape[-1], activations=op.output.elements)
+
+
+def convolution_backward(op: Op) -> Cost:
+    """The gradients of input and weight each take as much as the convolution."""
+    wanted = sum(op.attrs.get("output_mask", [True, True])[:2])
+    weight, grad = op["weight"], op["grad_output"]
+    spread = op["input"] if op.attrs.get("transposed") else grad
+    return traffic(op, mult_adds=wanted * spread.numel * prod(weight.shape[1:]), activations=op.output.numel)
+
+
+def convolution_over_time(op: Op) -> Cost:
+    """[t, n, i] with weight [k, i, o]."""
+    taps, inputs, _ = op["weight"].shape
+    return traffic(op, mult_adds=op.output.numel * taps * inputs, activations=op.output.numel)
 
 
 def summed_matrix_product(op: Op) -> Cost:
@@ -57,42 +121,29 @@ def grouped_matrix_product(op: Op) -> Cost:
     rows, matrices = op.inputs[:2]
     summands = len(rows.shape) == len(matrices.shape) == 2  # then every group has an output of its own
     outputs = rows.shape[0] * matrices.shape[1] if summands else op.output.numel
-    return traffic(op, mult_adds=outputs * rows.shape[-1], activations=op.output.numel)
-
-
-def attention(op: Op) -> Cost:
-    """q [n, h, l, e], k [n, h, s, e], v [n, h, s, f]: scores l s e, then l s f; softmax 3 a score, a mask 1.
-
-    The scores never count as memory access: a fused kernel keeps them on the chip.
-    """
-    q, k, v = op["query"], op["key"], op["value"]
-    rows = prod(op.output.shape[:-1])  # n h l
-    scores = rows * k.shape[-2]
-    masked = 1 if op.find("attn_mask") or op.find("attn_bias") else 0
-    return traffic(
-        op,
-        mult_adds=scores * (q.shape[-1] + v.shape[-1]),
-        element_wise_ops=scores * (3 + masked),
-        activations=op.output.numel,
-        writes=[(op.output.elements, op.output)],
-    )
+    reads = [(t.elements, t) for t in op.inputs]
+    if len(rows.shape) < len(matrices.shape):  # a row reaches one matrix
+        groups = matrices.shape[0]
+        reads[1] = (matrices.elements * min(rows.shape[0], groups) // max(groups, 1), matrices)
+    return traffic(op, mult_adds=outputs * rows.shape[-1], activations=op.output.numel, reads=reads)
 
 
 def einsum(op: Op) -> Cost:
-    """Operands are contracted from left to right, as torch does without an optimiser.
+    """Operands are contracted in pairs: along the path that torch was given, else from left to right.
 
-    A pair costs the product of all its dimensions where it sums over a shared one, and is an element-wise product
-    where it does not; a dimension that only one operand has, and nobody needs later, is summed beforehand. Over a
+    A pair costs the product of all its dimensions if it sums over a shared one, and is an element-wise product if it
+    does not; a dimension that only one operand has, and that is not needed later, is summed beforehand. Over a
     dimension of size 1 there is nothing to sum.
     """
-    terms, result = einsum_terms(op.attrs["equation"], [t.shape for t in op.each("tensors")])
-    terms = [{dim: size for dim, size in term.items() if size != 1} for term in terms]
+    sized, result = einsum_terms(op.attrs["equation"], [t.shape for t in op.each("tensors")])
+    terms = [{dim: size for dim, size in term.items() if size != 1} for term in sized]
     mult_adds = element_wise_ops = 0
-    left = terms[0]
-    if len(terms) == 1 and set(left) - result:
-        element_wise_ops += prod(left.values())
-    for position, right in enumerate(terms[1:], 2):
-        later = result.union(*terms[position:])
+    if len(terms) == 1 and set(terms[0]) - result:
+        element_wise_ops += prod(terms[0].values())
+    for first, second in pairs_of(op.attrs.get("path"), len(terms)):
+        left, right = terms[first], terms[second]
+        terms = [term for position, term in enumerate(terms) if position not in (first, second)]
+        later = result.union(*terms)
         for term, other in ((left, right), (right, left)):
             alone = set(term) - set(other) - later
             if alone:
@@ -104,8 +155,15 @@ def einsum(op: Op) -> Cost:
             mult_adds += prod(both.values())
         else:
             element_wise_ops += prod(both.values())
-        left = {d: n for d, n in both.items() if d in later}
+        terms.append({d: n for d, n in both.items() if d in later})
     return traffic(op, mult_adds, element_wise_ops, activations=op.output.numel if mult_adds else 0)
+
+
+def pairs_of(path: list[int] | None, operands: int) -> list[tuple[int, int]]:
+    """The positions of the operands contracted in each step; what they give comes last among those left."""
+    if path:
+        return list(zip(path[::2], path[1::2], strict=True))
+    return [(0, 1)] * min(operands - 1, 1) + [(left - 1, 0) for left in range(operands - 1, 1, -1)]
 
 
 def einsum_terms(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[dict[str, int]], set[str]]:
@@ -151,6 +209,13 @@ def recurrent(gates: int, per_unit: int) -> Rule:
         )
 
     return rule
+
+
+def fused_recurrent(op: Op) -> Cost:
+    """A library's recurrent layers: every step and row multiplies every weight matrix once."""
+    rows = prod(op["input"].shape[:-1])
+    weights = [t for t in op.inputs if t.name.startswith("weight") and len(t.shape) == 2]
+    return traffic(op, mult_adds=rows * sum(t.numel for t in weights), activations=op.output.numel)
 
 
 def recurrent_cell(gates: int, per_unit: int) -> Rule:

@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from costlab.core.cost.algebra import Cost, Rule
+from costlab.core.cost.attention import attention, counted_attention
 from costlab.core.cost.contractions import (
     GRU,
     LSTM,
     RNN,
-    attention,
     bilinear,
     convolution,
+    convolution_backward,
+    convolution_over_time,
     deform_convolution,
     einsum,
+    fused_recurrent,
     grouped_matrix_product,
     matrix_product,
+    packed_matrix_product,
+    products_of_lists,
     recurrent,
     recurrent_cell,
+    sampled_product,
+    semi_structured_product,
     summed_matrix_product,
     transposed_convolution,
+    trilinear,
 )
 from costlab.core.cost.data_movement import allocate, copy, create, embedding_bag, fill, gather, scatter
 from costlab.core.cost.element_wise import batch_norm, cdist, fourier, nms, per_input, per_output
+from costlab.core.cost.linear_algebra import LINEAR_ALGEBRA
 from costlab.core.cost.pooling import adaptive_pooling, grid_sample, interpolation, pooling, roi_align
+from costlab.core.cost.quantised import QUANTISED, QUANTISED_PRODUCTS
 from costlab.core.graph import Op
 
 
@@ -41,16 +51,59 @@ FAMILIES: dict[str, dict[str, Rule]] = {
     "matmul": {
         "linear": matrix_product("input"),
         **each_of("matmul mm bmm mv dot vdot int_mm scaled_mm", matrix_product("self")),
-        "addmm": matrix_product("mat1"),
+        **each_of("addmm _addmm_activation _sparse_addmm sspaddmm", matrix_product("mat1")),
+        "_sparse_mm": matrix_product("sparse"),
+        **each_of("_sparse_sparse_matmul _sparse_mm_reduce_impl", matrix_product("self")),
+        **each_of("smm _scaled_mm_v2", matrix_product("self")),
+        "hspmm": matrix_product("mat1"),
+        "sparse_sampled_addmm": sampled_product,
+        **each_of(
+            "_weight_int4pack_mm _weight_int4pack_mm_for_cpu _weight_int4pack_mm_with_scales_and_zeros"
+            " _weight_int8pack_mm _dyn_quant_matmul_4bit _mixed_dtypes_linear mkldnn_linear mkldnn::_linear_pointwise"
+            " _sparse_semi_structured_linear quantized::matmul _compute_linear_combination",
+            packed_matrix_product,
+        ),
+        **each_of("_sparse_semi_structured_mm _sparse_semi_structured_addmm _cslt_sparse_mm", semi_structured_product),
+        **each_of(
+            "_conv_depthwise2d conv_depthwise3d cudnn_convolution cudnn_convolution_relu cudnn_convolution_add_relu"
+            " miopen_convolution miopen_convolution_relu miopen_convolution_add_relu miopen_depthwise_convolution"
+            " mkldnn_convolution _slow_conv2d_forward slow_conv3d_forward slow_conv_dilated2d slow_conv_dilated3d"
+            " _nnpack_spatial_convolution _mps_convolution mkldnn::_convolution_pointwise",
+            convolution,
+        ),
+        **each_of(
+            "slow_conv_transpose2d slow_conv_transpose3d cudnn_convolution_transpose miopen_convolution_transpose"
+            " _mps_convolution_transpose mkldnn::_convolution_transpose_pointwise",
+            transposed_convolution,
+        ),
+        **each_of("convolution_backward convolution_backward_overrideable", convolution_backward),
+        "conv_tbc": convolution_over_time,
+        **each_of(
+            "_flash_attention_forward _flash_attention_forward_no_dropout_inplace _efficient_attention_forward"
+            " _cudnn_attention_forward torch_attn::_varlen_attn",
+            counted_attention,
+        ),
+        **QUANTISED_PRODUCTS,
+        "_foreach_mm": products_of_lists,
+        "_trilinear": trilinear,
         "addmv": matrix_product("mat"),
         "baddbmm": matrix_product("batch1"),
         "addbmm": summed_matrix_product,
-        "grouped_mm": grouped_matrix_product,
+        **each_of("grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2", grouped_matrix_product),
         "affine_grid_generator": matrix_product("theta"),
         "bilinear": bilinear,
         "einsum": einsum,
     },
-    "attention": {"scaled_dot_product_attention": attention},
+    "attention": {
+        **each_of(
+            "scaled_dot_product_attention _scaled_dot_product_cudnn_attention"
+            " _scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps",
+            attention,
+        ),
+        "flex_attention": counted_attention,
+    },
+    "linear_algebra": LINEAR_ALGEBRA,
+    "quantised": QUANTISED,
     "recurrent": {
         "lstm": recurrent(*LSTM),
         "gru": recurrent(*GRU),
@@ -58,6 +111,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         "lstm_cell": recurrent_cell(*LSTM),
         "gru_cell": recurrent_cell(*GRU),
         **each_of("rnn_tanh_cell rnn_relu_cell", recurrent_cell(*RNN)),
+        **each_of("_cudnn_rnn miopen_rnn mkldnn_rnn_layer", fused_recurrent),
     },
     "normalisation": {
         **each_of("batch_norm instance_norm", batch_norm),
@@ -101,7 +155,8 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " digamma signbit",
             per_output(1),
         ),
-        "cdist": cdist,
+        **each_of("cdist _cdist_forward _euclidean_dist", cdist),
+        **each_of("_thnn_fused_lstm_cell _thnn_fused_gru_cell", per_input(3)),
         "addr": per_output(2),
         "cross": per_output(3),
     },
@@ -110,7 +165,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             "sum mean max min amax amin argmax argmin prod all any norm vector_norm logsumexp cumsum cumprod cummax"
             " cummin count_nonzero median nanmedian mode topk sort argsort kthvalue unique unique_consecutive nonzero"
             " bincount histc searchsorted bucketize equal aminmax nansum nanmean trace logcumsumexp quantile"
-            " nanquantile",
+            " nanquantile _is_all_true _is_any_true",
             per_input(1),
         ),
         **each_of("var std", per_input(3)),
@@ -133,7 +188,10 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " unfold_dim as_strided expand_as view_as reshape_as detach alias lift_fresh swapaxes ravel block_diag"
             " atleast_1d select_scatter slice_scatter diagonal_scatter broadcast_to broadcast_tensors cartesian_prod"
             " resize pad_packed_sequence type_as positive hsplit vsplit combinations matrix_H"
-            " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d",
+            " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d lu_unpack"
+            " unfold_backward sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
+            " to_sparse _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr to_dense _to_dense _coalesce _indices"
+            " _values indices values crow_indices col_indices sparse_mask",
             copy,
         ),
     },

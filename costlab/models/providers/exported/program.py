@@ -95,7 +95,7 @@ class Run:
         """Run nodes, and keep what they return in `values`."""
         for step in steps:
             if self.recorder is not None:
-                self.recorder.source = step.line
+                self.recorder.operations.source = step.line
             arguments = [self.value(argument, values) for _, argument in step.arguments]
             keywords = {name: self.value(argument, values) for name, argument in step.keywords}
             if self.lower is not None and step.lowered:

@@ -1,0 +1,204 @@
+"""What values of activations are on average, where a network asks for values that nobody knows.
+
+Everything is kept: a comparison is true, a mask of lengths is full. A choice among experts is spread evenly: of the
+places where `topk(scores, k)` chose one of E experts, one in E is a given expert's. Means are worked out backwards from
+the operators that made a tensor; `share` gives out whole places so that their sum is what went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import floor, prod
+from typing import Any, NamedTuple
+
+import torch
+
+from costlab.core.graph import Op
+from costlab.tracing.tensor_table import TensorRecord
+
+DEPTH = 40  # operators to walk back
+Inputs = Sequence[tuple[str, TensorRecord]]
+Mean = Callable[["Expectations", Op, Inputs, int], float]
+
+
+class Routing(NamedTuple):
+    """A choice of experts."""
+
+    position: int  # of the operator that chose
+    chosen: int  # how many indices it gave
+    experts: int  # out of how many
+    expert: Any  # the one that a mask was narrowed to; None for all of them
+
+
+class Expectations:
+    """Means of the tensors of one trace."""
+
+    def __init__(self, ops: Sequence[Op], reads: Sequence[Inputs]) -> None:
+        self._ops = ops
+        self._reads = reads
+        self._shares: dict[int, dict[Any, int]] = {}  # by routing, then by expert: the places given out
+
+    def source(self, record: TensorRecord) -> tuple[Op, Inputs, int] | None:
+        """The operator that last wrote a tensor, what it read, and its position."""
+        position = max(record.producer, record.storage.writer)
+        return (self._ops[position], self._reads[position], position) if position >= 0 else None
+
+    def mean(self, record: TensorRecord, depth: int = DEPTH) -> float:
+        """The mean value of a tensor; 1 if nothing is known of it."""
+        if not record.storage.abstract and record.tensor.numel():
+            if record.tensor.numel() > 1 << 16 or record.tensor.is_complex():
+                return 1.0
+            return float(record.tensor.double().mean())
+        made = self.source(record)
+        if made is None or not depth:
+            return 1.0
+        op, inputs, _ = made
+        rule = MEANS.get(op.kind)
+        return rule(self, op, inputs, depth - 1) if rule else 1.0
+
+    def routing(self, record: TensorRecord, depth: int = DEPTH) -> Routing | None:
+        """The choice of experts that a tensor of indices or a mask was made from."""
+        made = self.source(record)
+        if made is None or not made[1] or not depth:
+            return None
+        op, inputs, position = made
+        first = inputs[0][1]
+        if op.kind in CHOICES:
+            experts = first.shape[op.attrs.get("dim") or -1] if first.shape else 1
+            return Routing(position, prod(op.outputs[-1].shape), experts, None)
+        if op.kind in ("scatter", "scatter_add", "copy"):
+            return self.routing(inputs[1][1], depth - 1) if len(inputs) > 1 else None
+        if op.kind not in PASSED and op.kind not in ("eq", "one_hot", "sum", "any", "gt", "ne", "index"):
+            return None
+        routing = self.routing(first, depth - 1)
+        if routing is None or routing.expert is not None:
+            return routing
+        if op.kind == "eq" and (len(inputs) == 1 or inputs[1][1].elements == 1):
+            return routing._replace(expert=op.attrs.get("other", position))
+        if op.kind == "select" and first.tensor.numel() >= routing.chosen:
+            return routing._replace(expert=op.attrs.get("index"))
+        return routing
+
+    def places(self, mask: TensorRecord) -> int:
+        """How many elements of a mask are true: those of one expert add up to all that were chosen."""
+        due = self.mean(mask) * mask.tensor.numel()
+        routing = self.routing(mask)
+        if routing is None or routing.expert is None:
+            return min(round(due), mask.tensor.numel())
+        shares = self._shares.setdefault(routing.position, {})
+        if routing.expert not in shares:
+            given = sum(shares.values())
+            count = max(floor((len(shares) + 1) * due + 1e-6) - given, 1)
+            shares[routing.expert] = min(count, max(routing.chosen - given, 0), mask.tensor.numel())
+        return shares[routing.expert]
+
+    def values(self, record: TensorRecord) -> torch.Tensor:
+        """A tensor of numbers with about the mean of an abstract one."""
+        mean, count = self.mean(record), record.tensor.numel()
+        if record.tensor.dtype.is_floating_point or record.tensor.dtype.is_complex:
+            return torch.full(record.shape, mean, dtype=record.tensor.dtype)
+        if record.tensor.dtype == torch.bool:
+            return torch.full(record.shape, mean >= 0.5, dtype=torch.bool)
+        steps = torch.floor(torch.arange(count + 1, dtype=torch.float64) * mean + 1e-6)
+        return (steps[1:] - steps[:-1]).to(record.tensor.dtype).reshape(record.shape)
+
+
+def of_first(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The mean of the first input."""
+    return expectations.mean(inputs[0][1], depth) if inputs else 1.0
+
+
+def of_source(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The mean of what was copied or filled in."""
+    if len(inputs) > 1:
+        return expectations.mean(inputs[1][1], depth)
+    return float(op.attrs.get("value", 1) or 0)
+
+
+def of_comparison(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """1, unless chosen experts are compared with one of them, or counts below one with zero."""
+    if op.kind == "eq":
+        routing = expectations.routing(inputs[0][1])
+        return 1 / max(routing.experts, 1) if routing else 1.0
+    if op.kind in ("gt", "ne") and op.attrs.get("other", 0) == 0 and expectations.routing(inputs[0][1]):
+        return min(1.0, expectations.mean(inputs[0][1], depth))
+    return 1.0
+
+
+def of_sum(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The mean times the number of summands, for integers and truth values."""
+    source = inputs[0][1]
+    if source.tensor.dtype.is_floating_point:
+        return 1.0
+    return expectations.mean(source, depth) * max(prod(source.shape), 1) / max(prod(op.output.shape), 1)
+
+
+def of_any(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """At most 1."""
+    return min(1.0, of_sum(expectations, op, inputs, depth))
+
+
+def of_one_hot(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """One of the classes."""
+    return 1 / max(op.output.shape[-1], 1)
+
+
+def of_scatter(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """What was there, and the scattered value at every place."""
+    index = next((r for name, r in inputs if name == "index"), None)
+    places = prod(index.shape) if index else 0
+    before = expectations.mean(inputs[0][1], depth) if not inputs[0][1].storage.abstract else 0.0
+    return min(before + places / max(prod(op.output.shape), 1), 1.0)
+
+
+def of_bincount(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """As many as were counted, spread over all bins."""
+    return prod(inputs[0][1].shape) / max(prod(op.output.shape), 1)
+
+
+def of_index(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """An index that is not the first one, if there are several."""
+    return 1.0 if not inputs or max(inputs[0][1].shape, default=1) > 1 else 0.0
+
+
+def of_not(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The opposite."""
+    return 1.0 - min(1.0, of_first(expectations, op, inputs, depth))
+
+
+def of_arithmetic(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The same with the means."""
+    left = expectations.mean(inputs[0][1], depth)
+    other = op.attrs.get("other", 1)
+    right = expectations.mean(inputs[1][1], depth) if len(inputs) > 1 else float(other) if other else 0.0
+    if op.kind == "add":
+        return left + right
+    if op.kind == "sub":
+        return left - right
+    if op.kind == "mul":
+        return left * right
+    return left / right if right else left
+
+
+CHOICES = frozenset("topk argmax max sort argsort multinomial".split())
+PASSED = frozenset(
+    "to clone view reshape select slice unsqueeze squeeze expand flatten unflatten transpose permute contiguous detach"
+    " alias index_select unbind split chunk t roll flip movedim item cat stack repeat".split()
+)
+
+MEANS: dict[str, Mean] = {
+    **dict.fromkeys(PASSED, of_first),
+    **dict.fromkeys("max min amax amin mean median mode index gather cummax cummin clamp unique".split(), of_first),
+    **dict.fromkeys("copy fill masked_fill".split(), of_source),
+    **dict.fromkeys("eq ne lt le gt ge isin isfinite".split(), of_comparison),
+    **dict.fromkeys("isnan isinf zero".split(), lambda *_: 0.0),
+    **dict.fromkeys("sum count_nonzero".split(), of_sum),
+    **dict.fromkeys("any all".split(), of_any),
+    **dict.fromkeys("topk argmax argmin sort argsort".split(), of_index),
+    **dict.fromkeys("logical_not bitwise_not".split(), of_not),
+    **dict.fromkeys("add sub mul div floor_divide".split(), of_arithmetic),
+    "scatter": of_scatter,
+    "scatter_add": of_scatter,
+    "bincount": of_bincount,
+    "one_hot": of_one_hot,
+}

@@ -1,0 +1,120 @@
+"""What a network sees of its tensors while it is traced: one device, and values only if they are known.
+
+Activations and weightless parameters live on the meta device, masks and tables on the CPU. A network that compares
+devices, or reads values past the dispatcher (`tolist`, `numpy`), must not notice: both go through the recorder here.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch._functorch import eager_transforms
+
+from costlab.tracing.recorder import Recorder
+from costlab.tracing.tensors import true_device
+
+NOWHERE = object()
+
+
+@contextmanager
+def facade(recorder: Recorder) -> Iterator[None]:
+    """In the body, and in this thread, tensors report the device that they would have, and `.cuda()` works anywhere."""
+    thread = threading.get_ident()
+
+    def looking() -> bool:
+        return not recorder.busy and threading.get_ident() == thread
+
+    def device(tensor: torch.Tensor) -> torch.device:
+        return recorder.device_of(tensor) if looking() else true_device(tensor)
+
+    def tolist(tensor: torch.Tensor) -> Any:
+        return recorder.read(tensor, torch._C.TensorBase.tolist) if looking() else torch._C.TensorBase.tolist(tensor)
+
+    def numpy(tensor: torch.Tensor, *, force: bool = False) -> Any:
+        read = functools.partial(torch._C.TensorBase.numpy, force=force)
+        return recorder.read(tensor, read) if looking() else read(tensor)
+
+    def get_device(tensor: torch.Tensor) -> int:
+        return -1 if device(tensor).type == "cpu" else device(tensor).index or 0
+
+    with ExitStack() as stack:
+        stack.enter_context(replaced(torch.Tensor, "device", property(device)))
+        for kind in ("cpu", "cuda", "meta"):
+            is_kind = property(lambda tensor, kind=kind: device(tensor).type == kind)  # type: ignore[misc]
+            stack.enter_context(replaced(torch.Tensor, f"is_{kind}", is_kind))
+        stack.enter_context(replaced(torch.Tensor, "get_device", get_device))
+        stack.enter_context(replaced(torch.Tensor, "tolist", tolist))
+        stack.enter_context(replaced(torch.Tensor, "numpy", numpy))
+        stack.enter_context(replaced(torch, "compile", run_as_written))
+        stack.enter_context(replaced(torch._C, "_set_grad_enabled", functools.partial(set_grad_enabled, recorder)))
+        if any(name[:1].isupper() for name in recorder.kinds):
+            apply = whole_functions(recorder, vars(torch.autograd.Function)["apply"].__func__)
+            stack.enter_context(replaced(torch.autograd.Function, "apply", classmethod(apply)))
+        for name in ("grad_increment_nesting", "jvp_increment_nesting"):
+            noted = noting(recorder, getattr(eager_transforms, name))
+            stack.enter_context(replaced(eager_transforms, name, noted))
+        yield
+
+
+AUTOGRAD = (
+    torch._C.DispatchKey.AutogradFunctionality,
+    torch._C.DispatchKey.AutogradOther,
+    torch._C.DispatchKey.AutogradNestedTensor,
+    torch._C.DispatchKey.ADInplaceOrView,
+)
+grad_mode = torch._C._set_grad_enabled
+
+
+def set_grad_enabled(recorder: Recorder, mode: bool) -> None:
+    """A network that enables gradients in its forward pass, to differentiate there, gets autograd back."""
+    grad_mode(mode)
+    recorder.answers.differentiates |= mode
+    for key in AUTOGRAD:
+        torch._C._dispatch_tls_set_dispatch_key_excluded(key, not mode)
+
+
+def whole_functions(recorder: Recorder, apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`autograd.Function.apply` that records one operator for each function that the user gave a rule for."""
+
+    def applied(function: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
+        if function.__name__ not in recorder.kinds:
+            return apply(function, *args, **kwargs)
+        return recorder.operations.as_one(function.__name__, lambda: apply(function, *args, **kwargs), (args, kwargs))
+
+    return applied
+
+
+def noting(recorder: Recorder, nesting: Callable[..., Any]) -> Callable[..., Any]:
+    """A transform of `torch.func` that notes that the network differentiates."""
+
+    @contextmanager
+    def nested(*args: Any) -> Iterator[Any]:
+        recorder.answers.differentiates = True
+        with nesting(*args) as level:
+            yield level
+
+    return nested
+
+
+def run_as_written(model: Any = None, **options: Any) -> Any:
+    """`torch.compile` that compiles nothing."""
+    return (lambda function: function) if model is None else model
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a class or module; afterwards it is what it was, or is gone again."""
+    before = vars(owner).get(name, NOWHERE)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is NOWHERE:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)

@@ -1,0 +1,400 @@
+"""A value that a network reads was computed, was given, or is a guess that marks the total as an estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.calls import Call, profile_of
+from torch import Tensor, nn
+
+import costlab
+from costlab.errors import CostlabError
+from costlab.tracing import inference
+from costlab.tracing._profile import profile
+
+
+def unknown(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """An input without values."""
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+class Net(nn.Module):
+    """A function of some layers and the inputs."""
+
+    def __init__(self, function: Any, **layers: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(self, *args)
+
+
+# Inference never touches the caller's tensors.
+
+
+IN_PLACE_VIEWS = {
+    "t_": lambda y: y.t_(),
+    "transpose_": lambda y: y.transpose_(0, 1),
+    "unsqueeze_": lambda y: y.unsqueeze_(0).squeeze_(0),
+    "swapaxes_": lambda y: y.swapaxes_(0, 1),
+    "squeeze_": lambda y: y.unsqueeze_(1).squeeze_(),
+    "swapdims_": lambda y: torch.swapdims(y, 0, 1),
+}
+
+
+@pytest.mark.parametrize("change", IN_PLACE_VIEWS.values(), ids=IN_PLACE_VIEWS)
+def test_an_in_place_view_is_applied_once_and_the_first_call_equals_the_second(change: Any) -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        z = change(y)
+        return z @ z.mT
+
+    inference.CACHE.clear()
+    model = Net(network, layer=nn.Linear(16, 16))
+    first, second = profile(model, (2, 16)), profile(model, (2, 16))
+    assert first == second
+    rows, columns = network(model, torch.randn(2, 16)).shape[0], change(torch.zeros(2, 16)).shape[-1]
+    assert first.mult_adds == 2 * 16 * 16 + rows * columns * rows
+
+
+def test_a_short_time_fourier_transform_keeps_its_sizes_in_the_first_call() -> None:
+    inference.CACHE.clear()
+    window = torch.hann_window(64)
+
+    def network(self: Net, x: Tensor) -> Tensor:
+        spectrum = torch.stft(x, 64, window=window, return_complex=True)
+        return torch.istft(spectrum * self.mask(spectrum.abs()), 64, window=window)
+
+    result = profile(Net(network, mask=nn.Conv1d(33, 33, 1, bias=False)), (2, 1000))
+    assert result.mult_adds == 2 * (1000 // 16 + 1) * 33 * 33
+    assert not result.uncounted
+
+
+# Values are known or unreadable.
+
+
+READERS = {
+    "tolist": lambda n: n.tolist(),
+    "numpy": lambda n: list(n.numpy()),
+    "item": lambda n: [v.item() for v in n],
+    "int": lambda n: [int(v) for v in n],
+    "array": lambda n: list(__import__("numpy").asarray(n)),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_buffer_that_an_activation_was_written_to_is_not_zero(read: Any) -> None:
+    def network(self: Net, x: Tensor) -> list[Tensor]:
+        lengths = torch.zeros(x.shape[0], dtype=torch.long)
+        lengths[:] = (x.abs().sum(-1) > 0).sum(-1)
+        return [self.layer(x[i, :n]) for i, n in enumerate(read(lengths))]
+
+    result = profile(Net(network, layer=nn.Linear(16, 16)), (2, 7, 16))
+    assert result.mult_adds == 2 * 7 * 16 * 16
+    assert result.estimated
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_made_up_mask_keeps_everything_and_a_given_one_is_exact(read: Any) -> None:
+    def network(self: Net, x: Tensor, mask: Tensor) -> list[Tensor]:
+        return [self.layer(x[i, :n]) for i, n in enumerate(read(mask.sum(1)))]
+
+    model = Net(network, layer=nn.Linear(16, 8))
+    made_up = profile(model, [(2, 7, 16), unknown(2, 7, dtype=torch.bool)])
+    assert made_up.mult_adds == 2 * 7 * 16 * 8
+    assert made_up.estimated
+    given = profile(model, [(2, 7, 16), torch.arange(7) < torch.tensor([[3], [5]])])
+    assert given.mult_adds == (3 + 5) * 16 * 8
+    assert not given.estimated
+
+
+def test_what_is_known_of_an_unknown_truth_value_stays_exact() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        done = x[:, 0] > 0
+        never, always = done & torch.zeros(2, dtype=torch.bool), done | torch.ones(2, dtype=torch.bool)
+        none = torch.ones(2, dtype=torch.long) & ~always
+        if never.any() or not always.all() or none.max() > 0:
+            return x
+        return self.layer(x)
+
+    result = profile(Net(network, layer=nn.Linear(16, 16)), (2, 16))
+    assert result.mult_adds == 2 * 16 * 16
+    assert not result.estimated
+
+
+def test_a_number_given_as_a_tensor_keeps_its_value() -> None:
+    result = profile_of(lambda x, t: x @ x.mT if t > 0.5 else x, (3, 4), torch.tensor(0.75))
+    assert result.mult_adds == 3 * 4 * 3
+    assert not result.estimated
+
+
+CANARIES = {
+    "mask": lambda s, x, i: s.layer(x[i > 1]),
+    "nonzero": lambda s, x, i: s.layer(x[(i > 1).nonzero(as_tuple=True)]),
+    "where": lambda s, x, i: s.layer(x[torch.where(i == 2)]),
+    "lengths": lambda s, x, i: s.layer(x[:, : int((i > 0).sum(1).max())]),
+    "branch": lambda s, x, i: s.layer(x) if i[0, 0] > 1 else x,
+    "loop": lambda s, x, i: [s.layer(x) for _ in range(int(i.max()))],
+    "tolist": lambda s, x, i: [s.layer(x[:, :n]) for n in i[0].tolist()],
+    "unique": lambda s, x, i: s.layer(x[:, : len(i.unique())]),
+    "masked_select": lambda s, x, i: s.layer(x.masked_select(i[..., None] > 1).view(-1, 8)),
+    "repeat": lambda s, x, i: s.layer(x[0].repeat_interleave(i[0], 0)),
+    "bincount": lambda s, x, i: s.layer(x[:, : len(torch.bincount(i.flatten()))]),
+    "embedding": lambda s, x, i: s.layer(F.embedding(i, torch.zeros(9, 8))),
+    "gather": lambda s, x, i: s.layer(x.gather(1, i[..., None].expand(-1, -1, 8))),
+    "one hot": lambda s, x, i: s.layer(F.one_hot(i, 8).float()),
+}
+
+
+@pytest.mark.parametrize("network", CANARIES.values(), ids=CANARIES)
+def test_totals_that_differ_with_made_up_values_are_estimates(network: Any) -> None:
+    """A canary: what depends on a value nobody gave is marked, what does not is exact."""
+    model = Net(network, layer=nn.Linear(8, 8))
+    values = (torch.zeros(2, 6, dtype=torch.long), torch.tensor([[4, 0, 2, 1, 3, 2], [2, 2, 1, 5, 0, 1]]))
+    totals = []
+    for value in values:
+        try:
+            totals.append(profile(model, [(2, 6, 8), value]).total)
+        except Exception as error:  # nothing is left to compute with
+            totals.append(str(error))
+    result = profile(model, [(2, 6, 8), unknown(2, 6, dtype=torch.long)])
+    assert bool(result.estimated) or totals[0] == totals[1] == result.total
+
+
+# Guesses.
+
+
+def test_a_loop_that_waits_for_an_activation_ends() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        z, error = torch.zeros_like(x), 1.0
+        while error > 1e-3:
+            new = torch.tanh(self.layer(z) + x)
+            error, z = (new - z).norm().item(), new
+        return z
+
+    model = Net(network, layer=nn.Linear(16, 16))
+    for rounds in (5, 40):
+        result = profile(model, (2, 16), max_iterations=rounds)
+        assert result.mult_adds == (rounds + 1) * 2 * 16 * 16
+        (loop,) = result.ended_loops
+        assert (loop.rounds, loop.source.line) == (rounds, network.__code__.co_firstlineno + 4)
+        assert result.estimated
+
+
+LOOPS = {
+    "while tensor": lambda z, step: exec_while(z, step),
+    "until": lambda z, step: exec_until(z, step),
+    "break": lambda z, step: exec_break(z, step),
+}
+
+
+def exec_while(z: Tensor, step: Any) -> Tensor:
+    while z.norm() > 1e-3:
+        z = step(z)
+    return z
+
+
+def exec_until(z: Tensor, step: Any) -> Tensor:
+    while not (z.norm() < 1e-3):
+        z = step(z)
+    return z
+
+
+def exec_break(z: Tensor, step: Any) -> Tensor:
+    while True:
+        z = step(z)
+        if (z.abs() < 1e-3).all().item() is not False and z.max() < 0:
+            return z
+
+
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_every_form_of_loop_runs_and_ends(loop: Any) -> None:
+    result = profile(Net(lambda s, x: loop(x, s.layer), layer=nn.Linear(4, 4)), (2, 4), max_iterations=7)
+    assert result.mult_adds >= 2 * 4 * 4
+    assert result.mult_adds % (2 * 4 * 4) == 0
+    assert result.estimated
+
+
+def test_a_check_takes_the_branch_that_goes_on() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        if y.min() < 0:
+            raise ValueError("negative")
+        if y.max() > 9:
+            raise ValueError("large")
+        torch._check(bool(y.max() < 100))
+        if not y.abs().max() < 10:
+            raise ValueError("large")
+        return y
+
+    result = profile(Net(network, layer=nn.Linear(16, 16)), (2, 16))
+    assert result.mult_adds == 2 * 16 * 16
+    assert result.estimated
+
+
+# A routed set of experts counts what went in.
+
+
+def experts(count: int = 8, width: int = 32) -> dict[str, nn.Module]:
+    layers = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(count))
+    return {"router": nn.Linear(width, count, bias=False), "experts": layers}
+
+
+def by_where(self: Any, x: Tensor) -> Tensor:
+    weights, chosen = self.router(x).softmax(-1).topk(2, -1)
+    y = torch.zeros_like(x)
+    for number, expert in enumerate(self.experts):
+        token, place = torch.where(chosen == number)
+        y[token] += weights[token, place, None] * expert(x[token])
+    return y
+
+
+def by_one_hot(self: Any, x: Tensor) -> Tensor:
+    weights, chosen = self.router(x).softmax(-1).topk(2, -1)
+    mask = F.one_hot(chosen, len(self.experts)).permute(2, 1, 0)
+    y = torch.zeros_like(x)
+    for number in torch.greater(mask.sum(dim=(-1, -2)), 0).nonzero():
+        place, token = torch.where(mask[number[0]])
+        y.index_add_(0, token, self.experts[number[0]](x[token]) * weights[token, place, None])
+    return y
+
+
+def by_bincount(self: Any, x: Tensor) -> Tensor:
+    weights, chosen = self.router(x).softmax(-1).topk(2, -1)
+    y = torch.zeros_like(x)
+    for number, count in enumerate(torch.bincount(chosen.flatten(), minlength=len(self.experts)).tolist()):
+        if count:
+            token, place = torch.where(chosen == number)
+            y[token] += weights[token, place, None] * self.experts[number](x[token])
+    return y
+
+
+def by_sorting(self: Any, x: Tensor) -> Tensor:
+    _, chosen = self.router(x).softmax(-1).topk(2, -1)
+    counts = chosen.new_zeros((x.shape[0], len(self.experts)))
+    counts.scatter_(1, chosen, 1)
+    tokens, start, outputs = x[chosen.view(-1).argsort() // 2], 0, []
+    for number, count in enumerate(counts.sum(0).cpu().numpy()):
+        if count:
+            outputs.append(self.experts[number](tokens[start : start + count]))
+            start += count
+    return torch.cat(outputs)
+
+
+def by_mask(self: Any, x: Tensor) -> Tensor:
+    _, chosen = self.router(x).softmax(-1).topk(2, -1)
+    y = torch.zeros_like(x)
+    for number, expert in enumerate(self.experts):
+        mask = (chosen == number).any(-1)
+        if mask.any():
+            y[mask] += expert(x[mask])
+    return y
+
+
+@pytest.mark.parametrize("tokens", [64, 50, 3])
+@pytest.mark.parametrize("route", [by_where, by_one_hot, by_bincount, by_sorting, by_mask])
+def test_experts_together_take_what_went_in(route: Any, tokens: int) -> None:
+    result = profile(Net(route, **experts()), (tokens, 32))
+    assert result.mult_adds == tokens * 32 * 8 + 2 * tokens * 32 * 32
+    assert result.estimated
+
+
+def test_one_expert_a_token() -> None:
+    def network(self: Any, x: Tensor) -> Tensor:
+        best, chosen = self.router(x).max(-1)
+        y = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            token = (chosen == number).nonzero(as_tuple=True)[0]
+            if token.numel():
+                y[token] = expert(x[token]) * best[token, None]
+        return y
+
+    assert profile(Net(network, **experts()), (64, 32)).mult_adds == 64 * 32 * 8 + 64 * 32 * 32
+
+
+# Size.
+
+
+def test_constants_of_any_size_take_no_memory() -> None:
+    def network(x: Tensor) -> Tensor:
+        torch.empty(64, 32, 131072, 128)
+        distance = torch.arange(131072)[:, None] - torch.arange(131072)[None]
+        torch.ones(131072, 131072, dtype=torch.bool).tril()
+        return x.sum() + (distance >= 0).sum()
+
+    assert not profile_of(network, (2, 4)).uncounted
+
+
+def test_deep_networks_do_not_reach_the_recursion_limit() -> None:
+    model: nn.Module = nn.Linear(4, 4)
+    for _ in range(240):
+        model = nn.Sequential(model)
+    assert profile(model, (2, 4)).mult_adds == 2 * 4 * 4
+
+
+# Parameters that come late.
+
+
+def test_layers_made_in_forward_have_parameters() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        hidden = self.layer(x)
+        return nn.Linear(hidden.shape[1], 10)(hidden)
+
+    result = profile(Net(network, layer=nn.Linear(16, 16)), (2, 16))
+    assert (result.mult_adds, result.params) == (2 * 16 * 16 + 2 * 16 * 10, 272 + 170)
+
+
+def test_lazy_modules_are_counted_and_stay_lazy() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(5))
+    result = profile(model, (2, 3, 8, 8))
+    assert result.mult_adds == 2 * 36 * 4 * 27 + 2 * 144 * 5
+    assert result.params == 4 * 27 + 4 + 8 + 144 * 5 + 5
+    assert [m.type for m in result.trace.modules] == ["Sequential", "Conv2d", "BatchNorm2d", "Flatten", "Linear"]
+    assert all("Lazy" in type(model[i]).__name__ for i in (0, 1, 3))
+
+
+class Picture:
+    """What a loader of images returns."""
+
+    def __init__(self) -> None:
+        self.size = (8, 8)
+
+
+def test_objects_of_any_type_go_through() -> None:
+    def network(x: Tensor, *rest: Any) -> Tensor:
+        sizes, mode, nothing, picture = rest
+        assert nothing is None
+        return F.interpolate(x, sizes, mode=mode)[..., : picture.size[0], : picture.size[1]].sum()
+
+    result = profile(Call(network), [torch.zeros(1, 3, 4, 4), (16, 16), "nearest", None, Picture()])
+    assert result.by_module()[""].ops
+    assert profile(Call(network), [(1, 3, 4, 4), (16, 16), "nearest", None, Picture()]).total == result.total
+
+
+def test_a_tuple_is_a_shape_or_an_argument_as_forward_needs_it() -> None:
+    layer = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, bias=False)
+    expected = 16 * 8 * 8 * 8 * 9
+    for inputs in (
+        [(1, 16, 8, 8), (16, 16)],
+        [costlab.shape(1, 16, 8, 8), (16, 16)],
+        [torch.zeros(1, 16, 8, 8), [16, 16]],
+    ):
+        assert profile(layer, inputs).mult_adds == expected
+    assert profile(layer, [(1, 16, 8, 8)], {"output_size": (16, 16)}).mult_adds == expected
+    assert profile(nn.Bilinear(4, 4, 3), [(2, 4), (2, 4)]).mult_adds == 2 * 3 * 4 * 4 + 2 * 3 * 4
+
+
+def test_a_shape_has_a_spelling_of_its_own() -> None:
+    assert profile(nn.Linear(4, 5), costlab.shape(2, 4)).total == profile(nn.Linear(4, 5), (2, 4)).total
+    tokens = profile(nn.Embedding(9, 4), costlab.shape(2, 7, dtype="int64"))
+    assert [(i.shape, i.dtype) for i in tokens.trace.inputs] == [((2, 7), "int64")]
+    scaled = profile_of(lambda x, t: x * t, (2, 4), costlab.shape())
+    assert [i.shape for i in scaled.trace.inputs] == [(2, 4), ()]
+    for arguments in ({"dtype": "int5"}, {}):
+        with pytest.raises(CostlabError, match=r"unknown dtype 'int5'|sizes must be 1 or more, got the shape \(0,\)"):
+            costlab.shape(0, **arguments)
