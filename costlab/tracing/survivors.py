@@ -43,10 +43,10 @@ def forget(references: list[weakref.ref[torch.Tensor]], before: Globals, failed:
         remove(left, before)
         del left
     left = list(alive(references))
-    if left and not failed:
-        holders = sorted({type(holder).__name__ for holder in gc.get_referrers(*left) if holder is not left})
+    holders = {type(holder).__name__ for holder in gc.get_referrers(*left) if holder is not left} if left else set()
+    if holders and not failed:
         warnings.warn(
-            f"{len(left)} tensors without data are kept by the network's code ({', '.join(holders)}): "
+            f"{len(left)} tensors without data are kept by the network's code ({', '.join(sorted(holders))}): "
             "start a new process before you train or run it",
             stacklevel=2,
         )
