@@ -62,8 +62,7 @@ def read_parquet(path: Path) -> list[NetworkRow]:
         with ParquetFile(path) as file:
             if file.metadata.num_rows * file.metadata.num_columns > MOST:
                 raise CostlabError(f"{path} is too large to draw: more than {MOST:,} cells")
-            rows: list[NetworkRow] = file.read().to_pylist()
-            return rows
+            return list(file.read().to_pylist())
     except (OSError, pyarrow.ArrowException) as error:
         what = os_error_reason(error) if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise CostlabError(f"{path} cannot be read: {what}") from None
