@@ -420,7 +420,7 @@ def test_a_wrong_rule_ends_with_exit_code_1(capsys, monkeypatch):
 
 def test_a_saved_profile_cannot_be_checked(capsys):
     assert run(["check", "profile.json"]) == 2
-    assert "need the network" in capsys.readouterr().err
+    assert "only a network can be checked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("width", [60, 100])

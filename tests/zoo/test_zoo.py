@@ -113,7 +113,7 @@ def test_mobilenet_v1_has_the_printed_millions_of_parameters(figure):
     assert round(of_zoo(figure.name, **figure.arguments).params / 1e6, 1) == figure.printed_params
 
 
-# What the papers print is neither the rounded nor the cut off number of millions, and by how much it is off.
+# What the papers print is neither the rounded nor the truncated number of millions, and by how much it is off.
 GAPS = {
     "mobilenet_v1 full_conv=True": -0.0003,
     "mobilenet_v2 width=1.4": 0.0048,
@@ -500,8 +500,8 @@ def gap_sentences() -> list[str]:
     return [
         f"V3 Large: the paper prints 219, the architecture of its Table 1 gives {millions(large.mult_adds)}, which the "
         f"authors' code page rounds to {round(large.mult_adds / 1e6)}.",
-        f"V3 Small: the paper prints 56, Table 2 gives {millions(small.mult_adds)}: cut off. At width 0.75 it prints "
-        f"44, and {millions(three_quarters.mult_adds)} is counted.",
+        f"V3 Small: the paper prints 56, Table 2 gives {millions(small.mult_adds)}, truncated. At width 0.75 it "
+        f"prints 44; costlab counts {millions(three_quarters.mult_adds)}.",
         f"V2 at width 1.4: the paper prints 585 and 6.9 million parameters, Table 2 gives {millions(v2.mult_adds)} and "
         f"{millions(v2.params)}.",
         f"V1 with full convolutions: the paper prints 4866, Table 1 gives {millions(full.mult_adds)}.",
@@ -619,7 +619,7 @@ def v3_sentences() -> list[str]:
     published, before = of_zoo("mobilenet_v3_large").total, of_zoo("mobilenet_v3_large", last_stage="v2").total
     naive = written_out("mobilenet_v3_large").total
     return [
-        f"takes {millions(before.mult_adds - published.mult_adds)} million mult-adds out of Large, "
+        f"removes {millions(before.mult_adds - published.mult_adds)} million mult-adds from Large, "
         f"{1 - published.mult_adds / before.mult_adds:.1%} (the paper: 30 million)",
         f"adds {millions(published.params - before.params)} million parameters",
         f"{naive.memory_access / published.memory_access - 1:.0%} more memory access",
@@ -650,7 +650,7 @@ def other_sentences() -> list[str]:
         f"{full.mult_adds / separable.mult_adds:.2f} times the mult-adds and "
         f"{full.params / separable.params:.2f} times the parameters",
         '"32 times smaller and 27 times less compute"',
-        f"1700 is {1.7e9 / squeezenet.mult_adds:.2f} times what its convolutions take",
+        f"1700 is {1.7e9 / squeezenet.mult_adds:.2f} times the mult-adds of its convolutions",
     ]
 
 
