@@ -54,7 +54,7 @@ def test_renamed_modules_are_recognised_by_their_shapes():
     assert moved == {f"body.{i}": f"trunk.{i}" for i in range(3)}
 
 
-def test_added_and_removed_modules_are_told():
+def test_added_and_removed_modules_are_reported():
     small, large = profiled("body", 8), profiled("body", 8, extra=True)
     assert [p.name for p in compare(small, large).pairs if p.status == "changed" and p.name] == ["extra"]
     other = profiled("other", 16)
@@ -89,7 +89,7 @@ def test_exit_code_is_1_when_a_condition_breaks(saved, capsys):
     assert capsys.readouterr().err == "error: unknown metric 'parms'; nearest: params\n"
 
 
-def test_json_holds_both_sides_of_every_module(saved, capsys):
+def test_json_has_both_sides_of_every_module(saved, capsys):
     assert run(["compare", *saved, "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["total"]["mult_adds"] == {"base": 300_774_272, "head": 97_131_840}

@@ -1,4 +1,4 @@
-"""The rules of the house: small files and functions, no import circle, a docstring for everything at module level."""
+"""Rules of the code base: small files and functions, no import cycles, docstrings for everything at module level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every tool says that a network costs, how long it takes to say so beside costlab, and what it leaves behind."""
+"""The count of every tool for a network, its time relative to costlab, and what it leaves on the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions called in a process of their own: what one leaves behind, or breaks, is not there for the next."""
+"""Call functions in a new process each, so that none affects the next."""
 
 from __future__ import annotations
 

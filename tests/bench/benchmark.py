@@ -1,4 +1,4 @@
-"""Time and accuracy of costlab beside other counters, in one run; writes docs/benchmarks/results.json and the page.
+"""Compare speed and accuracy with other counters in one run; writes docs/benchmarks/results.json and the page.
 
     python tests/bench/benchmark.py                          # ten minutes on a quiet machine
     python tests/bench/benchmark.py --quick --folder FOLDER  # one round of a little: to see that it works

@@ -1,4 +1,4 @@
-"""How long `costlab.profile` takes beside a bare forward pass on the meta device, FlopCounterMode there and fvcore.
+"""Time of `costlab.profile` compared with a bare forward pass and FlopCounterMode on the meta device, and with fvcore.
 
 Warm: in one process, a fresh instance of the network each time. First: the first call in a process that has imported
 everything and built the network. Nothing here is answered from a cache of profiles.

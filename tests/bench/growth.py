@@ -1,4 +1,4 @@
-"""How time and memory grow with a network: N equal blocks, each in a process of its own, slopes on log-log axes."""
+"""Growth of time and memory with the network: N equal blocks, each in a new process, slopes on log-log axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure networks on this machine beside what a device profile predicts; write docs/latency: results and a plot.
+"""Measure networks on this machine and compare them with a prediction; write docs/latency: results and a plot.
 
     costlab calibrate --threads 1 && python tests/bench/networks.py
 

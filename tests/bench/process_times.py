@@ -1,4 +1,4 @@
-"""How long whole processes take, from the command line to the exit, beside one that only imports torch."""
+"""Time of whole processes from start to exit, relative to one that only imports torch."""
 
 from __future__ import annotations
 

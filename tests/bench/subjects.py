@@ -1,4 +1,4 @@
-"""The networks and single layers that tools are judged on, each with what it costs from a second source."""
+"""The networks and single layers for comparing tools, each with its cost from a second source."""
 
 from __future__ import annotations
 

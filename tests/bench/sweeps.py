@@ -1,4 +1,4 @@
-"""What a sweep costs: rows a second on one and two processes, memory, a Dask scheduler's tasks, sizes of files.
+"""The speed of sweeps: rows per second on one and two processes, memory, a Dask scheduler's tasks, sizes of files.
 
 The networks are MobileNet V1 with one prediction. Writes docs/scale.md; takes about five minutes of an idle machine.
 """

@@ -1,4 +1,4 @@
-"""Throughput that the timm project publishes (its results/benchmark-infer-*.csv), and the networks that it is of.
+"""Throughput that the timm project publishes (its results/benchmark-infer-*.csv), and the networks in it.
 
 A network is an architecture at an image size. Its family is the module of timm that defines the architecture. Families
 of all tables together, sorted by name: those in even places fit, those in odd places judge, so that no network that is

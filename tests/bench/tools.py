@@ -1,4 +1,4 @@
-"""The other counters, each called as by its documentation, and the number that it gives as mult-adds."""
+"""The other counters, each called as documented, and their numbers as mult-adds."""
 
 from __future__ import annotations
 

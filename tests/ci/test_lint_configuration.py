@@ -1,4 +1,4 @@
-"""`[tool.costlab]`: which models and rules a run takes, what its mistakes say, and how it ends."""
+"""`[tool.costlab]`: models and rules of a run, error messages, and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/ci.md is a story that can be followed: its files, changes and commands, one after the other."""
+"""docs/ci.md can be followed: its files, changes and commands, in order."""
 
 from __future__ import annotations
 

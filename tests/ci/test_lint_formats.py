@@ -1,4 +1,4 @@
-"""Findings for GitHub, GitLab, JUnit and code scanning: each format by its own rules, whatever a network is called."""
+"""Findings for GitHub, GitLab, JUnit and code scanning follow each format's rules, with any names."""
 
 from __future__ import annotations
 

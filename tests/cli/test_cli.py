@@ -265,7 +265,7 @@ def test_models_are_listed_as_they_can_be_named(capsys):
         assert "zoo:mobilenet_v2\n" in capsys.readouterr().out
 
 
-def test_providers_that_are_missing_are_told_with_the_way_to_get_them(capsys, monkeypatch):
+def test_missing_providers_are_reported_with_the_install_command(capsys, monkeypatch):
     monkeypatch.setattr("costlab.models.resolve.installed", lambda provider: provider == "zoo")
     assert run(["models"]) == 0
     out, err = capsys.readouterr()
@@ -342,14 +342,14 @@ def test_a_pipe_is_100_columns_wide_unless_columns_says_otherwise(saved):
     assert "\x1b" not in wide
 
 
-def test_a_terminal_has_colours_unless_it_is_dumb_or_told_not_to(saved):
+def test_a_terminal_has_colours_unless_it_is_dumb_or_they_are_disabled(saved):
     colours = re.compile(r"\x1b\[[\d;]*3\d[;m]")
     assert colours.search(on_a_terminal("report", saved, TERM="xterm-256color", COLUMNS="80"))
     assert not colours.search(on_a_terminal("report", saved, TERM="xterm-256color", COLUMNS="80", NO_COLOR="1"))
     assert "\x1b" not in on_a_terminal("report", saved, TERM="dumb", COLUMNS="80")
 
 
-def test_slow_work_shows_a_bar_on_a_terminal_that_goes_away(tmp_path):
+def test_slow_work_shows_a_temporary_bar_on_a_terminal(tmp_path):
     code = "import time, torch\ndef make():\n    time.sleep(1.2)\n    return torch.nn.Linear(3, 4)\n"
     (tmp_path / "net.py").write_text(code)
     command = ("report", f"{tmp_path}/net.py:make", "--input", "1,3", "--format", "json")
@@ -359,7 +359,7 @@ def test_slow_work_shows_a_bar_on_a_terminal_that_goes_away(tmp_path):
     assert json.loads((tmp_path / "out").read_text())["total"]["mult_adds"] == 3 * 4
 
 
-def test_an_output_that_only_holds_ascii_gets_ascii(saved, tmp_path):
+def test_an_output_that_only_supports_ascii_gets_ascii(saved, tmp_path):
     assert through_a_pipe("report", saved, PYTHONIOENCODING="ascii").isascii()
     assert through_a_pipe("report", keep("hostile", tmp_path), PYTHONIOENCODING="ascii").isascii()
 

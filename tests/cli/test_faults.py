@@ -1,4 +1,4 @@
-"""What can go wrong around costlab: disks, folders, pipes, terminals, signals, and others who do the same at once."""
+"""Faults of the environment: disks, folders, pipes, terminals, signals, and concurrent processes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def small_files(size: int = 64):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_full_disk_is_told_and_leaves_no_half_file(form, saved, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_half_file(form, saved, tmp_path):
     (tmp_path / "report").write_text("before")
     command = ("report", saved, "--format", form, "-o", f"{tmp_path}/report")
     assert "file too large" in one_error(costlab(*command, preexec_fn=small_files()))
@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(form, saved, tmp_path):
     ],
     ids=lambda command: command[0],
 )
-def test_a_full_disk_is_told_by_every_command_that_writes(command, saved, tmp_path):
+def test_a_full_disk_is_reported_by_every_command_that_writes(command, saved, tmp_path):
     words = [word.replace("SAVED", saved).replace("OUT", f"{tmp_path}/out") for word in command]
     environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
     done = costlab(*words, preexec_fn=small_files(20), env=environment)
@@ -98,19 +98,19 @@ def test_a_full_disk_is_told_by_every_command_that_writes(command, saved, tmp_pa
 
 
 @pytest.mark.parametrize("command", [("report", "SAVED"), ("lint", "SAVED", "--isolated"), ("devices",), ("--help",)])
-def test_stdout_on_a_full_disk_is_told(command, saved):
+def test_stdout_on_a_full_disk_is_reported(command, saved):
     with open("/dev/full", "w") as full:
         done = costlab(*(saved if word == "SAVED" else word for word in command), stdout=full)
     assert "no space left on device" in one_error(done).lower()
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(saved, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_reported(saved, tmp_path):
     (tmp_path / "file").write_text("")
     for place in (f"{tmp_path}/file/report", f"{tmp_path}/none/report", "/proc/report", "/sys/report"):
         assert "cannot be written" in one_error(costlab("report", saved, "-o", place))
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "loop.json").symlink_to("loop.json")
     (tmp_path / "gone.json").symlink_to("nowhere.json")
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("home", ["/nonexistent/home", "/dev/null", "/proc"])
-def test_no_home_directory_is_no_obstacle(home, saved):
+def test_a_missing_home_directory_is_not_an_error(home, saved):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")} | {"HOME": home}
     for command in (("report", saved, "--device", "rtx3090"), ("report", "zoo:mobilenet_v1"), ("devices",)):
         done = costlab(*command, env=environment)
@@ -134,7 +134,7 @@ def test_any_name_of_a_file_is_fine(name, saved, tmp_path):
     assert Profile.from_json(done.stdout) == examples()["tiny"]
 
 
-def test_a_name_that_is_no_unicode_is_fine(tmp_path, saved):
+def test_a_name_that_is_not_unicode_is_accepted(tmp_path, saved):
     path = os.fsencode(tmp_path) + b"/\xff\xfe.json"
     Path(os.fsdecode(path)).write_text(Path(saved).read_text())
     done = subprocess.run([*COSTLAB, "report", path], capture_output=True, check=False)
@@ -157,7 +157,7 @@ def test_a_name_that_is_no_unicode_is_fine(tmp_path, saved):
     ],
     ids=" ".join,
 )
-def test_a_reader_that_leaves_is_no_error(command):
+def test_a_closed_pipe_is_not_an_error(command):
     process = subprocess.Popen([*COSTLAB, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -170,7 +170,7 @@ def test_a_reader_that_leaves_is_no_error(command):
     process.stderr.close()
 
 
-def test_closed_streams_are_no_traceback(saved):
+def test_closed_streams_print_no_traceback(saved):
     for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         done = subprocess.run(
             ["sh", "-c", f'exec "$@" {closing}', "sh", *COSTLAB, "report", saved], capture_output=True, check=False
@@ -206,7 +206,7 @@ def test_any_terminal_will_do(variables, saved):
         assert done.stdout
 
 
-def test_a_narrow_terminal_has_no_line_too_long(saved):
+def test_no_line_is_wider_than_a_narrow_terminal(saved):
     done = costlab("report", saved, env={**os.environ, "COLUMNS": "40"})
     assert max(map(len, done.stdout.splitlines())) <= 40
 
@@ -338,7 +338,7 @@ def test_an_exception_leaves_no_mode_hook_or_function_behind(error):
     assert profile(nn.Linear(4, 4), (2, 4)).mult_adds == 2 * 4 * 4
 
 
-def test_a_network_of_endless_depth_is_told():
+def test_a_network_of_endless_depth_is_reported():
     def endless(x: torch.Tensor) -> torch.Tensor:
         return endless(x + 1)
 

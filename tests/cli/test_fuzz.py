@@ -1,4 +1,4 @@
-"""Five hundred fuzzed inputs end as they should; `make soak` tries thousands. What they found stays here."""
+"""Five hundred fuzzed inputs end with a result or a one-line error; `make soak` tries thousands."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def error_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_an_input_that_nothing_holds_is_told(options, message, folder, capsys):
+def test_an_input_too_large_for_memory_is_reported(options, message, folder, capsys):
     assert message in error_of(capsys, "report", f"{folder}/net.py:make", *options)
 
 
 @pytest.mark.parametrize("value", ["'words'", "true", "{ a = 1 }", "[1]", "-1", "0", "nan"])
-def test_an_efficiency_that_is_no_number_is_told(value, folder, tmp_path, capsys):
+def test_an_efficiency_that_is_not_a_number_is_reported(value, folder, tmp_path, capsys):
     from helpers.fuzzing import device
 
     text = device().replace("matmul = 1.185", f"matmul = {value}")
@@ -103,7 +103,7 @@ def test_an_efficiency_that_is_no_number_is_told(value, folder, tmp_path, capsys
 
 
 @pytest.mark.parametrize("target", ["hf:b\0", "a\0.json", "b\0.pt2", "c\0.py:make", "zoo:\0", "\0"], ids=repr)
-def test_a_null_character_is_told(target, tmp_path, monkeypatch, capsys):
+def test_a_null_character_is_reported(target, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert "a null character" in error_of(capsys, "report", target)
     name = target.replace("\0", "\\u0000")
@@ -118,7 +118,7 @@ LONG = "a" * 5000
 
 @pytest.mark.parametrize("command", ["report", "lint"])
 @pytest.mark.parametrize("target", [LONG, f"{LONG}.json", f"{LONG}.pt2", f"{LONG}.py:make", f"hf:{LONG}", f"{LONG}:x"])
-def test_a_name_that_no_file_can_have_is_told(command, target, tmp_path, monkeypatch, capsys):
+def test_a_name_that_no_file_can_have_is_reported(command, target, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run([command, target]) == 2
     err = capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_a_name_that_no_file_can_have_is_told(command, target, tmp_path, monkeyp
     assert "Error:" not in err
 
 
-def test_half_a_character_is_told(capsys):
+def test_an_unpaired_surrogate_is_reported(capsys):
     assert "an unpaired surrogate" in error_of(capsys, "lint", "x\ud800", "--isolated")
 
 
@@ -137,7 +137,7 @@ def renamed(content: bytes) -> bytes:
     return content[: at + 46] + b"\xff" + content[at + 47 :]
 
 
-def test_an_archive_that_cannot_be_listed_is_told(tmp_path, capsys):
+def test_an_archive_that_cannot_be_listed_is_reported(tmp_path, capsys):
     flags = bytearray(renamed(program()))
     at = flags.rindex(b"PK\x01\x02")
     flags[at + 9] |= 8  # names are UTF-8
@@ -145,7 +145,7 @@ def test_an_archive_that_cannot_be_listed_is_told(tmp_path, capsys):
     assert "net.pt2 is " in error_of(capsys, "report", f"{tmp_path}/net.pt2")
 
 
-def test_a_compressed_archive_that_is_torn_is_told(tmp_path, capsys):
+def test_a_compressed_archive_that_is_torn_is_reported(tmp_path, capsys):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("net/models/model.json", json.dumps(documents()[0]))
@@ -177,7 +177,7 @@ NO_CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("change", NO_CONVOLUTIONS.values(), ids=NO_CONVOLUTIONS)
-def test_an_operator_that_is_none_of_its_kind_is_refused(change, tmp_path, capsys):
+def test_an_operator_that_does_not_fit_its_kind_is_rejected(change, tmp_path, capsys):
     path = spoilt(tmp_path, change)
     assert "not a costlab profile: ops[0] is called" in error_of(capsys, "report", path, "--device", "rtx3090")
 

@@ -1,4 +1,4 @@
-"""Arithmetic outside contractions: one an output element, one an element visited, and the few factors of the table."""
+"""Arithmetic outside contractions: one per output element or element visited, and the factors of the table."""
 
 from __future__ import annotations
 

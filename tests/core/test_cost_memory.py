@@ -321,7 +321,7 @@ def test_a_parameter_seen_through_a_view_is_that_parameter() -> None:
     assert only(profile, "matmul")[1].memory_access == 8 + 4 * 3 + 6
 
 
-def test_buffers_are_no_parameters() -> None:
+def test_buffers_are_not_parameters() -> None:
     assert total_of(nn.BatchNorm2d(3), (2, 3, 4, 5)).params == 3 + 3
 
 

@@ -1,4 +1,4 @@
-"""Fused profiles: what is joined computes the same in the same order, and never costs more."""
+"""Fused profiles compute the same in the same order and never cost more."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_shared_convolution_folds_where_the_same_norm_follows_every_time():
     assert kinds(profile_of(Shared(1), (2, 4, 5, 5)).fused("bn")) == ["conv2d", "conv2d", "add"]
 
 
-def test_a_batch_norm_in_train_mode_is_no_fixed_scale():
+def test_a_batch_norm_in_train_mode_is_not_a_fixed_scale():
     network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
     traced = profile_of(network, (2, 4, 5, 5), train=True)
     assert traced.fused("pointwise") == traced

@@ -1,4 +1,4 @@
-"""What holds for any network: costs add up, edges carry the data, and the network is left as it was."""
+"""Laws of every network: costs add up, edges follow the data, and the network is left unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles as JSON: nothing is lost, everything else is refused in one line, files are written whole or not at all."""
+"""Profiles as JSON: lossless, invalid files are rejected in one line, writes are atomic."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_deep_attributes_are_refused():
 # Files.
 
 
-def test_a_file_that_is_no_profile_is_named(tmp_path):
+def test_a_file_that_is_not_a_profile_is_named(tmp_path):
     for name, content in (("cut.json", b'{"schema'), ("latin.json", b"\xff\xfe{}")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CostlabError, match=name):

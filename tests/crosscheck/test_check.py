@@ -1,4 +1,4 @@
-"""Other counters beside costlab: what they say, why it differs, and that a wrong count of ours comes to light."""
+"""Comparison with other counters: their numbers, why they differ, and that a wrong count of costlab is detected."""
 
 from __future__ import annotations
 

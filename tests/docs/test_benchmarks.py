@@ -1,4 +1,4 @@
-"""The page of benchmarks is what was measured, what it calls true has a second source, and the script runs."""
+"""docs/benchmarks.md agrees with the measurements, its true numbers have a second source, and the script runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_tools_are_judged_by_has_a_second_source(subject):
         assert f"{subject['mult_adds'] / 1e9:.3f}" == f"{subject['published']:.3f}"
 
 
-def test_results_hold_every_goal():
+def test_results_have_every_goal():
     commands = {each["name"] for each in saved()["processes"]["commands"]}
     assert commands.issuperset(GOALS)
 

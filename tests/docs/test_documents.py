@@ -1,4 +1,4 @@
-"""What the README and docs show is what costlab does: commands print what is shown, Python runs, links lead on."""
+"""README and docs are true: commands print what is shown, Python blocks run, links work."""
 
 from __future__ import annotations
 

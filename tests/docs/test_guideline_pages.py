@@ -1,4 +1,4 @@
-"""docs/guidelines.md is what the guidelines say today."""
+"""docs/guidelines.md agrees with the guidelines."""
 
 from __future__ import annotations
 

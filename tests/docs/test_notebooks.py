@@ -1,4 +1,4 @@
-"""Notebooks run from a clean kernel, and what is kept beside their cells is theirs: whole, small, of no machine."""
+"""Notebooks run from a clean kernel; their saved outputs are complete, up to date, small, and reveal no machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/scale.md says what was measured."""
+"""docs/scale.md agrees with the measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's experiments: its figures, the networks that stand for its rows, fair turns, and what is said of them."""
+"""The paper's experiments: its figures, the networks of its rows, fair rounds, and the conclusions."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_what_cannot_run_is_said_in_one_line(name, options, words):
         ("g4", "neither", "reversed"),
     ],
 )
-def test_a_guideline_holds_where_the_row_that_keeps_it_is_faster(name, slow, verdict):
+def test_a_guideline_holds_if_the_row_that_follows_it_is_faster(name, slow, verdict):
     record = made(name, dict.fromkeys((s.row for s in EXPERIMENTS[name].subjects("arm")), 1.0) | {slow: 2.0})
     assert [record.verdict(column) for column in record.columns] == [verdict] * 3
 
@@ -425,7 +425,7 @@ def test_a_record_returns_from_json_whole(name, predicted):
     assert Record.from_json(record.to_json()) == record
 
 
-def test_json_holds_every_time_and_what_follows(quick):
+def test_json_has_every_time_and_what_follows(quick):
     document = json.loads(quick.to_json())
     assert document["schema_version"] == 1
     for cell, entry in zip(quick.cells, document["cells"], strict=True):
@@ -476,7 +476,7 @@ def spoilt(**changes: object) -> str:
         spoilt(threads=1).replace('"threads": 1', '"threads": NaN'),
     ],
 )
-def test_what_is_no_record_is_refused_in_one_line(text, tmp_path, capsys):
+def test_an_invalid_record_is_rejected_in_one_line(text, tmp_path, capsys):
     path = tmp_path / "result.json"
     path.write_text(text)
     assert run(["experiment", str(path)]) == 2

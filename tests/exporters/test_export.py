@@ -1,4 +1,4 @@
-"""Exports: each format is what its viewers read, holds what the profile says, and takes any name for a name."""
+"""Exports: viewers read each format, it has the values of the profile, and names are only text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small networks whose profiles hold what a report or a file can stumble over."""
+"""Small networks whose profiles are difficult for reports and files."""
 
 from __future__ import annotations
 

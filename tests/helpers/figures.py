@@ -1,4 +1,4 @@
-"""What a drawn figure shows."""
+"""The text boxes of a drawn figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzzed inputs: `attempt(kind, rng, folder)` makes one up, hands it to the command line, and says what went wrong.
+"""Fuzzed inputs: `attempt(kind, rng, folder)` generates one, runs it, and returns what went wrong.
 
 Whatever a user types or a file holds, a command ends with exit code 0, 1 or 2, in time, with at most one line of error
 that is meant for users, and leaves no half-written file behind.

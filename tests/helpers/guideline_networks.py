@@ -1,4 +1,4 @@
-"""The networks of the guidelines' documents: those whose verdicts the paper gives, and some that stand beside them."""
+"""The networks of the guidelines' pages: those with a verdict in the paper, and others for comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to hold for any network that `random_networks` draws; each law is a function that asserts.
+"""Laws of every network that `random_networks` draws; each law is a function that asserts.
 
 `broken(drawn, folder)` holds a network against all of them; the tests and `make soak` share it.
 """

@@ -1,4 +1,4 @@
-"""torchvision's published weights: each network as its builder makes it for them, without downloading anything."""
+"""torchvision's published weights: each network as torchvision builds it for them, without a download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages as stories: their files are written, their commands and their Python run, one after the other in one folder.
+"""Run documentation pages: write their files, then run their commands and their Python in order, in one folder.
 
 ```` ```console ```` holds commands after `$` with what they print (`...` stands for any words; nothing: whatever they
 print), ```` ```python ```` Python, `title="net.py"` makes a block a file, ```` ```diff ```` changes one, and

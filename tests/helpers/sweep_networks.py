@@ -1,4 +1,4 @@
-"""Networks for sweeps: tiny, and on demand as unpleasant as a user's can be."""
+"""Networks for sweeps: tiny, and on demand failing, slow or crashing."""
 
 from __future__ import annotations
 

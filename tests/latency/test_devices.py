@@ -1,4 +1,4 @@
-"""Device files: plausible numbers with sources, and files of users read without trust."""
+"""Device files: plausible numbers with sources, and validation of users' files."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(folder, name, meant):
 
 
 @pytest.mark.parametrize("name", ["", "..", "/", "../data/rtx3090", "data", "a\0b", "x" * 100_000, "\x1b[31m"])
-def test_what_is_no_name_finds_nothing(folder, name):
+def test_an_unknown_name_finds_nothing(folder, name):
     with pytest.raises(CostlabError, match=r"^no device "):
         find_device(name)
 
@@ -444,7 +444,7 @@ def test_hostile_files_end_in_one_clear_line(refusal, content):
     assert refusal(content + SMALL.encode())
 
 
-def test_what_is_no_file_is_not_read(tmp_path):
+def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(CostlabError, match=r"folder.toml is not a file$"):
         read_device(tmp_path / "folder.toml")

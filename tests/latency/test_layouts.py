@@ -1,4 +1,4 @@
-"""How tensors lie in memory, beside torch's strides; which types autocast computes in, beside torch's."""
+"""Memory layouts agree with torch's strides; autocast's dtypes agree with torch's."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_without_autocast_every_type_is_the_traced_one():
     assert all(type_read(op, None, False) is None for op in ops)
 
 
-def test_norms_keep_the_lower_type_only_where_they_are_told_to():
+def test_norms_keep_the_lower_type_only_with_half_norms():
     def last(half_norms: bool) -> tuple[Op, str]:
         ops = profile_of(nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8)), IMAGES).ops
         return ops[-1], dtypes(ops, "float16", half_norms)[ops[-1].output.storage]

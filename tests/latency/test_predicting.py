@@ -1,4 +1,4 @@
-"""Predictions: laws of time, what a batch, a device, a fusion or autocast change, and what users see."""
+"""Predictions: laws of time, the effects of batch, device, fusion and autocast, and the output."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_operator_that_moves_data_has_a_time_and_a_bound(network: Network,
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("way", WAYS)
-def test_the_graph_of_a_prediction_holds_its_seconds(name, way):
+def test_the_graph_of_a_prediction_has_its_seconds(name, way):
     profile = real(name)
     found = predicted(profile, "rtx3090", way)
     graph = found.join(profile)
@@ -418,7 +418,7 @@ def test_a_report_with_a_device_names_it_and_gives_every_row_its_time(capsys, mo
 
 
 @pytest.mark.parametrize("fusion", ["none", "pointwise"])
-def test_the_json_of_a_report_holds_the_prediction(fusion, capsys):
+def test_the_json_of_a_report_has_the_prediction(fusion, capsys):
     words = ["report", "mobilenet_v2", "--device", "rtx4090", "--amp", "--fusion", fusion, "--format", "json"]
     assert run(words) == 0
     document = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Calibration: the blocks are the same everywhere and run; a machine that obeys the equations is found out."""
+"""Calibration: the blocks run and are the same everywhere; a simulated machine is recovered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_blocks_are_the_same_for_the_same_seed_and_all_run():
             assert block.build().eval()(torch.randn(block.shape)).isfinite().all()
 
 
-def test_blocks_hold_every_kind_of_work_that_networks_are_made_of():
+def test_blocks_have_every_kind_of_work_that_networks_are_made_of():
     kinds = {op.kind for block in blocks() for op in profile(block.build().eval(), block.shape).ops}
     assert kinds >= set(
         "conv2d linear matmul scaled_dot_product_attention batch_norm layer_norm softmax relu gelu silu add mul mean"
@@ -78,7 +78,7 @@ def test_a_calibration_is_a_device_file_that_predicts(obedient, tmp_path):
     assert set(found.device.efficiency["eager"]) <= set(START)
 
 
-def test_too_few_blocks_are_no_calibration(obedient, monkeypatch):
+def test_too_few_blocks_cannot_be_calibrated(obedient, monkeypatch):
     monkeypatch.setattr(calibrating, "blocks", lambda: list(blocks())[:4])
     with pytest.raises(CostlabError, match="needs 8 blocks"):
         calibrating.calibrate("cpu", threads=1)

@@ -1,4 +1,4 @@
-"""Fits: what was put in comes out again, and the page and the benchmark are up to date."""
+"""Fits recover known parameters; the page and the benchmark are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `costlab measure` finds belongs to the network that it was given, adds up, and survives mistakes and Ctrl-C."""
+"""`costlab measure`: results match the network and add up; errors and Ctrl-C are handled."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_compiled_networks_have_a_whole_and_no_operators(monkeypatch):
     assert result.parts_seconds is result.overhead_seconds is None
 
 
-def test_a_network_that_comes_compiled_is_known_as_such():
+def test_a_compiled_network_is_recognised():
     model = torch.compile(network(), backend="eager")
     result = measure(model, SHAPE, **QUICK)
     assert result.compiled
@@ -365,7 +365,7 @@ measured = st.builds(
 
 
 @given(measured)
-def test_json_holds_everything(one):
+def test_json_has_everything(one):
     assert Measurement.from_json(one.to_json()) == one
 
 
@@ -412,7 +412,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_anything_else_is_no_measurement(text):
+def test_anything_else_is_not_a_measurement(text):
     with pytest.raises(CostlabError, match=r"^not a costlab measurement: "):
         Measurement.from_json(text)
 

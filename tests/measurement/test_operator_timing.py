@@ -1,4 +1,4 @@
-"""Operators played from a tape do what the network did, and their times are told apart, whatever the clock."""
+"""Replayed operators compute what the network computed, and their times are separate, with any clock."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def case(request):
     return build().eval(), given()
 
 
-def test_the_tape_holds_the_operators_of_the_profile_in_their_order(case):
+def test_the_recording_has_the_operators_of_the_profile_in_order(case):
     model, x = case
     profile = costlab.profile(model, x)
     assert paid(matched(taped(model, x), profile.ops)) == paid(profile.ops)
@@ -106,7 +106,7 @@ def test_every_result_is_let_go_as_the_network_does(case):
     assert all(born[slot] <= i for i, call in enumerate(calls) for slot in call.released)
 
 
-def test_what_a_tape_keeps_alive_is_no_activation():
+def test_what_a_recording_keeps_alive_is_not_an_activation():
     model, x = Branches().eval(), torch.randn(2, 4, 6, 6)
     kept = {id(t) for call in taped(model, x) for t in tensors(call.args)}
     assert kept <= {id(t) for t in (x, *model.parameters(), *model.buffers())}

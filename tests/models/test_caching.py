@@ -125,7 +125,7 @@ def damaged(content: bytes) -> list[bytes]:
     return [*flipped, *cut, content + b"x", b"", b"\x80\x04pickle"]
 
 
-def test_a_damaged_entry_is_traced_again_and_mended(cache):
+def test_a_damaged_entry_is_traced_again_and_replaced(cache):
     first = look()
     (entry,) = cache.iterdir()
     whole = entry.read_bytes()
@@ -135,7 +135,7 @@ def test_a_damaged_entry_is_traced_again_and_mended(cache):
         assert entry.read_bytes() == whole
 
 
-def test_an_entry_of_something_else_is_no_profile(cache):
+def test_an_entry_of_something_else_is_not_a_profile(cache):
     look()
     (entry,) = cache.iterdir()
     for text in ("{}", "[]", "null", "not json", '{"schema_version": 1}'):

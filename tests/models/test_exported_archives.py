@@ -1,4 +1,4 @@
-"""A `.pt2` archive is data: nothing in it runs, whatever it says, and nothing in it grows without limit."""
+"""A `.pt2` archive is data: nothing in it runs, and reading it has limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MODEL grammar: who provides a name, with which inputs, and one clear line for what cannot be."""
+"""The MODEL grammar: providers, default inputs, and one-line errors."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def factories(tmp_path):
         ("hungry", "missing 1 required positional argument: 'b'"),
     ],
 )
-def test_a_factory_that_does_not_do_is_told(factories, attribute, says):
+def test_an_unusable_factory_is_reported(factories, attribute, says):
     assert says in line_of(profile_of, ModelSpec(f"{factories}:{attribute}"))
 
 
@@ -174,7 +174,7 @@ def test_wrong_shapes_are_one_line_with_module_and_input(factories):
         ("json:loads", "raises TypeError"),
     ],
 )
-def test_what_is_not_there_is_told(target, says):
+def test_what_is_not_there_is_reported(target, says):
     assert says in line_of(profile_of, ModelSpec(target))
 
 
@@ -189,11 +189,11 @@ def test_what_is_not_there_is_told(target, says):
         ("999999999,999999999,9", "more than any device can hold"),
     ],
 )
-def test_inputs_that_are_none_are_told(spec, says):
+def test_invalid_inputs_are_reported(spec, says):
     assert says in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=(spec,)))
 
 
-def test_options_out_of_range_are_told():
+def test_options_out_of_range_are_reported():
     assert "--batch" in line_of(profile_of, ModelSpec("mobilenet_v2", batch=0))
     assert "--resolution" in line_of(profile_of, ModelSpec("mobilenet_v2", resolution=-1))
     assert "--dtype" in line_of(profile_of, ModelSpec("mobilenet_v2", dtype="int8"))
@@ -244,23 +244,23 @@ def test_a_configuration_with_code_of_its_own_is_refused(tmp_path, where):
         ({**TINY, "n_head": 3}, "cannot be built"),
     ],
 )
-def test_configurations_that_make_no_network_are_told(tmp_path, entries, says):
+def test_configurations_that_make_no_network_are_reported(tmp_path, entries, says):
     assert says in line_of(profile_of, ModelSpec(config(tmp_path, **entries)))
     assert "no configuration entry 'n_haed'" in line_of(profile_of, ModelSpec(config(tmp_path, **TINY), {"n_haed": 3}))
 
 
-def test_a_hub_id_without_the_network_is_told_at_once(monkeypatch):
+def test_a_hub_id_without_a_connection_fails_at_once(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "give a folder or file with its config.json" in line_of(profile_of, ModelSpec("hf:nobody/nothing"))
 
 
-def test_a_broken_configuration_is_told(tmp_path):
+def test_a_broken_configuration_is_reported(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": ')
     assert "not a readable JSON" in line_of(profile_of, ModelSpec(f"hf:{tmp_path}"))
 
 
-def test_a_factory_that_exits_is_told(tmp_path):
+def test_a_factory_that_exits_is_reported(tmp_path):
     path = tmp_path / "leaves.py"
     path.write_text("import sys\ndef build(): sys.exit(7)\n")
     assert "raises SystemExit: 7" in line_of(profile_of, ModelSpec(f"{path}:build"))

@@ -1,4 +1,4 @@
-"""Files are data: nothing runs because one was read. Names are text: they mean nothing to any format."""
+"""Files are data: reading one never runs code. Names are text in every format."""
 
 from __future__ import annotations
 
@@ -124,11 +124,11 @@ EXPORTS = [["export", "--to", form] for form in ("dot", "graphml", "model-explor
 @pytest.mark.parametrize(
     "command", [*REPORTS, *LINTS, *OTHERS, *EXPORTS, ["export", "--to", "perfetto", "--device", "t4"]], ids=" ".join
 )
-def test_no_format_lets_a_name_speak_to_a_terminal(command, hostile, capsys):
+def test_every_format_escapes_control_characters_in_names(command, hostile, capsys):
     assert made([command[0], hostile, *command[1:]], capsys)
 
 
-def test_compare_lets_no_name_speak_to_a_terminal(hostile, capsys):
+def test_compare_escapes_control_characters_in_names(hostile, capsys):
     for form in ("text", "json", "markdown"):
         assert made(["compare", hostile, hostile, "--format", form], capsys)
 

@@ -1,4 +1,4 @@
-"""Plots: what is drawn is what the profile says, in colours that mean one thing, with words that never touch."""
+"""Plots show the values of the profile, with consistent colours and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_figure_of_our_own_is_one_that_a_notebook_shows(kind):
     assert pyplot.gcf() is ax.figure
 
 
-def test_names_are_no_formulas():
+def test_names_are_not_formulas():
     ax = draw("memory", examples()["hostile"])
     assert not any(text.get_parse_math() for text in [*ax.texts, ax._left_title])
 
@@ -207,7 +207,7 @@ def test_stages_look_past_squeeze_and_excitation():
     assert found == [f"{n}x{n}" for n in (112, 56, 28, 14, 7)]
 
 
-def test_runs_hold_every_operator_once_in_order(networks):
+def test_runs_have_every_operator_once_in_order(networks):
     for network in networks.values():
         runs = module_runs(network, 32)
         assert [p for run in runs for p in run.positions] == [p for p, op in enumerate(network.ops) if not op.free]

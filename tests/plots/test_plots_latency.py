@@ -1,4 +1,4 @@
-"""Plots of time: shares of it, speeds under ceilings, networks beside one another, predictions beside measurements."""
+"""Plots of time: breakdown, roofline, pareto, distribution and predicted-vs-measured."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_network_that_waits_for_the_host_shows_it():
 # Roofline.
 
 
-def test_points_hold_every_operator_that_computes_and_all_of_its_time(networks):
+def test_points_have_every_operator_that_computes_and_all_of_its_time(networks):
     for network in networks.values():
         times = costlab.predict(network, DEVICE).by_op
         points = roofline_points(network, times)
@@ -183,7 +183,7 @@ def test_rows_without_a_number_are_left_out_and_counted():
     assert any("2 without these numbers left out" in t.get_text() for t in ax.texts)
 
 
-def test_columns_that_no_row_has_both_of_are_no_picture():
+def test_columns_that_no_row_has_both_of_cannot_be_drawn():
     with pytest.raises(CostlabError, match="no row has numbers in both 'mult_adds' and 'top1'"):
         plots.pareto([{"mult_adds": 5}, {"top1": 70}], y="top1")
 

@@ -1,4 +1,4 @@
-"""The HTML report: one file, whatever names hold, and in a browser every view follows the chosen module."""
+"""The HTML report: one file, safe for any names, and in a browser all views follow the selected module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports: columns sum to the total, nothing is cut into nonsense, names stay text in every format."""
+"""Reports: columns sum to the total, truncation keeps numbers whole, names are text in every format."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_top_keeps_the_most_expensive_and_sums_the_rest():
     assert [(line.name, line.params) for line in rows.rest] == [("3 others", 5 * 8 + 5)]
 
 
-def test_rows_without_cost_are_folded_and_their_number_is_told():
+def test_rows_without_cost_are_folded_and_counted():
     tiny = examples()["tiny"]
     assert [line.name for line in table(tiny).lines] == ["", "conv", "act", "head.1"]
     assert [line.name for line in table(tiny, fold=False).lines] == ["", "conv", "act", "head", "head.0", "head.1"]
@@ -269,7 +269,7 @@ def test_an_estimate_is_called_one_with_what_made_it_one(form):
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "html"])
-def test_uncounted_operators_are_told_loudly(form):
+def test_uncounted_operators_are_reported_prominently(form):
     report = every_format(examples()["hostile"])[form]
     assert "UNCOUNTED" in report
     assert "no cost rule for special_bessel_j0 x1" in report

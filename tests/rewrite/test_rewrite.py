@@ -1,4 +1,4 @@
-"""Rewritten networks: exact at full rank, no worse than the singular values say, as cheap as the formula says."""
+"""Rewritten networks: exact at full rank, with the error of the singular values and the cost of the formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`costlab rewrite`: what it prints adds up, what it saves can be read again, and mistakes are one line."""
+"""`costlab rewrite`: its numbers add up, its files can be read again, and errors are one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's two experiments on trained networks: docs/rewriting.md has the numbers, and they come out again."""
+"""The paper's two experiments on trained networks reproduce the numbers in docs/rewriting.md."""
 
 from __future__ import annotations
 

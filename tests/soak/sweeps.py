@@ -1,4 +1,4 @@
-"""Kill a sweep at twenty random moments: what it resumes to equals what it is when nothing stops it."""
+"""Kill a sweep at twenty random moments: the resumed sweep equals one that was not stopped."""
 
 from __future__ import annotations
 

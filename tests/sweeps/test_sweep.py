@@ -1,4 +1,4 @@
-"""Sweeps on this machine: every row once, whatever happens while they are made."""
+"""Local sweeps: every row exactly once, whatever happens during the sweep."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def threads():
         yield executor
 
 
-def test_a_row_holds_what_profile_lint_and_predict_say():
+def test_a_row_has_the_values_of_profile_lint_and_predict():
     space = {"factory": "zoo:mobilenet_v1", "arguments": {"width": 0.5, "resolution": 64}, "device": "rtx3090"}
     (row,) = here(space)
     profile = profile_of(ModelSpec("zoo:mobilenet_v1", {"width": 0.5, "resolution": 64}))
@@ -202,7 +202,7 @@ def test_two_sweeps_cannot_write_one_journal(tmp_path, threads):
 @pytest.mark.parametrize(
     "content", [b"name,width\n", b'{"a": 1}\n', b'{"key": "x", "error": null}\nno\n{"key": "y", "error": null}\n']
 )
-def test_a_file_that_is_no_journal_is_left_alone(tmp_path, content, threads):
+def test_a_file_that_is_not_a_journal_is_left_alone(tmp_path, content, threads):
     (tmp_path / "mine.csv").write_bytes(content)
     with pytest.raises(CostlabError, match="is not a sweep journal"):
         costlab.sweep(tiny(), threads, journal=tmp_path / "mine.csv")
@@ -242,7 +242,7 @@ def test_a_worker_of_another_version_is_not_believed(monkeypatch):
         compute_rows(task, ())
 
 
-def test_a_script_that_forgets_its_guard_is_told_so(tmp_path):
+def test_a_script_without_its_guard_gets_an_error_that_says_so(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"import costlab\ncostlab.sweep({tiny()!r}, jobs=1)\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
@@ -295,7 +295,7 @@ def test_mixed_and_nested_arguments_can_be_laid_out(tmp_path, threads):
     assert table["argument_seconds"] == [0.0, 0.001] * 3
 
 
-def test_a_cell_is_no_formula_and_parts_joined_are_the_whole(tmp_path, threads):
+def test_no_csv_cell_is_a_formula_and_concatenated_parts_are_the_whole(tmp_path, threads):
     space = tiny(arguments={"width": [1, "=1+1"]})
     costlab.sweep(space, threads).save(tmp_path / "whole.csv")
     header, *lines = (tmp_path / "whole.csv").read_text().splitlines()

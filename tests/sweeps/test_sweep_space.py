@@ -69,7 +69,7 @@ def test_a_range_has_every_step_to_its_end(start, step, steps):
         ([object()], "plain data"),
     ],
 )
-def test_what_is_no_axis_is_refused(given_values, message):
+def test_an_invalid_axis_is_rejected(given_values, message):
     with pytest.raises(CostlabError, match=message):
         parse_axis("width", given_values)
 
@@ -186,7 +186,7 @@ def test_a_toml_file_is_a_space_and_options_come_first(tmp_path):
         (3, "mapping or a TOML file"),
     ],
 )
-def test_what_is_no_space_is_refused_in_one_line(document, message):
+def test_an_invalid_space_is_rejected_in_one_line(document, message):
     with pytest.raises(CostlabError, match=message) as caught:
         space_of(document)
     assert "\n" not in str(caught.value)

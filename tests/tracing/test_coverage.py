@@ -1,4 +1,4 @@
-"""Real networks of every provider go through with nothing uncounted; `make soak` does all of them."""
+"""Networks of every provider have no uncounted operators; `make soak` tests all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a network's own code does to the state of the process, it is the same afterwards."""
+"""The state of the process is restored, whatever a network's code does to it."""
 
 from __future__ import annotations
 

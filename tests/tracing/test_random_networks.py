@@ -1,4 +1,4 @@
-"""Two hundred random networks keep every law; `make soak` draws thousands. Networks that broke one stay here."""
+"""Two hundred random networks satisfy every law; `make soak` draws thousands. Regressions follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own shape rules give what torch's meta kernels give, or leave the question to them."""
+"""costlab's shape rules agree with torch's meta kernels, or defer to them."""
 
 from __future__ import annotations
 

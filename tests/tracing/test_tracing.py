@@ -1,4 +1,4 @@
-"""What the trace must survive: every way of writing a network that torch allows."""
+"""The trace handles every way of writing a network that torch allows."""
 
 from __future__ import annotations
 
@@ -384,7 +384,7 @@ def test_an_operator_without_a_rule_is_uncounted_until_one_is_given(mylib: Any) 
     assert counted.total.memory_access == 16 + 16
 
 
-def test_an_operator_without_a_shape_function_still_goes_through(mylib: Any) -> None:
+def test_an_operator_without_a_shape_function_is_still_traced(mylib: Any) -> None:
     result = profile_of(lambda x: mylib.shapeless(x) + 1, (2, 4))
     assert only(result, "add")[0].output.shape == (2, 4)
 
@@ -416,7 +416,7 @@ def test_a_list_written_in_place() -> None:
     assert ancestors(profile_of(add_to_all, (2, 4)), "sum") == {"exp", "sin", "_foreach_add"}
 
 
-def test_marks_for_a_profiler_are_no_operators() -> None:
+def test_profiler_annotations_are_not_operators() -> None:
     def marked(x: Tensor) -> Tensor:
         with torch.profiler.record_function("part"):
             return x.exp()
@@ -581,7 +581,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("network", "inputs", "message"), ERRORS.values(), ids=ERRORS)
-def test_mistakes_are_told_in_one_line(network: Any, inputs: list[Any], message: str) -> None:
+def test_mistakes_are_reported_in_one_line(network: Any, inputs: list[Any], message: str) -> None:
     with pytest.raises(CostlabError, match=message) as caught:
         profile(network, inputs)
     assert "\n" not in str(caught.value)
@@ -594,7 +594,7 @@ def test_the_failing_module_is_the_innermost() -> None:
         profile(network, (2, 4))
 
 
-def test_modes_are_told() -> None:
+def test_modes_are_reported() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
     assert profile(network, (2, 4)).mode == "eval"
     trained = profile(network, (2, 4), train=True)

@@ -450,7 +450,7 @@ def test_no_module_hides_the_network_of_its_name():
         ("mobilenet_v3_small", {"squeeze_excite": 1}, "squeeze_excite must be true or false; got 1"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line_with_what_would_do(name, arguments, says):
+def test_wrong_arguments_are_reported_in_one_line_with_what_would_do(name, arguments, says):
     with pytest.raises(ValueError, match=re.escape(says)) as failure:
         getattr(zoo, name)(**arguments)
     assert str(failure.value) == says
@@ -694,7 +694,7 @@ NAMES = [
 ]
 
 
-def test_the_docs_hold_no_number_that_is_not_checked():
+def test_the_docs_have_no_number_that_is_not_checked():
     text = DOCS.read_text(encoding="utf-8")
     for line in (line for table in TABLES for line in table()):
         text = text.replace(line, "")
