@@ -69,7 +69,8 @@ def coverage(profile: Profile) -> list[Fact]:
     if profile.estimated:
         dependent = sum(profile.estimated.values())
         guesses = units.times(profile.guesses)
-        lines.append(Fact("estimate", f"sizes guessed by {guesses}; {dependent} operators depend on them", "estimate"))
+        depend = "1 operator depends" if dependent == 1 else f"{dependent} operators depend"
+        lines.append(Fact("estimate", f"sizes guessed by {guesses}; {depend} on them", "estimate"))
     if uncounted:
         kinds = units.times(profile.uncounted)
         lines.append(Fact("UNCOUNTED", f"no cost rule for {kinds}: the totals leave them out", "uncounted"))

@@ -15,6 +15,8 @@ from helpers.stories import ROOT, blocks_of, commands, shown_as
 from costlab.ci.configuration import LintConfig, ModelConfig
 from costlab.cli import run
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 BLOCKS = blocks_of(ROOT / "docs" / "ci.md")
 

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from helpers.lint_projects import BROKEN, NET, write_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 NOBODY = {

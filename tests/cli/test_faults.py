@@ -27,6 +27,8 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 COSTLAB = [sys.executable, "-m", "costlab"]
 FORMATS = ("text", "json", "csv", "markdown", "html")
 

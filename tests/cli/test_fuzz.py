@@ -20,6 +20,8 @@ from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 
+pytestmark = pytest.mark.slow
+
 COSTLAB = [sys.executable, "-m", "costlab"]
 
 

@@ -24,6 +24,8 @@ from costlab.crosscheck.explanations import BLIND_SPOT, CONVENTION, ESTIMATE, FA
 from costlab.models import ModelSpec, load_model
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 
 def checked(model: nn.Module, *inputs: Any, rules: Any = RULES) -> CrossCheck:
     tensors = [i if isinstance(i, torch.Tensor) else torch.randn(i) for i in inputs]

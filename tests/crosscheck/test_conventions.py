@@ -23,6 +23,8 @@ from costlab.models import ModelSpec, load_model
 from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 
 def real_fvcore(model: nn.Module, inputs: list[torch.Tensor]) -> int:
     from fvcore.nn import FlopCountAnalysis

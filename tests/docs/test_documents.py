@@ -23,6 +23,7 @@ def ids(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", STORIES, ids=ids)
+@pytest.mark.slow
 def test_pages_are_stories_that_come_true(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")

@@ -62,6 +62,7 @@ def check(notebook: Any) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+@pytest.mark.slow
 def test_notebooks_run_from_a_clean_kernel(path):
     check(tidy(executed(path, quick=True)))
 

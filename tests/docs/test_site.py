@@ -15,6 +15,8 @@ from generate.cli_page import PAGE, cli_page
 
 import costlab
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,6 +12,8 @@ from generate.guideline_pages import cells, judged
 
 from costlab.models import ModelSpec, profile_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

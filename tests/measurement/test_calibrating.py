@@ -17,6 +17,8 @@ from costlab.measurement.microbenchmarks import blocks
 from costlab.measurement.result import Measurement, Timing
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 TRUE = {**calibrating.EAGER_CPU, "bandwidth": 0.5, "matmul": 0.9, "transcendental": 30.0, "launch_seconds": 8e-6}
 
 

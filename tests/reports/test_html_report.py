@@ -31,6 +31,8 @@ from costlab.reports.html_data import CHOICES, document
 from costlab.reports.prose import blocks
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

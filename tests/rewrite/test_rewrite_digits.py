@@ -15,6 +15,8 @@ from torch import nn
 import costlab
 from costlab.rewrite import dac
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "rewriting.md"
 WIDTHS = (16, 16, 0, 32, 32, 0, 32, 32)  # 0 is a pooling
 TRAINING, EPOCHS, BATCH = 1297, 8, 64  # of 1797 images; the other 500 are for testing

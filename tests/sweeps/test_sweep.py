@@ -27,6 +27,8 @@ from costlab.sweeps.pools import WorkerPool
 from costlab.sweeps.rows import FinishedRow, compute_rows, row_task
 from costlab.sweeps.space import space_of
 
+pytestmark = pytest.mark.slow
+
 SIZED = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:sized"
 
 

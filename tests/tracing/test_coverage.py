@@ -11,6 +11,8 @@ from helpers.transformers_families import write_config
 
 from costlab.models import ModelSpec, list_models, profile_of
 
+pytestmark = pytest.mark.slow
+
 TORCHVISION = (
     "alexnet deeplabv3_resnet50 densenet121 efficientnet_b0 fcos_resnet50_fpn googlenet inception_v3"
     " lraspp_mobilenet_v3_large maxvit_t mnasnet1_0 mvit_v2_s quantized_resnet50 r2plus1d_18 raft_small"

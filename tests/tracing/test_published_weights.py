@@ -8,6 +8,8 @@ from helpers.second_stages import SECOND_STAGE
 
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = published()
 
 SOME_DETECTIONS = "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1"

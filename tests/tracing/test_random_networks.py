@@ -29,6 +29,8 @@ from costlab.latency._predict import predict
 from costlab.tracing import inference, shapes
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(200)
 
 
