@@ -56,6 +56,13 @@ RunOn = Annotated[str, option("Run on cpu, cuda, cuda:1 or mps.", "DEVICE", "--d
 Threads = Annotated[int | None, option("Set the number of CPU threads.", "N", show_default="torch's setting")]
 
 
+INPUT_HELP = (
+    "Set an input (repeatable, in order): 1,3,224,224[:dtype] or name=1,128:int64, of unknown values; with values:"
+    " name=1,128:int64=arange, name=FILE.npy, name=[[1, 2]], or name=ones in its default shape"
+    " (also zeros, arange, random)."
+)
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """The arguments of a factory, and the inputs of its network."""
@@ -65,7 +72,7 @@ class ModelOptions:
     ] = None
     inputs: Annotated[
         list[str] | None,
-        option("Set an input: 1,3,224,224[:dtype] or name=1,128:int64 (repeatable, in order).", "SPEC", "--input"),
+        option(INPUT_HELP, "SPEC", "--input"),
     ] = None
     batch: Annotated[int | None, option("Set the batch size of the inputs.", "N")] = None
     resolution: Annotated[int | None, option("Set the height and width of images.", "N")] = None

@@ -13,6 +13,7 @@ import typer
 from costlab.cli.exits import INTERRUPTED
 from costlab.cli.options import (
     FUSION_HELP,
+    INPUT_HELP,
     Amp,
     ChannelsLast,
     Fusion,
@@ -45,7 +46,7 @@ class SpaceOptions:
     ] = None
     input: Annotated[
         list[str] | None,
-        option("Set an input: 1,3,224,224[:dtype] or name=1,128:int64 (repeatable, in order).", "SPEC"),
+        option(INPUT_HELP, "SPEC"),
     ] = None
     batch: Annotated[str | None, option("Set batch sizes of the inputs.", "VALUES")] = None
     resolution: Annotated[str | None, option("Set heights and widths of images.", "VALUES")] = None

@@ -72,9 +72,7 @@ def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
         loaded = build(resolved, dict(spec.arguments), plain if weights else without_weights)
     inputs = loaded.inputs
     if spec.inputs:
-        flags = {k: v for k, v in inputs.kwargs.items() if isinstance(v, bool)}
-        asked = parse(spec.inputs)
-        inputs = Inputs(asked.args, {**flags, **asked.kwargs})
+        inputs = parse(spec.inputs, inputs)
     dtype = dtype_of(spec.dtype) if spec.dtype else None
     if dtype is not None and not dtype.is_floating_point:
         raise CostlabError(

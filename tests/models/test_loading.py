@@ -239,7 +239,7 @@ def test_a_configuration_with_code_of_its_own_is_refused(tmp_path, where):
     ("entries", "says"),
     [
         ({}, "no model_type"),
-        ({"model_type": "no_such_type"}, "transformers rejects"),
+        ({"model_type": "no_such_type"}, "no model type 'no_such_type'"),
         ({**TINY, "architectures": ["NoSuchModel"]}, "no architecture 'NoSuchModel'"),
         ({**TINY, "n_head": 3}, "cannot be built"),
     ],
