@@ -29,7 +29,7 @@ def cache(action: Annotated[Literal["info", "clear"], argument("info or clear.",
 
 
 def counted(profiles: int) -> str:
-    """A number of profiles in words."""
+    """A number of profiles as text."""
     from costlab.formatting import units
 
     return "1 profile" if profiles == 1 else f"{units.exact(profiles)} profiles"

@@ -8,7 +8,7 @@ from costlab.formatting.escaping import visible
 FINDINGS = 1  # findings, or a budget broken
 FAILED = 2  # a usage error, or a model that cannot be analysed
 INTERRUPTED = 130  # Ctrl-C, as shells give it
-CLOSED_PIPE = 141  # nobody reads the output, as shells give it
+CLOSED_PIPE = 141  # exit code of shells for a closed pipe
 
 LONGEST_NAME = 100  # characters of a file's name in a message
 

@@ -17,7 +17,7 @@ def models(
         str | None, option("List only names that contain PATTERN or match it (resnet*).", "PATTERN", "--filter")
     ] = None,
 ) -> None:
-    """List the models that have a name, one PROVIDER:NAME a line."""
+    """List the models that have a name, one PROVIDER:NAME per line."""
     from costlab.models.resolve import LISTED, installed, list_models
 
     with working("asking the providers"):

@@ -41,7 +41,7 @@ class Amount:
     text: str
 
     def applied_to(self, base: float | None) -> Fraction:
-        """The value that the amount stands for.
+        """The value of the amount.
 
         Raises:
             CostlabError: the amount is a change and has no base.

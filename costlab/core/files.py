@@ -1,4 +1,4 @@
-"""Reading profiles from files, and writing files whole or not at all."""
+"""Reading profiles from files, and writing files atomically."""
 
 from __future__ import annotations
 

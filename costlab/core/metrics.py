@@ -16,7 +16,7 @@ MEASURED = "measured_seconds"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number of a network, and of its modules where it has a part in them."""
+    """One number of a network, and of its modules if it can be split among them."""
 
     key: str  # the attribute of a cost, the key in JSON, the column of a table
     label: str  # in prose and in the head of a table

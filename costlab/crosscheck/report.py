@@ -25,7 +25,7 @@ COUNTERS = {"fvcore": "FlopCountAnalysis", "torch": "FlopCounterMode, its FLOPs 
 
 
 def facts(check: CrossCheck, printed: ConventionCount | None) -> list[Fact]:
-    """What stands above the numbers: the network, the tools, and what the comparison leaves out."""
+    """The header: the network, the tools, and what the comparison leaves out."""
     profile = check.profile
     lines = [*inputs(profile.trace.inputs), *(fact for fact in coverage(profile) if fact.tone)]
     for reading in check.readings:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """What a marker stands for, by colour (Okabe and Ito's palette) and shape."""
+    """The meaning of a marker, by colour (Okabe and Ito's palette) and shape."""
 
     name: str
     marker: str

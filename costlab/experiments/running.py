@@ -1,4 +1,4 @@
-"""Run an experiment: all of its networks in turns, round by round, so that slow spells affect all alike."""
+"""Run an experiment: all of its networks in turn, round by round, so that slow periods affect all of them equally."""
 
 from __future__ import annotations
 

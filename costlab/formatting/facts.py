@@ -1,4 +1,4 @@
-"""What stands above every table: the title of a network, and facts of it, a label and a value a line."""
+"""The header of every table: the title of a network, and facts about it, one label and value per line."""
 
 from __future__ import annotations
 

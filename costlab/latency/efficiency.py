@@ -91,7 +91,7 @@ PARAMETERS: dict[str, Parameter] = {
 START = {name: parameter.start for name, parameter in PARAMETERS.items()}
 DIVISORS = {name for name, p in PARAMETERS.items() if PEAK in p.meaning or BANDWIDTH in p.meaning} | {"overlap"}
 
-REFERENCES = {  # whose parameters a device without a fit of its own takes
+REFERENCES = {  # their parameters are used by devices without a fit
     "cuda": {"eager": "rtx3090", "compiled": "rtx4090"},
     "mps": {"eager": "rtx3090", "compiled": "rtx4090"},
     "cpu": {"eager": "i9-10940x", "compiled": "i9-10940x"},

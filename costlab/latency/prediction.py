@@ -36,7 +36,7 @@ class Prediction:
 
     @property
     def setup(self) -> str:
-        """What was predicted for, in words: `rtx3090, batch 8, float32, autocast, fusion pointwise`."""
+        """The device and mode of the prediction, as text: `rtx3090, batch 8, float32, autocast, fusion pointwise`."""
         parts = {
             self.device: True,
             f"batch {self.batch}": self.batch is not None,

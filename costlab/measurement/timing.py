@@ -24,7 +24,7 @@ Progress = Callable[[str, float], None]  # a description of the current step; th
 
 
 def silent(step: str, fraction: float) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
 
 @dataclass

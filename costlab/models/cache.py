@@ -29,7 +29,7 @@ from costlab.models.spec import ModelSpec
 KEPT = 1000  # entries; beyond that the least recently used are removed
 DIGEST = hashlib.sha256
 SETTINGS = ("TIMM_", "TORCHVISION_", "TORCH_", "PYTORCH_")  # environment variables that change networks or kernels
-PACKAGES = ("torch", "torchvision", "timm")  # whose versions decide what a name stands for
+PACKAGES = ("torch", "torchvision", "timm")  # their versions determine the network of a name
 
 
 class Usage(NamedTuple):
@@ -49,7 +49,7 @@ def folder() -> Path | None:
 
 
 def key_of(spec: ModelSpec) -> str:
-    """The name of the entry for a network: a hash of its specification, and of all else that decides its profile."""
+    """The name of the entry for a network: a hash of everything that determines its profile."""
     facts = {
         "spec": asdict(spec),
         "packages": [installation(package) for package in PACKAGES],

@@ -36,7 +36,7 @@ COLUMNS: tuple[tuple[str, Callable[[Device], str], int], ...] = (
 
 
 class Number(NamedTuple):
-    """One number of a device in words."""
+    """One number of a device as text."""
 
     label: str
     value: str

@@ -1,4 +1,4 @@
-"""Findings and verdicts in words, as every report of `lint` shows them."""
+"""Findings and verdicts as text, for every report of `lint`."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def name_of(row: ReportRow) -> str:
 
 
 def tones_of(values: Sequence[float | None]) -> tuple[str, ...]:
-    """Zeros are quiet; unknown values stand out."""
+    """Zeros are dimmed; unknown values are highlighted."""
     return tuple("alarm" if value is None else "" if value else "zero" for value in values)
 
 

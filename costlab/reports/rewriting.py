@@ -59,7 +59,7 @@ def heading(change: RewriteComparison) -> str:
 
 
 def facts(change: RewriteComparison) -> list[Fact]:
-    """What stands above the numbers."""
+    """The header."""
     lines = [*inputs(change.base.trace.inputs), *(fact for fact in coverage(change.base) if fact.tone)]
     if change.output_error is not None:
         lines.append(Fact("output error", f"{units.percent(change.output_error)} (relative, {change.compared_on})"))

@@ -120,7 +120,7 @@ class Sweep:
         return html(self.space.factory, shown, len(self) - len(shown), varied_columns(self.space), VERDICTS)
 
     def save(self, path: str | Path) -> None:
-        """Write the rows as .csv, .jsonl or .parquet, whole or not at all.
+        """Write the rows as .csv, .jsonl or .parquet, atomically.
 
         Raises:
             CostlabError: the file cannot be written, or its format is unknown.

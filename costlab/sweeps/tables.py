@@ -31,7 +31,7 @@ def check_format(path: Path) -> None:
 
 
 def write_table(path: Path, rows: Iterable[SweepRow], types: Mapping[str, str]) -> None:
-    """Write rows to a file, whole or not at all.
+    """Write rows to a file, atomically.
 
     Args:
         types: the columns with their types as pyarrow names them.

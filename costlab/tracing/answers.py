@@ -1,4 +1,4 @@
-"""Answers to the questions of control flow that nobody knows, so that every loop ends.
+"""Answers for control flow that depends on unknown values, so that every loop ends.
 
 A question is a place in the code: a source line in a module. It gets the same answer every time, until it was asked
 `max_iterations` times in a row: then another one, once, which ends a loop that waits for it.

@@ -50,7 +50,7 @@ def sequence_scores(call: Arguments) -> bool:
 
 
 def window(attrs: dict[str, Any]) -> tuple[int | None, int | None]:
-    """How many keys left and right of its own a query sees; None for all of them."""
+    """How many keys left and right of its own position a query attends to; None for all of them."""
     left, right = attrs.get("window_size_left"), attrs.get("window_size_right")
     if attrs.get("window_size"):
         size = attrs["window_size"]
@@ -60,7 +60,7 @@ def window(attrs: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 def lengths(records: dict[str, TensorRecord], attrs: dict[str, Any], side: str) -> list[int] | None:
-    """The lengths of the sequences, from where each starts; None if nobody knows."""
+    """The lengths of the sequences, from their start positions; None if unknown."""
     names = (f"cum_seq_{side}", f"cu_seqlens_{side}", f"cu_seq_{side}")
     starts = next((records[name] for name in names if name in records), None)
     if starts is None or starts.storage.abstract:

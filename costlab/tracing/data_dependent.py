@@ -1,4 +1,4 @@
-"""What to continue with if an operator needs values that nobody knows: everything is kept, nothing is special."""
+"""Results of operators that need unknown values: everything is kept, nothing is special."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What values of activations are on average, where a network asks for values that nobody knows.
+"""Expected values of activations, for networks that read unknown values.
 
 Everything is kept: a comparison is true, a mask of lengths is full. A choice among experts is spread evenly: of the
 places where `topk(scores, k)` chose one of E experts, one in E is a given expert's. Means are worked out backwards from

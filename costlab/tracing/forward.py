@@ -67,7 +67,7 @@ def trace_once(
     train: bool,
     answers: Answers,
 ) -> Trace:
-    """One run of `trace`, with these answers to what nobody knows."""
+    """One run of `trace`, with these answers for unknown conditions."""
     tracker = ModuleTracker(model)
     recorder = Recorder(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(model))
     before = globals_of(tracker.paths)

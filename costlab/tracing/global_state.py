@@ -131,7 +131,7 @@ def leave_modes(depths: tuple[int, int]) -> None:
         dispatch._pop_mode()
 
 
-# What is read before and, where it has changed, written after: in this order.
+# State that is read before and, if it has changed, restored after, in this order.
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (modes, leave_modes),
     (torch.get_default_dtype, torch.set_default_dtype),

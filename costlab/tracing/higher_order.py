@@ -41,7 +41,7 @@ def asked(recorder: Recorder, value: Any, expected: bool | None = None) -> bool:
 
 
 def cond(recorder: Recorder, pred: Any, true_fn: Handler, false_fn: Handler, operands: Sequence[Any] = ()) -> Any:
-    """The branch that is taken; the more expensive one if nobody knows."""
+    """The branch that is taken; the more expensive one if that is unknown."""
     unknown = isinstance(pred, torch.Tensor) and recorder.is_abstract(pred)
     chosen = asked(recorder, pred)
     if not unknown:
@@ -157,7 +157,7 @@ def block_scores(
 
 
 def triton_kernel(recorder: Recorder, *args: Any, **kwargs: Any) -> Any:
-    """A kernel that nobody can read: one operator by its name, which may write every tensor that it is given."""
+    """An opaque kernel: one operator by its name, which may write all of its tensors."""
     from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
 
     kernel = kernel_side_table.get_kernel(kwargs["kernel_idx"])

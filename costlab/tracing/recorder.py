@@ -2,7 +2,7 @@
 
 A tensor is *abstract* if its values depend on a parameter, an activation or an input without data: operators on it
 return tensors on the meta device (inference.py). All other tensors (masks, positions, tables, integers that the user
-gave) are computed, so that control flow on them is exact. A value that control flow needs and nobody knows is guessed
+gave) are computed, so that control flow on them is exact. An unknown value that control flow needs is guessed
 (data_dependent.py), and the operator is marked as an estimate.
 """
 

@@ -294,7 +294,7 @@ def expands(smaller: torch.Tensor, larger: torch.Tensor) -> bool:
 
 
 def spread(value: Sequence[int], rank: int) -> Iterable[int]:
-    """One number for each dimension, where one may stand for all."""
+    """One number per dimension; a single number applies to all."""
     return value if len(value) == rank else itertools.repeat(value[0], rank)
 
 

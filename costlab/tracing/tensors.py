@@ -1,4 +1,4 @@
-"""Tensors in nested values, and tensors that stand for others."""
+"""Tensors in nested values, and placeholder tensors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def real_ones(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor that stands for one that was not computed."""
+    """A placeholder for a tensor that was not computed."""
     if dtype in QUANTISED:
         return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
     return torch.empty_strided(shape, stride, dtype=dtype, device=META)

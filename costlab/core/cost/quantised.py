@@ -1,4 +1,4 @@
-"""Cost formulas of torch.ao's quantised operators: those of the operators that they stand for, in fewer bytes."""
+"""Cost formulas of torch.ao's quantised operators: those of the operators that they replace, in fewer bytes."""
 
 from __future__ import annotations
 

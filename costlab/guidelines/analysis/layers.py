@@ -142,7 +142,7 @@ def with_shape(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def describe_layer(layer: LayerShape) -> str:
-    """A layer in words: `144 to 24 channels in 3 groups at 3136 positions`."""
+    """A layer as text: `144 to 24 channels in 3 groups at 3136 positions`."""
     groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
     where = "position" if layer.positions == 1 else "positions"
     return f"{layer.inputs} to {layer.outputs} channels{groups} at {layer.positions} {where}"

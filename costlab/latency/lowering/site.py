@@ -1,4 +1,4 @@
-"""An operator where it stands in a network: all that decides which kernels it becomes."""
+"""An operator and its position in a network: everything that determines its kernels."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def contiguous_copy(site: Site, operand: Operand) -> Kernel:
 
 
 def has_bias_kernel(site: Site, copied: bool) -> bool:
-    """Whether the bias takes a kernel of its own: cuDNN does not add it, nor does a product of a copied matrix."""
+    """Whether the bias takes a separate kernel: cuDNN does not add it, nor does a product of a copied matrix."""
     op = site.op
     if op.find("bias") is None or not site.config.gpu:
         return False

@@ -38,7 +38,7 @@ def build(reference: str, arguments: Mapping[str, Any], construct: Construct) ->
 
 
 def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
-    """The configuration of a reference. Raises CostlabError if there is none, or it needs code of its own."""
+    """The configuration of a reference. Raises CostlabError if it is missing or needs custom code."""
     path = Path(reference)
     if path.is_dir():
         path = path / "config.json"
