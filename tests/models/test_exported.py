@@ -117,10 +117,18 @@ class Flattens(nn.Module):
         return self.linear(x).reshape(x.shape[0] * 8)
 
 
+DIMS = [
+    Dim("b"),
+    Dim.AUTO,
+    Dim.DYNAMIC,
+    Dim("b", min=2, max=50),
+    2 * Dim("k", max=60) + 1,
+    2 * Dim("m", min=4, max=20) + 1,
+]
+
+
 @STRICT
-@pytest.mark.parametrize(
-    "dim", [Dim("b"), Dim.AUTO, Dim.DYNAMIC, Dim("b", min=2, max=50), 2 * Dim("k", max=60) + 1], ids=str
-)
+@pytest.mark.parametrize("dim", DIMS, ids=lambda dim: f"{dim} from {getattr(dim, 'min', '')}")
 def test_a_dynamic_size_is_that_of_the_example_or_of_the_input(dim, strict, tmp_path):
     example = torch.randn(9, 8)
     path = save(tmp_path / "net.pt2", Flattens(), (example,), dynamic_shapes={"x": {0: dim}}, strict=strict)
