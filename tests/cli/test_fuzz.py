@@ -86,7 +86,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         (["--input", "1,3,8,8", "--batch", str(10**30)], "more than any device can hold"),
         (["--input", "1,3,8,8", "--batch", str(10**18)], "more than any device can hold"),
         (["--input", "1,3,8,8", "--resolution", str(2**31)], "more than any device can hold"),
-        (["--input", "x=64:int64", "--batch", str(2**31)], "more than fit in memory"),
+        (["--input", "x=64:int64=ones", "--batch", str(2**31)], "more than can have values"),
         (["--input", "9" * 5000], "is not a shape"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
