@@ -12,7 +12,7 @@ from costlab.cli.options import argument
 def cache(action: Annotated[Literal["info", "clear"], argument("info or clear.", "ACTION")]) -> None:
     """Show (info) or clear the cache.
 
-    It contains profiles of networks that the zoo, torchvision and timm know by name, until a version changes. Your own
+    The cache has profiles of networks from the zoo, torchvision and timm; they expire when a version changes. Your own
     code is always traced again.
     """
     from costlab.formatting import units

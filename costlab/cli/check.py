@@ -12,7 +12,7 @@ from costlab.cli.screen import put, render, working
 
 
 def check(
-    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile.")],
+    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile.", "MODEL")],
     network: ModelOptions,
     convention: Annotated[
         Literal["fvcore", "thop", "ptflops"] | None,

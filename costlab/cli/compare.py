@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def compare(
-    base: Annotated[str, argument(MODEL_HELP)],
-    head: Annotated[str, argument("The MODEL after the change.")],
+    base: Annotated[str, argument(MODEL_HELP, "BASE")],
+    head: Annotated[str, argument("The MODEL after the change.", "HEAD")],
     network: TracedModelOptions,
     execution: ExecutionOptions,
     base_argument: Annotated[list[str] | None, option("Pass an argument to BASE only.", "KEY=VALUE")] = None,
@@ -43,7 +43,7 @@ def compare(
     output: Output = None,
     no_cache: NoCache = False,
 ) -> int:
-    """Compare what two models cost, module by module."""
+    """Compare the costs of two models, module by module."""
     from costlab.comparison import compare as side_by_side
     from costlab.core.conditions import parse_criterion
     from costlab.models import ModelSpec, profile_of

@@ -50,7 +50,7 @@ def experiment(
 ) -> int:
     """Repeat an experiment of ShuffleNet V2 on this machine, beside the paper's figures.
 
-    g1 to g4 are its Tables 1 to 4, networks its Table 8; kernel compares sizes of kernels. Ctrl-C shows the complete
+    g1 to g4 are Tables 1 to 4, networks is Table 8; kernel compares kernel sizes. Ctrl-C shows the complete
     rounds.
     """
     check_folder(output)

@@ -31,7 +31,7 @@ def export(
     output: Output = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Write what MODEL costs for a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
+    """Export the costs of MODEL to a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
     from costlab.exporters import export as export_profile
     from costlab.models import profile_of
 

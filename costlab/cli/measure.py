@@ -53,7 +53,7 @@ def measure(
     ] = "text",
     output: Output = None,
 ) -> int:
-    """Measure how long MODEL takes for one forward pass on this machine, and each of its operators.
+    """Measure one forward pass of MODEL on this machine, in total and per operator.
 
     Networks from a library get random weights. Ctrl-C shows what was measured so far.
     """

@@ -63,7 +63,7 @@ def plot(
     options: PlotOptions,
     no_cache: NoCache = False,
 ) -> None:
-    """Draw what MODEL costs, several MODELs beside one another (pareto), or the rows of a table (FILE)."""
+    """Plot the costs of a MODEL, of several MODELs (pareto, distribution), or of the rows of a table."""
     from costlab import plots
     from costlab.models import profile_of
     from costlab.plots.network_rows import read_rows

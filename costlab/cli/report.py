@@ -61,7 +61,7 @@ def report(
     strict: Annotated[bool, flag("--strict", "Fail if an operator has no cost rule.")] = False,
     no_cache: NoCache = False,
 ) -> None:
-    """Report what MODEL costs in one forward pass."""
+    """Report the costs of one forward pass of MODEL."""
     from costlab.core.serialization import to_json
     from costlab.formatting.units import times
     from costlab.models import profile_of

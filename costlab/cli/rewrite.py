@@ -31,9 +31,9 @@ class RewriteOptions:
         float | None, option("dac: use the smallest ranks within this relative weight error.", "E")
     ] = None
     target_mult_adds: Annotated[str | None, option("dac: keep this part of the mult-adds: 0.5x.", "PART")] = None
-    skip: Annotated[list[str] | None, option("Leave modules of this path as they are (repeatable).", "GLOB")] = None
-    only: Annotated[list[str] | None, option("Rewrite only modules of this path (repeatable).", "GLOB")] = None
-    force: Annotated[bool, flag("--force", "Rewrite layers even if that costs more.")] = False
+    skip: Annotated[list[str] | None, option("Do not rewrite modules with this path (repeatable).", "GLOB")] = None
+    only: Annotated[list[str] | None, option("Rewrite only modules with this path (repeatable).", "GLOB")] = None
+    force: Annotated[bool, flag("--force", "Rewrite layers even if they become more expensive.")] = False
     data: Annotated[Path | None, option("Compare outputs on these tensors, not on random ones.", "FILE.pt")] = None
     seed: Annotated[int, option("Set the seed of random weights and inputs.", "S")] = 0
 
@@ -50,7 +50,7 @@ class RewriteOptions:
 
 
 def rewrite(
-    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile or a .pt2.")],
+    model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile or a .pt2.", "MODEL")],
     rule: Annotated[
         Literal["dac", "depthwise-separable"],
         option(
@@ -67,9 +67,9 @@ def rewrite(
         Path | None, option("Save the network: FILE.pt2, or FILE.pt for its weights.", "FILE", "-o", "--output")
     ] = None,
 ) -> None:
-    """Rewrite MODEL to cost less, and report what that saves and loses.
+    """Make MODEL cheaper, and report what that saves and loses.
 
-    Networks from a library get random weights; your own code keeps those that it gives its network.
+    Networks from a library get random weights; your own code keeps its weights.
     """
     reject_saved_profile(model, "rewritten")
     if model.endswith(".pt2"):
