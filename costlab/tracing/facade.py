@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch._functorch import eager_transforms
+from torch.nested._internal import sdpa
+from torch.nn.attention import SDPBackend
 
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.tensors import true_device
@@ -42,6 +44,13 @@ def facade(recorder: Recorder) -> Iterator[None]:
     def get_device(tensor: torch.Tensor) -> int:
         return -1 if device(tensor).type == "cpu" else device(tensor).index or 0
 
+    def described(tensor: torch.Tensor, **options: Any) -> str:
+        if not looking() or not recorder.is_abstract(tensor):
+            return str(shown(tensor, **options))
+        with recorder.working(), torch._C._DisableTorchDispatch():
+            return f"tensor(..., size={tuple(tensor.shape)}, dtype={tensor.dtype})"
+
+    shown = torch.Tensor.__repr__
     with ExitStack() as stack:
         stack.enter_context(replaced(torch.Tensor, "device", property(device)))
         for kind in ("cpu", "cuda", "meta"):
@@ -50,7 +59,12 @@ def facade(recorder: Recorder) -> Iterator[None]:
         stack.enter_context(replaced(torch.Tensor, "get_device", get_device))
         stack.enter_context(replaced(torch.Tensor, "tolist", tolist))
         stack.enter_context(replaced(torch.Tensor, "numpy", numpy))
+        stack.enter_context(replaced(torch.Tensor, "__repr__", described))
         stack.enter_context(replaced(torch, "compile", run_as_written))
+        for name in ("nested_tensor", "as_nested_tensor"):
+            stack.enter_context(replaced(torch.nested, name, jagged(getattr(torch.nested, name))))
+        fused = SDPBackend.EFFICIENT_ATTENTION  # which takes jagged tensors as they are, on any device
+        stack.enter_context(replaced(sdpa, "_select_sdp_backend", lambda *args, **options: fused))
         stack.enter_context(replaced(torch._C, "_set_grad_enabled", functools.partial(set_grad_enabled, recorder)))
         if any(name[:1].isupper() for name in recorder.kinds):
             apply = whole_functions(recorder, vars(torch.autograd.Function)["apply"].__func__)
@@ -99,6 +113,18 @@ def noting(recorder: Recorder, nesting: Callable[..., Any]) -> Callable[..., Any
             yield level
 
     return nested
+
+
+def jagged(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A maker of nested tensors that makes jagged ones, of which torch knows the parts."""
+
+    def made(tensors: Any, *args: Any, **options: Any) -> torch.Tensor:
+        try:
+            return make(tensors, *args, **{**options, "layout": torch.jagged})
+        except RuntimeError:  # ragged in more than one dimension
+            return make(tensors, *args, **options)
+
+    return made
 
 
 def run_as_written(model: Any = None, **options: Any) -> Any:

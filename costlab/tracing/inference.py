@@ -19,7 +19,9 @@ Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dt
 class Outputs(NamedTuple):
     """How to make the results of an operator."""
 
-    fresh: tuple[Spec | None, ...] | None  # None: results share memory with the arguments, so torch makes them
+    # How to make each result: numbers are kept, None stands for an argument that is returned. No tuple if results
+    # share memory with arguments: then torch makes them.
+    fresh: tuple[Spec | float | None, ...] | None
     sequence: type | None  # list or tuple; None for a single result
 
 
@@ -80,10 +82,12 @@ def outputs_of(result: Any, returned: tuple[str | None, ...], shared: set[int]) 
     """
     results = result if isinstance(result, (list, tuple)) else [result]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
-    specs: list[Spec | None] = []
+    specs: list[Spec | float | None] = []
     for position, tensor in enumerate(results):
-        if not isinstance(tensor, torch.Tensor) or any(returned[position : position + 1]):
+        if any(returned[position : position + 1]):
             specs.append(None)
+        elif not isinstance(tensor, torch.Tensor):
+            specs.append(tensor)
         elif storage_key(tensor) in shared:
             return Outputs(None, sequence)
         else:

@@ -118,7 +118,7 @@ class Operator:
     creates: bool = False
     absorbing: bool | None = None  # the truth value of one operand that decides the result
     ignored: bool = False
-    marker: bool = False  # for a profiler: computes nothing, and is not part of the network
+    marker: bool = False  # for a profiler or about a tensor: computes nothing, and is not part of the network
     reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
     dynamic: bool = False  # result sizes, or the Python value it returns, depend on values
     has_device: bool = False
@@ -147,11 +147,11 @@ def operator_of(func: Any) -> Operator:
         written=frozenset(aliases),
         overwritten=frozenset(a.name for a in schema.arguments if a.is_out),
         returned=returned,
-        composite=torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        composite=is_composite(func.name()),
         creates=schema.name in CREATES,
         absorbing=ABSORBING.get(kind_of(schema.name)),
         ignored=schema.name in IGNORED,
-        marker=schema.name.startswith("profiler::"),
+        marker=schema.name.startswith(("profiler::", "prim::")),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
         dynamic=torch.Tag.dynamic_output_shape in func.tags
         or torch.Tag.data_dependent_output in func.tags
@@ -159,6 +159,14 @@ def operator_of(func: Any) -> Operator:
         has_device=any(a.name == "device" for a in schema.arguments),
         rewrite=REWRITES.get(func.name()),
     )
+
+
+def is_composite(name: str) -> bool:
+    """Whether torch can decompose an operator; those of its interpreter (`prim`) are unknown to the dispatcher."""
+    try:
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
+    except RuntimeError:
+        return False
 
 
 ABSORBING = {"bitwise_and": False, "logical_and": False, "mul": False, "bitwise_or": True, "logical_or": True}

@@ -357,7 +357,7 @@ class Recorder(TorchDispatchMode):
             outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
         except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
             return False
-        return any(spec is not None and prod(spec[0]) > 4 * LIMIT for spec in outputs.fresh or ())
+        return any(isinstance(spec, tuple) and prod(spec[0]) > 4 * LIMIT for spec in outputs.fresh or ())
 
     def _compute(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
@@ -379,7 +379,7 @@ class Recorder(TorchDispatchMode):
         outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
         if outputs.fresh is None:
             return func(*args, **kwargs)
-        results = [None if spec is None else without_values(*spec) for spec in outputs.fresh]
+        results = [without_values(*spec) if isinstance(spec, tuple) else spec for spec in outputs.fresh]
         if operator.written:
             for record in call.written(operator):
                 record.storage.abstract = True

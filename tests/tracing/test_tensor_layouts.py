@@ -121,6 +121,8 @@ def test_a_jagged_tensor_costs_its_rows() -> None:
         return layer(torch.nested.as_nested_tensor([a, b], layout=torch.jagged))
 
     assert profile_of(nested, (5, 16), (9, 16)).mult_adds == (5 + 9) * 16 * 8
+    strided = profile_of(lambda a, b: layer(torch.nested.as_nested_tensor([a, b])), (5, 16), (9, 16))
+    assert strided.mult_adds == (5 + 9) * 16 * 8
     given = torch.nested.nested_tensor([torch.randn(5, 16), torch.randn(9, 16)], layout=torch.jagged)
     result = profile(layer, [given])
     assert result.mult_adds == (5 + 9) * 16 * 8
@@ -139,6 +141,18 @@ def test_attention_over_sequences_of_different_lengths(start: Tensor | None, est
         assert cost.mult_adds == 4 * (3 * 3 + 7 * 7) * (16 + 16)
         assert op.attrs["computed_share"] == (6 + 28) / (9 + 49)
     assert bool(result.estimated) == estimated
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_over_jagged_tensors(causal: bool) -> None:
+    def network(a: Tensor, b: Tensor) -> Tensor:
+        x = torch.nested.as_nested_tensor([a, b], layout=torch.jagged).unflatten(-1, [2, 20]).transpose(1, 2)
+        return F.scaled_dot_product_attention(x, x, x, is_causal=causal).transpose(1, 2).flatten(-2)
+
+    result = profile_of(network, (3, 40), (7, 40))
+    assert result.mult_adds == 2 * (3 * 3 + 7 * 7) * (20 + 20)
+    assert not result.uncounted
+    assert not result.estimated
 
 
 # Quantised.

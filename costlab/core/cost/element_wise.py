@@ -18,6 +18,11 @@ def per_input(operations: int) -> Rule:
     return lambda op: traffic(op, element_wise_ops=operations * op.inputs[0].numel)
 
 
+def per_stored(operations: int) -> Rule:
+    """`operations` for each element that a sparse input stores."""
+    return lambda op: traffic(op, element_wise_ops=operations * op.inputs[0].elements)
+
+
 def batch_norm(op: Op) -> Cost:
     """2 an element: the statistics are folded into a scale and a shift. In train mode it finds and updates them too."""
     train = op.attrs.get("training") or op.attrs.get("use_input_stats")

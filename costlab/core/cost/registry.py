@@ -30,7 +30,7 @@ from costlab.core.cost.contractions import (
     trilinear,
 )
 from costlab.core.cost.data_movement import allocate, copy, create, embedding_bag, fill, gather, scatter
-from costlab.core.cost.element_wise import batch_norm, cdist, fourier, nms, per_input, per_output
+from costlab.core.cost.element_wise import batch_norm, cdist, fourier, nms, per_input, per_output, per_stored
 from costlab.core.cost.linear_algebra import LINEAR_ALGEBRA
 from costlab.core.cost.pooling import adaptive_pooling, grid_sample, interpolation, pooling, roi_align
 from costlab.core.cost.quantised import QUANTISED, QUANTISED_PRODUCTS
@@ -172,6 +172,8 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         **each_of("var_mean std_mean", per_input(3)),
         "cosine_similarity": per_input(6),
         "nms": nms,
+        **each_of("_sparse_sum _sparse_csr_sum _sparse_csr_prod", per_stored(1)),
+        **each_of("_sparse_softmax _sparse_log_softmax", per_stored(3)),
     },
     "fourier": each_of(
         "fft_fft fft_ifft fft_rfft fft_irfft fft_hfft fft_ihfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn"
