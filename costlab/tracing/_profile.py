@@ -75,7 +75,7 @@ def trace_inputs(
     train: bool,
     max_iterations: int,
 ) -> Trace:
-    """The trace for what a user wrote as inputs; if forward fails, with tuples that are no shapes."""
+    """The trace for what a user wrote as inputs; if forward fails, with tuples that are not shapes."""
     from costlab.tracing.forward import trace
 
     call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)

@@ -66,7 +66,7 @@ def shape(*sizes: int, dtype: str | torch.dtype = "float32") -> torch.Tensor:
     A tuple says the same to `profile` and `measure`, unless forward takes a tuple there. `shape()` is a single number.
 
     Raises:
-        CostlabError: a size is below 1, or there is no such dtype.
+        CostlabError: a size is below 1, or the dtype is unknown.
     """
     import torch
 
@@ -79,7 +79,7 @@ def shape(*sizes: int, dtype: str | torch.dtype = "float32") -> torch.Tensor:
 
 
 def with_tuples(inputs: Any, kwargs: Mapping[str, Any] | None) -> Inputs | None:
-    """Another reading of the same arguments: tuples of integers after the first are no shapes. None without any."""
+    """Another reading of the same arguments: tuples of integers after the first are not shapes. None without any."""
     rest = inputs[1:] if isinstance(inputs, (list, tuple)) and not is_shape(inputs) else ()
     if not any(map(is_shape, (*rest, *(kwargs or {}).values()))):
         return None

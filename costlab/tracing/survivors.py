@@ -31,7 +31,7 @@ def globals_of(modules: Iterable[torch.nn.Module]) -> Globals:
 def forget(references: list[weakref.ref[torch.Tensor]], before: Globals, failed: bool) -> None:
     """Take tensors without data out of whatever still holds them; warns of those that stay.
 
-    After a failure the frames of its traceback hold some, which is no harm.
+    After a failure the frames of its traceback hold some, which is harmless.
     """
     if next(iter(alive(references)), None) is None:
         return

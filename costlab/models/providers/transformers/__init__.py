@@ -24,7 +24,7 @@ def build(reference: str, arguments: Mapping[str, Any], construct: Construct) ->
         arguments: override entries of the configuration.
 
     Raises:
-        CostlabError: there is no such configuration, it asks for code or files from elsewhere, or transformers cannot
+        CostlabError: the configuration does not exist, it asks for code or files from elsewhere, or transformers cannot
             build a network from it.
     """
     with offline():

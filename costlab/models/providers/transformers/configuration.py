@@ -88,7 +88,7 @@ def check_entries(reference: str, entries: Mapping[str, Any]) -> None:
 
 
 def is_size(name: str) -> bool:
-    """Whether an entry counts what a network is built of; lengths such as max_position_embeddings are no weights."""
+    """Whether an entry counts what a network is built of; lengths such as max_position_embeddings are not weights."""
     return name.startswith("num_") or name.endswith(("_size", "_dim", "_layers", "_channels", "_heads"))
 
 
