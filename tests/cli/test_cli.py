@@ -349,6 +349,7 @@ def test_a_terminal_has_colours_unless_it_is_dumb_or_they_are_disabled(saved):
     assert "\x1b" not in on_a_terminal("report", saved, TERM="dumb", COLUMNS="80")
 
 
+@pytest.mark.slow
 def test_slow_work_shows_a_temporary_bar_on_a_terminal(tmp_path):
     code = "import time, torch\ndef make():\n    time.sleep(1.2)\n    return torch.nn.Linear(3, 4)\n"
     (tmp_path / "net.py").write_text(code)

@@ -69,6 +69,7 @@ NETWORKS = (
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_networks_cost_what_torch_counts(name: str) -> None:
     loaded = load_model(ModelSpec(f"torchvision:{name}"))
     result = profile_of(loaded.model, *loaded.inputs.args)

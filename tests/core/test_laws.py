@@ -285,6 +285,7 @@ def assert_same_state(before: dict[str, Any], after: dict[str, Any]) -> None:
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("was_training", [False, True])
+@pytest.mark.slow
 def test_the_network_is_left_as_it_was(train: bool, fail: bool, was_training: bool) -> None:
     network = Restless().train(was_training)
     network.frozen.eval()

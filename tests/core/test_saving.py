@@ -179,6 +179,7 @@ WRONG = [None, True, -1, 1.5, 10**31, 2**63, "", "no such name", [], [[]], {}, {
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.slow
 def test_a_wrong_value_anywhere_is_refused_or_harmless(wrong):
     original = document("wasteful")
     for number in range(len(list(places(original)))):

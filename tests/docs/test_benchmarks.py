@@ -46,6 +46,7 @@ def test_an_answer_is_judged_by_how_far_off_it_is(answer, words):
     assert off(answer, 1000) == words
 
 
+@pytest.mark.slow
 def test_the_script_measures_and_writes_the_page(tmp_path):
     """A quick run: a few networks, one round."""
     done = subprocess.run(
@@ -65,6 +66,7 @@ def test_the_script_measures_and_writes_the_page(tmp_path):
     assert all(step["slope"] for step in results["growth"]["steps"].values())
 
 
+@pytest.mark.slow
 def test_a_quick_run_does_not_replace_the_results():
     done = subprocess.run([sys.executable, SCRIPT, "--quick"], capture_output=True, text=True)
     assert done.returncode == 2

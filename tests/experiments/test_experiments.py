@@ -114,6 +114,7 @@ def test_published_tables_are_whole_and_every_table_falls_in_speed_as_the_paper_
 
 
 @pytest.mark.parametrize(("name", "widths"), PLACES)
+@pytest.mark.slow
 def test_every_network_runs_and_has_the_input_it_says(name, widths):
     for subject in EXPERIMENTS[name].subjects(widths):
         model, x = build(subject), torch.empty(2, *subject.shape, device="meta")
@@ -267,6 +268,7 @@ def test_a_run_has_every_network_of_the_experiment(quick):
     assert quick.environment["torch"] == torch.__version__
 
 
+@pytest.mark.slow
 def test_a_larger_batch_is_what_runs():
     record = run_experiment("g2", widths="gpu", batch=2, rounds=1, turn=1e-4)
     for cell, subject in zip(record.cells, EXPERIMENTS["g2"].subjects("gpu"), strict=True):

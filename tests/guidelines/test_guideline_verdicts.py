@@ -81,6 +81,7 @@ def test_the_command_line_passes_shufflenet_v2(capsys):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_every_finding_but_those_of_x2_has_a_price(name):
     result = costlab.lint(network(name))
     whole = network(name).total.memory_access

@@ -205,6 +205,7 @@ def benchmark(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_benchmark_predicts_every_row_and_says_which_it_could_not(tables):
     done = benchmark("--tables", tables, "--format", "json")
     assert done.returncode == 0, done.stderr
@@ -230,6 +231,7 @@ def test_the_benchmark_predicts_every_row_and_says_which_it_could_not(tables):
     assert {r["family"] for r in found["rows"] if r["fitted"]} == set(families[::2])
 
 
+@pytest.mark.slow
 def test_the_benchmark_fits_and_writes_devices_that_can_be_read(tables, tmp_path):
     done = benchmark("--tables", tables, "--fit", "--write", tmp_path, "--format", "markdown")
     assert done.returncode == 0, done.stderr

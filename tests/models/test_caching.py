@@ -237,6 +237,7 @@ def reader(seed: int, lookups: int, known: dict[float, object], report: str) -> 
                         entry.write_bytes(content[: rng.randrange(len(content) or 1)])
 
 
+@pytest.mark.slow
 def test_many_processes_and_random_kills_never_give_a_wrong_result(tmp_path):
     known = {width: profile_of(ModelSpec(NAME, {"width": width})).total for width in WIDTHS}
     context = multiprocessing.get_context("fork")  # torch is there already

@@ -286,6 +286,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.slow
 def test_profile_takes_what_load_returns_and_says_what_the_command_says(model_type, tmp_path):
     pytest.importorskip("transformers")
     target = config(tmp_path, model_type=model_type, **FAMILIES[model_type])

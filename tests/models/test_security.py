@@ -283,6 +283,7 @@ def files(tmp_path_factory, hostile) -> Path:
 
 
 @pytest.mark.parametrize("name", READS)
+@pytest.mark.slow
 def test_nothing_runs_because_a_file_was_read(name, files):
     needs_torch = any(word in " ".join(READS[name]) for word in (".pt", "hf:"))
     modules = "torch, torch.export, pickle, zipfile" if needs_torch else "json"

@@ -72,6 +72,7 @@ def draw(kind: str, of: Profile, **options):
 
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("kind", OF_ONE)
+@pytest.mark.slow
 def test_words_never_touch_and_never_leave_the_picture(kind, name, networks):
     ax = draw(kind, networks[name])
     boxes = visible_boxes(ax)

@@ -123,10 +123,12 @@ def test_at_full_rank_every_kind_of_convolution_agrees(name):
     assert layer.weight_error == 0
 
 
+@pytest.mark.slow
 def test_at_full_rank_vgg16_agrees(vgg16):
     agree(vgg16, dac(vgg16, rank=9, force=True), layers=13)
 
 
+@pytest.mark.slow
 def test_at_full_rank_resnet50_agrees(torchvision):
     agree(model := torchvision.models.resnet50().eval(), dac(model, rank=49, force=True), layers=17)
 
