@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -22,7 +25,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> None:
+    """End the process, even if a network's own code left threads or child processes that Python would wait for."""
+    threads = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if not threads and not child_processes():
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,6 +55,12 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED
+
+
+def child_processes() -> list[Any]:
+    """The processes that multiprocessing started and that still run."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing.active_children() if multiprocessing else []
 
 
 def is_valid_argument(argument: str) -> bool:

@@ -80,8 +80,17 @@ class RunOptions:
     """Where the networks are profiled, and where their rows are kept."""
 
     jobs: Annotated[int | None, option("Use N processes. Default: one per core.", "N", "-j", "--jobs")] = None
-    cluster: Annotated[str | None, option("Run on a Dask cluster: tcp://host:8786.", "ADDRESS")] = None
+    cluster: Annotated[str | None, option("Run on a Dask cluster: tcp:// or tls://host:8786.", "ADDRESS")] = None
+    tls_ca: Annotated[Path | None, option("Trust the certificates of this CA (PEM), for tls://.", "FILE")] = None
+    tls_cert: Annotated[Path | None, option("Present this certificate (PEM), for tls://.", "FILE")] = None
+    tls_key: Annotated[Path | None, option("Use the private key in FILE (PEM), for tls://.", "FILE")] = None
     retry: Annotated[bool, flag("--retry", "Retry networks that failed before.")] = False
+
+    @property
+    def tls(self) -> dict[str, Path] | None:
+        """The TLS files that are given, by what they are for."""
+        files = {"ca": self.tls_ca, "cert": self.tls_cert, "key": self.tls_key}
+        return {name: path for name, path in files.items() if path is not None} or None
 
 
 def sweep(
@@ -121,7 +130,15 @@ def sweep(
     place = journal or default_journal(space, output)
     try:
         with progress_bar() as show:
-            rows = profile_all(space, journal=place, jobs=run.jobs, cluster=run.cluster, retry=run.retry, progress=show)
+            rows = profile_all(
+                space,
+                journal=place,
+                jobs=run.jobs,
+                cluster=run.cluster,
+                tls=run.tls,
+                retry=run.retry,
+                progress=show,
+            )
             if output is not None:
                 rows.save(output)
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AREA = 26  # square points
 WIDE = 8  # an axis whose values span at least this ratio is logarithmic
-MOST = 40  # labelled networks; of more networks only the front is labelled
+MOST = 40  # labels; of more networks only the front is labelled
 LONGEST = 32  # characters of a name
 
 
@@ -75,7 +75,8 @@ def pareto(
     count, left_out = counted(len(points), len(rows), "these numbers")
     headline(ax, count, f"dark: Pareto front ({len(front)}){left_out}")
     fix_layout(ax)
-    label_points(ax, front + others, len(points) if len(points) <= MOST else len(front), boxes_along(ax, xs, ys))
+    labelled = len(points) if len(points) <= MOST else min(len(front), MOST)
+    label_points(ax, front + others, labelled, boxes_along(ax, xs, ys, 1))
     return ax
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.formatting.colours import INK, QUIET
@@ -12,8 +11,10 @@ from costlab.formatting.escaping import visible
 from costlab.plots.style import GAP, SMALLER
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
+    from numpy.typing import NDArray
 
 
 class LabelledPoint(NamedTuple):
@@ -67,34 +68,46 @@ def label_points(ax: Axes, points: Sequence[LabelledPoint], most: int, occupied:
     """
     import numpy as np
     from matplotlib.patheffects import withStroke
-    from matplotlib.transforms import Bbox
 
     room, dots = ax.get_window_extent(), ax.figure.dpi / 72
-    centres = [ax.transData.transform((point.x, point.y)) for point in points]
-    radii = [sqrt(point.area) / 2 * dots for point in points]
-    covered = [Bbox([centre - r, centre + r]) for centre, r in zip(centres, radii, strict=True)]
-    labels = list(occupied)
+    centres = ax.transData.transform([(point.x, point.y) for point in points])
+    radii = np.sqrt([point.area for point in points]) / 2 * dots
+    covered = np.hstack((centres - radii[:, None], centres + radii[:, None]))
+    labels = np.reshape([box.extents for box in occupied], (-1, 4))
+    directions = np.array([(position.right, position.up) for position in POSITIONS])
+    anchors = np.array([(PART[position.ha], PART[position.va]) for position in POSITIONS])
+    gaps = np.array([position.gap * dots for position in POSITIONS])
     for point, centre, radius in zip(points[:most], centres, radii, strict=False):
         style: dict[str, Any] = {"xy": (point.x, point.y), "textcoords": "offset points"}
         label = ax.annotate(visible(point.name), xytext=(0, 0), parse_math=False, **style)
         label.set(fontsize=SMALLER, color=INK, path_effects=[withStroke(linewidth=HALO, foreground="white")])
         size = np.array(label.get_window_extent().size)
-        for position in POSITIONS:
-            direction = np.array((position.right, position.up))
-            edge, nearest = (centre + direction * (radius + gap) for gap in (0, position.gap * dots))
-            corner = nearest - size * np.array((PART[position.ha], PART[position.va]))
-            box, line = Bbox([corner, corner + size]), Bbox([edge, nearest])
-            inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
-            hides = any(box.padded(GAP).overlaps(other) for other in covered + labels)
-            if inside and not hides and not any(line.overlaps(other) for other in labels):
-                label.set(ha=position.ha, va=position.va)
-                label.xyann = tuple((nearest - centre) / dots)
-                labels += [box, line]
-                if position.gap > NEAR:
-                    ax.annotate("", xytext=label.xyann, arrowprops=LINE, **style)
-                break
-        else:
+        edges, nearest = centre + directions * radius, centre + directions * (radius + gaps[:, None])
+        corners = nearest - size * anchors
+        boxes, lines = np.hstack((corners, corners + size)), np.hstack((edges, nearest))
+        inside = (boxes[:, :2] >= room.min).all(axis=1) & (boxes[:, 2:] <= room.max).all(axis=1)
+        padded = boxes + GAP * np.array((-1, -1, 1, 1))
+        free = inside & ~overlap(padded, covered) & ~overlap(padded, labels) & ~overlap(lines, labels)
+        if not free.any():
             label.remove()
+            continue
+        chosen = int(free.argmax())
+        label.set(ha=POSITIONS[chosen].ha, va=POSITIONS[chosen].va)
+        label.xyann = tuple((nearest[chosen] - centre) / dots)
+        labels = np.vstack((labels, boxes[chosen], lines[chosen]))
+        if POSITIONS[chosen].gap > NEAR:
+            ax.annotate("", xytext=label.xyann, arrowprops=LINE, **style)
+
+
+def overlap(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the boxes touch any of the others; a box is two opposite corners (x, y, x, y)."""
+    import numpy as np
+
+    low, high = np.minimum(boxes[:, None, :2], boxes[:, None, 2:]), np.maximum(boxes[:, None, :2], boxes[:, None, 2:])
+    other_low, other_high = np.minimum(others[:, :2], others[:, 2:]), np.maximum(others[:, :2], others[:, 2:])
+    near = ((low.min(axis=0) <= other_high) & (other_low <= high.max(axis=0))).all(axis=1)  # few, even of a million
+    touching: NDArray[np.bool_] = ((low <= other_high[near]) & (other_low[near] <= high)).all(axis=2).any(axis=1)
+    return touching
 
 
 def boxes_along(ax: Axes, xs: Sequence[float], ys: Sequence[float], pieces: int = PIECES) -> list[Bbox]:

@@ -7,6 +7,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from costlab.core.conditions import parse_condition
 from costlab.errors import CostlabError
 from costlab.sweeps import pools
 from costlab.sweeps.columns import all_columns
+from costlab.sweeps.dask_cluster import dask_cluster, dask_executor
 from costlab.sweeps.journal import Journal, open_journal
 from costlab.sweeps.pools import WorkerPool
 from costlab.sweeps.results import Sweep, SweepState
@@ -24,6 +26,7 @@ CHUNK_SECONDS = 1.5  # of work that a worker gets at once, at least
 CHUNKS_A_SECOND = 200  # at most: a scheduler handles these without effort
 FIRST_CHUNK, LARGEST_CHUNK = 4, 1000  # rows, before their cost is known and at most
 AHEAD = 2  # chunks per worker, one of them being computed
+POLL = 5.0  # seconds between two looks at the workers while nothing is finished
 MISSING = -1
 DIED = "its worker process died: out of memory, or a crash"
 
@@ -37,6 +40,7 @@ def sweep(
     journal: str | Path | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
+    tls: Mapping[str, str | Path] | None = None,
     retry: bool = False,
     progress: Callable[[SweepState], None] | None = None,
 ) -> Sweep:
@@ -50,7 +54,9 @@ def sweep(
         executor: runs the rows. Default: processes of this machine.
         journal: a file that gets every row as soon as it is known; an interrupted sweep continues from it.
         jobs: number of processes. Default: one per core.
-        cluster: address of a Dask scheduler, `tcp://host:8786`.
+        cluster: address of a Dask scheduler, `tcp://host:8786` or `tls://host:8786`. Its workers run the factory's
+            code, and this process unpickles their answers: use only a cluster you trust.
+        tls: PEM files for a `tls://` address: `{"ca": ..., "cert": ..., "key": ...}`. Default: Dask's configuration.
         retry: compute rows that failed before again.
         progress: called with the state of the sweep after each batch of rows.
 
@@ -59,6 +65,8 @@ def sweep(
     """
     if (executor is not None) + (jobs is not None) + (cluster is not None) > 1:
         raise CostlabError("give at most one of executor, jobs and cluster")
+    if tls is not None and cluster is None:
+        raise CostlabError("TLS files need a cluster: give the address of a Dask scheduler")
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise CostlabError(f"jobs must be a positive integer, got {jobs!r}")
     space = space_of(space)
@@ -70,11 +78,7 @@ def sweep(
         report = progress or (lambda _: None)
         report(state)
         if state.left:
-            if cluster:
-                source = pools.dask_cluster(cluster)
-            else:
-                source = pools.caller_executor(executor) if executor else pools.local_processes(jobs)
-            with source as pool:
+            with worker_pool(executor, jobs, cluster, tls) as pool:
                 missing = (position for position, offset in enumerate(offsets) if offset == MISSING)
                 for batch in compute(task, missing, pool, state):
                     record(batch, file, offsets, state)
@@ -82,6 +86,18 @@ def sweep(
     first = file.row(offsets[0])["error"] if state.failed else None
     whole = Sweep(space, columns, file, offsets, state, first)
     return whole.filtered(condition) if condition else whole
+
+
+def worker_pool(
+    executor: Executor | None, jobs: int | None, cluster: str | None, tls: Mapping[str, str | Path] | None
+) -> AbstractContextManager[WorkerPool]:
+    """The workers that a caller asked for."""
+    if cluster:
+        return dask_cluster(cluster, tls)
+    if executor is None:
+        return pools.local_processes(jobs)
+    client = getattr(executor, "_client", None)
+    return dask_executor(executor, client) if client else pools.caller_executor(executor)
 
 
 def known_rows(space: Space, journal: Journal, retry: bool) -> tuple[array[int], SweepState]:
@@ -141,7 +157,9 @@ def compute(
         if not under_way and not suspects:
             return
         broken, dead = False, []
-        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+        while not (done := wait(under_way, POLL, FIRST_COMPLETED).done):
+            pool.workers()  # raises if they are gone for good
+        for future in done:
             chunk = under_way.pop(future)
             error = error_of(future)
             if error is None:

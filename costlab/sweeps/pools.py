@@ -9,15 +9,10 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-
-from costlab.errors import CostlabError
-
-TIMEOUT = "20s"  # for a scheduler to answer
 
 
 @dataclass
@@ -45,10 +40,9 @@ def local_processes(jobs: int | None = None) -> Iterator[WorkerPool]:
     pool = WorkerPool(start(), lambda: jobs, start)
     try:
         yield pool
-        pool.executor.shutdown()
     finally:
-        held_open.close()  # ends the processes, even busy ones
-        pool.executor.shutdown(wait=False, cancel_futures=True)
+        held_open.close()  # ends the processes, even busy ones, whatever threads a network left in them
+        pool.executor.shutdown(cancel_futures=True)
         lifeline.close()
 
 
@@ -77,29 +71,10 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def dask_cluster(address: str) -> Iterator[WorkerPool]:
-    """The workers of a Dask scheduler, such as `tcp://host:8786`. Raises CostlabError if it does not answer."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise CostlabError("Dask is not installed: pip install 'costlab[dask]'") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about versions: workers check those that matter
-        try:
-            client = Client(address, timeout=TIMEOUT, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
-            what = " ".join(str(error).split())[:200]
-            raise CostlabError(f"no Dask scheduler answers at {address}: {what}") from None
-    with client, caller_executor(client.get_executor()) as pool:
-        yield pool
-
-
-@contextlib.contextmanager
 def caller_executor(executor: Executor) -> Iterator[WorkerPool]:
-    """The caller's own executor, which stays open; one of Dask grows and shrinks with its cluster."""
+    """The caller's own executor, which stays open."""
     workers = getattr(executor, "_max_workers", None) or cores()
-    client = getattr(executor, "_client", None)
-    yield WorkerPool(executor, (lambda: max(1, sum(client.nthreads().values()))) if client else (lambda: workers))
+    yield WorkerPool(executor, lambda: workers)
 
 
 def is_worker_death(error: BaseException) -> bool:

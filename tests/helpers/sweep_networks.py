@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def trouble(asked: dict[str, str]) -> None:
             raise RuntimeError(f"no network at {object()}")
         case "print":
             print("I am a network")
+        case "thread":
+            threading.Thread(target=time.sleep, args=(1000,)).start()
         case "exit":
             raise SystemExit(3)
         case "die":

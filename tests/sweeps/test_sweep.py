@@ -116,6 +116,10 @@ def test_a_network_that_keeps_python_from_running_is_ended_with_its_process():
     assert [row["error"] for row in rows] == [None, _sweep.DIED]
 
 
+def test_a_thread_that_a_network_left_does_not_keep_a_sweep_from_ending():
+    assert [row["error"] for row in costlab.sweep(troubled("thread"), jobs=2)] == [None] * 4
+
+
 def test_a_process_that_dies_once_leaves_no_error(tmp_path):
     rows = list(costlab.sweep(troubled("die-once", arguments={"mark": str(tmp_path / "mark")}), jobs=2))
     assert [row["error"] for row in rows] == [None] * 4
