@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from costlab.errors import CostlabError
 if TYPE_CHECKING:
     from costlab.sweeps.results import Sweep, SweepState
     from costlab.sweeps.space import Space
+
+SKIPPED_SHOWN = 5  # lines of a journal in a message
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ def sweep(
     if output is not None:
         check_format(output)
     place = journal or default_journal(space, output)
+    if place is not None and output is not None and os.path.realpath(place) == os.path.realpath(output):
+        raise CostlabError(f"--journal and --output are both {output}: use two files")
     try:
         with progress_bar() as show:
             rows = profile_all(
@@ -210,6 +215,9 @@ def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:
     parts = [f"{units.exact(state.rows)} network{'s' if state.rows != 1 else ''}"]
     if state.known:
         parts.append(f"{units.exact(state.known)} of them from {visible(str(journal))}")
+    if rows.journal.skipped:
+        lines = ", ".join(map(str, sorted(rows.journal.skipped)[:SKIPPED_SHOWN]))
+        parts.append(f"{len(rows.journal.skipped)} damaged lines of the journal ignored (line {lines})")
     if state.failed:
         parts.append(f"{units.exact(state.failed)} failed")
     if rows.space.where:

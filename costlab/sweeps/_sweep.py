@@ -14,7 +14,7 @@ from typing import Any
 from costlab.core.conditions import parse_condition
 from costlab.errors import CostlabError
 from costlab.sweeps import pools
-from costlab.sweeps.columns import all_columns
+from costlab.sweeps.columns import ERROR, all_columns, row_checker
 from costlab.sweeps.dask_cluster import dask_cluster, dask_executor
 from costlab.sweeps.journal import Journal, open_journal
 from costlab.sweeps.pools import WorkerPool
@@ -102,10 +102,20 @@ def worker_pool(
 
 def known_rows(space: Space, journal: Journal, retry: bool) -> tuple[array[int], SweepState]:
     """The offset of each row of a space in the journal, MISSING for rows to compute."""
-    known = {entry.key: (entry.offset, entry.failed) for entry in journal.entries()}
+    known: dict[str, tuple[int, bool]] = {}
+    damaged: dict[str, int] = {}  # the line of a row
+    is_row = row_checker(space)
+    for entry in journal.entries():
+        if is_row(entry.row):
+            known[entry.row["key"]] = entry.offset, entry.row[ERROR] is not None
+        else:
+            damaged[entry.row["key"]] = entry.line
     offsets, state = array("q", [MISSING]) * len(space), SweepState(len(space))
-    for position, values in enumerate(space) if known else ():
-        offset, failed = known.get(space.key(values), (MISSING, False))
+    for position, values in enumerate(space) if known or damaged else ():
+        key = space.key(values)
+        offset, failed = known.get(key, (MISSING, False))
+        if offset == MISSING and key in damaged:
+            journal.skip(damaged[key])
         if offset != MISSING and not (failed and retry):
             offsets[position] = offset
             state.known += 1
@@ -157,7 +167,7 @@ def compute(
         if not under_way and not suspects:
             return
         broken, dead = False, []
-        while not (done := wait(under_way, POLL, FIRST_COMPLETED).done):
+        while not (done := wait(under_way, POLL, FIRST_COMPLETED).done) and under_way:
             pool.workers()  # raises if they are gone for good
         for future in done:
             chunk = under_way.pop(future)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from costlab.core.metrics import METRICS, PREDICTED
+from costlab.core.validation import DEEPEST, LARGEST, is_count, nests_deeper
 from costlab.guidelines import GUIDELINES
 from costlab.latency.execution import ExecutionConfig
 from costlab.sweeps.space import Space
@@ -57,3 +61,34 @@ def parquet_type(space: Space, column: str) -> str:
     if column in (*COSTS, *COUNTS) and column != "arithmetic_intensity":
         return "int64"
     return "string" if column in (NAME, ERROR, *VERDICTS) else "float64"
+
+
+def row_checker(space: Space) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a row of a journal has the columns of a space, in their order, and a value of the right type in each."""
+    columns = (*RESERVED, *all_columns(space))
+    checks: dict[str, Callable[[Any], bool]] = {
+        "key": is_string,
+        "seconds": is_number,
+        NAME: is_string,
+        **dict.fromkeys(axis_columns(space).values(), lambda value: not nests_deeper(value, DEEPEST)),
+        **dict.fromkeys(result_columns(space), lambda value: value is None or is_number(value)),
+        **dict.fromkeys((*COSTS, *COUNTS), lambda value: value is None or is_count(value)),
+        "arithmetic_intensity": lambda value: value is None or is_number(value),
+        **dict.fromkeys(VERDICTS, lambda value: value is None or is_string(value)),
+        ERROR: lambda value: value is None or is_string(value),
+    }
+
+    def is_row(row: Mapping[str, Any]) -> bool:
+        return tuple(row) == columns and all(checks[column](value) for column, value in row.items())
+
+    return is_row
+
+
+def is_string(value: object) -> bool:
+    """Whether a value is a string."""
+    return type(value) is str
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, 0 or more."""
+    return type(value) in (int, float) and 0 <= value <= LARGEST  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from costlab.core.files import os_error_reason
+from costlab.core.validation import finite_float
 from costlab.errors import CostlabError
 
 try:
@@ -20,6 +22,8 @@ except ImportError:  # Windows: journals are not locked
     fcntl = None  # type: ignore[assignment]
 
 BEGINNING = b'{"key": "'  # of every line
+LONGEST_LINE = 1 << 20  # bytes of a row
+MOST_SKIPPED = 1000  # lines that are noted
 SYNC_SECONDS = 1.0  # a power cut loses at most this much
 
 
@@ -27,8 +31,8 @@ class JournalEntry(NamedTuple):
     """A row in a journal."""
 
     offset: int  # bytes from the beginning
-    key: str
-    failed: bool
+    line: int  # 1 is the first
+    row: dict[str, Any]
 
 
 class Journal:
@@ -39,31 +43,43 @@ class Journal:
         self.reader = reader
         self.name = name
         self.end = 0  # of the last whole line
+        self.skipped: list[int] = []  # lines that are not rows
         self.synced = time.monotonic()
 
     def entries(self) -> Iterator[JournalEntry]:
-        """Every row, in the order of the file; the rest of a line torn by a crash is cut off.
+        """Every row, in the order of the file.
+
+        The rest of a line torn by a crash is cut off at the end of the file; lines before it that are not rows are
+        noted in `skipped`.
 
         Raises:
             CostlabError: the file is not a journal.
         """
         self.reader.seek(0)
-        offset, torn = 0, None
-        for number, line in enumerate(self.reader, 1):
+        start, offset, whole = 0, 0, True
+        for number in itertools.count(1):
+            line = self.reader.readline(LONGEST_LINE)
+            if not line:
+                break
             if offset == 0 and not line.startswith(BEGINNING[: len(line)]):
                 raise CostlabError(f"{self.name} is not a sweep journal: remove it, or choose another file")
-            entry = parse_line(line)
-            if entry is None:
-                torn = torn or (number, offset)
-            elif torn:
-                raise CostlabError(f"{self.name} is not a sweep journal: line {torn[0]} is not a row")
-            else:
-                yield JournalEntry(offset, *entry)
-            offset += len(line)
-        self.end = torn[1] if torn else offset
-        if torn:
+            start, offset, whole = offset, offset + len(line), line.endswith(b"\n")
+            row = parse_line(line) if whole else None
+            while not whole and (rest := self.reader.readline(LONGEST_LINE)):  # of a line that is too long
+                offset, whole = offset + len(rest), rest.endswith(b"\n")
+            if row is not None:
+                yield JournalEntry(start, number, row)
+            elif whole:
+                self.skip(number)
+        self.end = offset if whole else start
+        if not whole:
             self.writer.truncate(self.end)
             self.reader.seek(0, os.SEEK_END)  # drop the buffer
+
+    def skip(self, line: int) -> None:
+        """Note a line that is not a row; of very many only the first."""
+        if len(self.skipped) < MOST_SKIPPED:
+            self.skipped.append(line)
 
     def append(self, lines: Sequence[str]) -> list[int]:
         """Add lines and return their offsets. Raises CostlabError if they cannot be written, and then adds none."""
@@ -107,15 +123,13 @@ def write_all(file: IO[bytes], data: bytes) -> None:
         view = view[file.write(view) :]
 
 
-def parse_line(line: bytes) -> tuple[str, bool] | None:
-    """The key of a row and whether it failed; None if the line is not a row."""
-    if not line.endswith(b"\n"):
-        return None
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The row in a line; None if there is none."""
     try:
-        row = json.loads(line)
-        return row["key"], row["error"] is not None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        row = json.loads(line, parse_float=finite_float, parse_constant=finite_float)
+    except (ValueError, RecursionError):
         return None
+    return row if type(row) is dict and type(row.get("key")) is str else None
 
 
 @contextlib.contextmanager

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -87,7 +91,7 @@ FOUND = (
 )
 
 
-def networks(count: int, folder: Path) -> tuple[list[str], Counter[str]]:
+def networks(count: int, first: int) -> tuple[list[str], Counter[str]]:
     """What was broken, and the kinds of operators that were reached."""
     from helpers.network_laws import broken
     from helpers.random_networks import random_network
@@ -95,52 +99,65 @@ def networks(count: int, folder: Path) -> tuple[list[str], Counter[str]]:
     from costlab.tracing._profile import profile
 
     failures, kinds = [], Counter[str]()
-    for seed in range(count):
-        drawn = random_network(Random(seed))
-        failures += [f"network {seed}: {law}" for law in broken(drawn, folder)]
-        kinds.update(op.kind for op in profile(drawn.network, list(drawn.inputs)).ops)
-        progress(f"networks: {seed + 1} of {count}")
+    with own_folder() as folder:
+        for seed in range(first, first + count):
+            drawn = random_network(Random(seed))
+            failures += [f"network {seed}: {law}" for law in broken(drawn, folder)]
+            kinds.update(op.kind for op in profile(drawn.network, list(drawn.inputs)).ops)
+            progress(f"networks: {seed - first + 1} of {count}")
     return failures, kinds
 
 
-def inputs(count: int, folder: Path) -> tuple[list[str], dict[str, Counter[int]]]:
+def inputs(count: int, first: int) -> tuple[list[str], dict[str, Counter[int]]]:
     """What went wrong, and how commands ended for each kind of input."""
     from helpers.fuzzing import attempt, prepared, shares
 
     failures: list[str] = []
     codes: dict[str, Counter[int]] = {}
-    prepared(folder)
-    for kind, share in shares(count).items():
-        codes[kind] = Counter()
-        for seed in range(share):
-            tried = attempt(kind, Random(seed), folder)
-            codes[kind][tried.code] += 1
-            failures += [f"{kind} {seed}: {tried.command}: {tried.wrong}"] if tried.wrong else []
-        progress(f"{kind}: {share} inputs")
+    with own_folder() as folder:
+        prepared(folder)
+        for kind, share in shares(count).items():
+            codes[kind] = Counter()
+            for seed in range(first, first + share):
+                tried = attempt(kind, Random(seed), folder)
+                codes[kind][tried.code] += 1
+                failures += [f"{kind} {seed}: {tried.command}: {tried.wrong}"] if tried.wrong else []
+            progress(f"{kind}: {share} inputs")
     return failures, codes
 
 
-def archives(count: int, folder: Path) -> list[str]:
-    """Hostile `.pt2` files that ran something, or did not end in a profile or one line; the seed is the date."""
+def archives(count: int, seed: int) -> list[str]:
+    """Hostile `.pt2` files that ran something, or did not end in a profile or one line."""
     from helpers import exported_fuzzing as fuzzing
     from helpers.exported_programs import save_nested, save_net
 
-    files = [save_net(folder / "net.pt2"), save_nested(folder / "nested.pt2")]
-    for file in files:
-        fuzzing.check(file)  # imports what it needs
-    watch, failures, case = fuzzing.Watch(), [], folder / "case.pt2"
-    seed = int(f"{datetime.now(UTC):%Y%m%d}")
-    for name, content in itertools.islice(fuzzing.cases(seed, [file.read_bytes() for file in files]), count):
-        case.write_bytes(content)
-        try:
-            with watch:
-                fuzzing.check(case)
-        except Exception as error:
-            failures.append(f".pt2 {name}: {type(error).__name__}: {error}")
-        failures += [f".pt2 {name}: {act}" for act in watch.seen]
-        watch.seen.clear()
+    with own_folder() as folder:
+        files = [save_net(folder / "net.pt2"), save_nested(folder / "nested.pt2")]
+        for file in files:
+            fuzzing.check(file)  # imports what it needs
+        watch, failures, case = fuzzing.Watch(), [], folder / "case.pt2"
+        for name, content in itertools.islice(fuzzing.cases(seed, [file.read_bytes() for file in files]), count):
+            case.write_bytes(content)
+            try:
+                with watch:
+                    fuzzing.check(case)
+            except Exception as error:
+                failures.append(f".pt2 {name}: {type(error).__name__}: {error}")
+            failures += [f".pt2 {name}: {act}" for act in watch.seen]
+            watch.seen.clear()
     progress(f".pt2 files: {count}")
     return failures
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder, in which costlab also keeps its cache and configuration; torch uses one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CONFIG_HOME"] = str(Path(name) / "home")
+        yield Path(name)
 
 
 def progress(words: str) -> None:
@@ -149,10 +166,9 @@ def progress(words: str) -> None:
 
 
 def page(
-    tried: int,
+    asked: argparse.Namespace,
     kinds: Counter[str],
     codes: dict[str, Counter[int]],
-    hostile: int,
     failures: list[str],
     seconds: float,
 ) -> str:
@@ -174,9 +190,9 @@ def page(
         "",
         "| what | tried | failed |",
         "| --- | ---: | ---: |",
-        f"| random networks | {tried:,} | {sum(f.startswith('network ') for f in failures):,} |",
+        f"| random networks | {asked.networks:,} | {sum(f.startswith('network ') for f in failures):,} |",
         f"| fuzzed inputs | {fuzzed:,} | {sum(not f.startswith(('network ', '.pt2 ')) for f in failures):,} |",
-        f"| `.pt2` files | {hostile:,} | {sum(f.startswith('.pt2 ') for f in failures):,} |",
+        f"| `.pt2` files | {asked.archives:,} | {sum(f.startswith('.pt2 ') for f in failures):,} |",
         "",
         "## Random networks",
         "",
@@ -222,26 +238,22 @@ def page(
 
 
 def main() -> int:
-    import torch
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=2000)
     parser.add_argument("--inputs", type=int, default=5000)
     parser.add_argument("--archives", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=int(f"{datetime.now(UTC):%Y%m%d}") * 100_000)
     parser.add_argument("--page", type=Path, default=PAGE)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CONFIG_HOME"] = str(folder / "home")
-        broken, kinds = networks(asked.networks, folder)
-        wrong, codes = inputs(asked.inputs, folder)
-        hostile = archives(asked.archives, folder)
-    failures = [*broken, *wrong, *hostile]
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        tried = pool.submit(networks, asked.networks, asked.seed)
+        fuzzed = pool.submit(inputs, asked.inputs, asked.seed)
+        hostile = pool.submit(archives, asked.archives, asked.seed)
+    (broken, kinds), (wrong, codes) = tried.result(), fuzzed.result()
+    failures = [*broken, *wrong, *hostile.result()]
     seconds = time.perf_counter() - start
-    text = page(asked.networks, kinds, codes, asked.archives, failures, seconds)
-    asked.page.write_text(text, encoding="utf-8")
+    asked.page.write_text(page(asked, kinds, codes, failures, seconds), encoding="utf-8")
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
