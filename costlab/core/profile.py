@@ -39,6 +39,7 @@ class CostRow(Cost):
     output_shape: tuple[int, ...] | None = None
     ops: int = 0  # operators that are not free
     unused_params: int = 0
+    uncounted: int = 0  # operators without a cost rule, which the sums leave out
 
 
 class EndedLoop(NamedTuple):
@@ -126,12 +127,20 @@ class Profile:
         ops = self.ops
         return [(ops[i].name, op.name) for op in ops for i in op.after]
 
-    def by_module(self, depth: int | None = None) -> dict[str, CostRow]:
+    @cached_property
+    def uncalled(self) -> tuple[str, ...]:
+        """Paths of the modules that were never called: neither they nor their children ran an operator."""
+        ran = {op.module for op in self.ops} | {m.path for m in self.trace.modules if m.output_shape is not None}
+        above = {".".join(parts[:n]) for parts in (path.split(".") for path in ran) for n in range(len(parts) + 1)}
+        return tuple(m.path for m in self.trace.modules if m.path not in above)
+
+    def by_module(self, depth: int | None = None, caller: bool = False) -> dict[str, CostRow]:
         """The cost of each module; the rows sum to the total.
 
         Args:
             depth: how many names of a module path to keep; deeper modules are added to their parents. None: every
                 module has its own row, without its children.
+            caller: put a module that is called from outside its parent below its caller instead.
 
         Raises:
             CostlabError: the depth is negative.
@@ -141,7 +150,8 @@ class Profile:
         infos = {m.path: m for m in self.trace.modules}
         rows: dict[str, list[int]] = {cut(m.path, depth): [] for m in self.trace.modules}
         for position, op in enumerate(self.ops):
-            rows.setdefault(cut(op.module, depth), []).append(position)
+            path = op.attrs.get("caller", op.module) if caller else op.module
+            rows.setdefault(cut(path, depth), []).append(position)
         unused: Counter[str] = Counter()
         unused_bytes: Counter[str] = Counter()
         for module in self.trace.modules:
@@ -167,7 +177,8 @@ class Profile:
     def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0, **about: Any) -> CostRow:
         costs = [(self.ops[p], self.costs[p]) for p in positions]
         sums = summed(costs, unused, unused_bytes)
-        return CostRow(**sums, name=name, ops=sum(not op.free for op, _ in costs), unused_params=unused, **about)
+        ops, uncounted = sum(not op.free for op, _ in costs), sum(cost is None for _, cost in costs)
+        return CostRow(**sums, name=name, ops=ops, unused_params=unused, uncounted=uncounted, **about)
 
     def fused(self, fusion: str) -> Profile:
         """The profile with the operators merged that would run as one; worked out once.

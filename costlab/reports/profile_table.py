@@ -20,7 +20,6 @@ ROWS = 30  # the default depth shows no more: a screenful
 class ReportRow(CostRow):
     """A row of a report."""
 
-    uncounted: int = 0  # operators in it without a cost rule, which its costs leave out
     estimated: int = 0  # operators in it whose cost depends on a guessed size
     predicted_seconds: float | None = None  # with a device only
 
@@ -134,12 +133,11 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]
             )
         return
     group = grouping(by, depth)
-    uncounted = Counter(group(op) for op, cost in zip(profile.ops, profile.costs, strict=True) if cost is None)
     estimated = Counter(group(op) for op in profile.ops if op.estimated)
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
     for name, row in rows.items():
         known_row = {field.name: getattr(row, field.name) for field in fields(CostRow)}
-        yield ReportRow(**known_row, uncounted=uncounted[name], estimated=estimated[name])
+        yield ReportRow(**known_row, estimated=estimated[name])
 
 
 def grouping(by: str, depth: int | None) -> Callable[[Op], str]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from costlab.tracing.arguments import Arguments
 from costlab.tracing.operators import Operator
 from costlab.tracing.tensors import is_meta
 
@@ -174,3 +175,25 @@ GUESSES: dict[str, Callable[[tuple[Any, ...], Context], Guess | None]] = {
     "_pack_padded_sequence": packed,
     "_pad_packed_sequence": unpacked,
 }
+
+
+# Truth values that are known although an operand is not.
+
+
+def absorbed(operator: Operator, call: Arguments) -> torch.Tensor | None:
+    """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
+    if operator.written or len(call.inputs) != 2 or any(not is_whole(record.tensor) for _, record in call.inputs):
+        return None
+    known = next((record.tensor for _, record in call.inputs if not record.storage.abstract), None)
+    (_, left), (_, right) = call.inputs
+    dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
+    if known is None or (operator.absorbing and dtype != torch.bool):
+        return None
+    if not bool(known.all() if operator.absorbing else (known == 0).all()):
+        return None
+    return torch.full(torch.broadcast_shapes(left.shape, right.shape), int(operator.absorbing or 0), dtype=dtype)
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor contains integers or truth values."""
+    return not (tensor.is_floating_point() or tensor.is_complex())

@@ -46,6 +46,7 @@ class ModuleTracker:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.path = ""
+        self.call_path = ""  # the same, with each module below the one that called it
         self.paths = module_paths(model)
         self.output_shapes: dict[str, tuple[int, ...]] = {}
         self.called: dict[str, torch.nn.Module] = {}
@@ -64,6 +65,7 @@ class ModuleTracker:
     def _call(self, module: torch.nn.Module, paths: list[str], *args: Any, **kwargs: Any) -> Any:
         outer = self.path
         path = paths[0] if len(paths) == 1 else self._name_below(outer, module, paths)
+        call_path, self.call_path = self.call_path, path_below(self.call_path, outer, path)
         self.path = path
         self.called[path] = module
         try:
@@ -77,7 +79,7 @@ class ModuleTracker:
                 self.failed_in = path
             raise
         finally:
-            self.path = outer
+            self.path, self.call_path = outer, call_path
         shape = first_shape(result)
         if shape is not None:
             self.output_shapes[path] = shape
@@ -92,6 +94,13 @@ class ModuleTracker:
         self._turns[caller, module] = turn + 1
         owner = self.called.get(caller)
         return below[turn % len(below)] if isinstance(owner, torch.nn.Sequential) else below[0]
+
+
+def path_below(call_path: str, caller: str, path: str) -> str:
+    """The path of a called module below that of its caller."""
+    inside = path.startswith(caller + ".") if caller else True
+    name = path[len(caller) :].lstrip(".") if inside else path.rpartition(".")[2]
+    return f"{call_path}.{name}" if call_path and name else call_path or name
 
 
 def first_shape(result: Any) -> tuple[int, ...] | None:

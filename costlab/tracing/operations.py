@@ -132,6 +132,8 @@ class Operations:
     ) -> None:
         params = [] if free else self._first_reads(call)
         path = self.tracker.path
+        if self.tracker.call_path != path:
+            call.attrs["caller"] = self.tracker.call_path
         rank = next((len(t.shape) for t in inputs if t.name == "weight"), 0)
         kind = specific_kind(operator.kind, call.attrs, rank)
         self.reads.append(call.inputs)

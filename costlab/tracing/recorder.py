@@ -9,7 +9,6 @@ gave) are computed, so that control flow on them is exact. An unknown value that
 from __future__ import annotations
 
 import functools
-import linecache
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,19 +18,20 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode
 
-from costlab.core.graph import Op, Source
+from costlab.core.graph import Op
 from costlab.tracing import higher_order
 from costlab.tracing.answers import Answers, Place
 from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
-from costlab.tracing.data_dependent import guess
+from costlab.tracing.data_dependent import absorbed, guess
 from costlab.tracing.expectations import Expectations
 from costlab.tracing.inference import LIMIT, Spec, infer_outputs
-from costlab.tracing.layouts import SPARSE
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
+from costlab.tracing.sources import asks_to_go_on
+from costlab.tracing.sparse import is_sparse, run_sparse
 from costlab.tracing.tensor_table import TensorTable
 from costlab.tracing.tensors import (
     CPU,
@@ -40,8 +40,6 @@ from costlab.tracing.tensors import (
     is_meta,
     moved,
     on_meta,
-    real_ones,
-    real_zeros,
     true_device,
     with_device,
     without_values,
@@ -213,7 +211,7 @@ class Recorder(TorchDispatchMode):
         if operator.kind in ATTRIBUTES:
             guessed = ATTRIBUTES[operator.kind](call) or guessed
         if is_sparse(func, call):
-            return self._run_sparse(func, operator, args, kwargs, call, abstract, guessed)
+            return run_sparse(self.operations, func, operator, args, kwargs, call, abstract, guessed)
         if operator.creates:
             return self._create(func, operator, args, kwargs, call, guessed)
         if abstract and operator.absorbing is not None:
@@ -310,33 +308,6 @@ class Recorder(TorchDispatchMode):
                 result.zero_()
         return self.operations.add(operator, call, result, large, guessed)
 
-    def _run_sparse(
-        self,
-        func: Any,
-        operator: Operator,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        call: Arguments,
-        abstract: bool,
-        guessed: bool,
-    ) -> Any:
-        """Sparse tensors stay real, with zeros for unknown values: their indices decide what is computed."""
-        call.attrs.update(
-            (f"nnz_{name}", record.elements) for name, record in call.inputs if record.tensor.layout in SPARSE
-        )
-        unknown = any(record.storage.abstract for _, record in call.inputs if record.tensor.layout not in SPARSE)
-        if unknown and func._schema.name.partition("::")[2] in FROM_DENSE:
-            guessed = True  # every element is kept
-            args, kwargs = moved(args, real_ones), moved(kwargs, real_ones)
-        result = shape_of_product(operator, call) if abstract else None
-        if result is None:
-            args, kwargs = with_device(args, kwargs, CPU)
-            result = func(*moved(args, real_zeros), **moved(kwargs, real_zeros))
-            if abstract:
-                hide = lambda t: t if t.layout in SPARSE else on_meta(t)  # noqa: E731
-                result = moved(result, hide)
-        return self.operations.add(operator, call, result, abstract, guessed)
-
     def _too_large(
         self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
     ) -> bool:
@@ -394,54 +365,3 @@ def active_recorder() -> Recorder | None:
     """The recorder under which this code runs."""
     mode = _get_current_dispatch_mode()
     return mode if isinstance(mode, Recorder) else None
-
-
-FROM_DENSE = frozenset("to_sparse _to_sparse _to_sparse_csr to_sparse_csr _to_sparse_bsr to_sparse_bsr".split())
-
-
-def is_sparse(func: Any, call: Arguments) -> bool:
-    """Whether an operator reads or makes sparse tensors."""
-    if any(record.tensor.layout in SPARSE for _, record in call.inputs):
-        return True
-    name = func._schema.name
-    return "sparse_c" in name or "sparse_b" in name or "to_sparse" in name
-
-
-def shape_of_product(operator: Operator, call: Arguments) -> torch.Tensor | None:
-    """The dense result of a sparse matrix times a dense one, without values; None for any other operator."""
-    tensors = {name: record.tensor for name, record in call.inputs}
-    pair = next((p for p in PRODUCTS if p[0] in tensors and p[1] in tensors), None)
-    if operator.kind not in SPARSE_PRODUCTS or pair is None or all(tensors[n].layout in SPARSE for n in pair):
-        return None
-    left, right = (tensors[name] for name in pair)
-    shape = (*left.shape[:-1], *right.shape[-1:]) if right.dim() > 1 else left.shape[:-1]
-    return torch.empty(shape, dtype=right.dtype, device=META)
-
-
-PRODUCTS = (("mat1", "mat2"), ("self", "mat2"), ("sparse", "dense"), ("self", "other"), ("self", "vec"))
-SPARSE_PRODUCTS = frozenset("mm addmm matmul mv bmm _sparse_mm _sparse_addmm smm hspmm sspaddmm".split())
-
-
-def asks_to_go_on(source: Source | None) -> bool:
-    """Whether a line begins a `while` loop that goes on while a condition is true."""
-    line = linecache.getline(source.file, source.line).strip() if source else ""
-    return line.startswith("while ") and not line.startswith("while not ")
-
-
-def absorbed(operator: Operator, call: Arguments) -> torch.Tensor | None:
-    """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
-    if operator.written or len(call.inputs) != 2 or any(not is_whole(record.tensor) for _, record in call.inputs):
-        return None
-    known = next((record.tensor for _, record in call.inputs if not record.storage.abstract), None)
-    (_, left), (_, right) = call.inputs
-    dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
-    if known is None or (operator.absorbing and dtype != torch.bool):
-        return None
-    if not bool(known.all() if operator.absorbing else (known == 0).all()):
-        return None
-    return torch.full(torch.broadcast_shapes(left.shape, right.shape), int(operator.absorbing or 0), dtype=dtype)
-
-
-def is_whole(tensor: torch.Tensor) -> bool:
-    """Whether a tensor contains integers or truth values."""
-    return not (tensor.is_floating_point() or tensor.is_complex())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from os.path import dirname, sep
 from types import CodeType
@@ -45,3 +46,9 @@ def owner_of(file: str) -> Owner:
     if not file.startswith(TRACING):
         return "user"
     return "trace" if file.endswith("forward.py") else "costlab"
+
+
+def asks_to_go_on(source: Source | None) -> bool:
+    """Whether a line begins a `while` loop that goes on while a condition is true."""
+    line = linecache.getline(source.file, source.line).strip() if source else ""
+    return line.startswith("while ") and not line.startswith("while not ")

@@ -167,3 +167,54 @@ def test_a_rule_may_be_given_for_an_autograd_function_and_for_a_type_of_module()
     assert [(op.name, op.after) for op in whole.ops] == [("Scaled", ()), ("two/Two", (0,))]
     assert whole.params == apart.params
     assert profile(model, (2, 16)) == apart
+
+
+# Modules by who calls them.
+
+
+class Borrowing(nn.Module):
+    """Calls a layer of its parent."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.borrowed = [layer]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.bessel_j0(self.borrowed[0](x))
+
+
+class Lending(nn.Module):
+    """Two modules share a layer that is registered beside them; one layer is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(16, 16)
+        self.a, self.b = Borrowing(self.shared), Borrowing(self.shared)
+        self.idle = nn.Sequential(nn.Linear(16, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.shared(x)))
+
+
+def test_costs_by_owner_and_by_caller() -> None:
+    result = profile(Lending(), (2, 16))
+    owner, caller = result.by_module(depth=1), result.by_module(depth=1, caller=True)
+    assert {path: row.mult_adds for path, row in owner.items()} == {
+        "": 0,
+        "shared": 3 * CHEAP,
+        "a": 0,
+        "b": 0,
+        "idle": 0,
+    }
+    assert [caller[path].mult_adds for path in ("shared", "a", "b")] == [CHEAP] * 3
+    assert result.by_module(caller=True)["a.shared"].mult_adds == CHEAP
+    for rows in (owner, caller, result.by_module(caller=True)):
+        assert sum(row.mult_adds for row in rows.values()) == result.mult_adds
+        assert sum(row.params for row in rows.values()) == result.params
+
+
+def test_modules_that_are_never_called_and_uncounted_operators_by_module() -> None:
+    result = profile(Lending(), (2, 16))
+    assert result.uncalled == ("idle", "idle.0")
+    assert {path: row.uncounted for path, row in result.by_module().items() if row.uncounted} == {"a": 1, "b": 1}
+    assert result.uncounted == {"special_bessel_j0": 2}
