@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -73,6 +76,34 @@ def test_a_short_time_fourier_transform_keeps_its_sizes_in_the_first_call() -> N
     result = profile(Net(network, mask=nn.Conv1d(33, 33, 1, bias=False)), (2, 1000))
     assert result.mult_adds == 2 * (1000 // 16 + 1) * 33 * 33
     assert not result.uncounted
+
+
+MODELS = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_32", "swin_t", "squeezenet1_0", "raft_small")
+
+FRESH = """
+import hashlib, sys, warnings
+warnings.simplefilter("ignore")
+import costlab
+for name in sys.argv[1:]:
+    model, inputs = costlab.load("torchvision:" + name)
+    print(name, hashlib.sha256(costlab.profile(model, inputs).to_json().encode()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_first_call_equals_the_second_and_a_call_in_a_fresh_process() -> None:
+    def digests() -> list[str]:
+        lines = []
+        for name in MODELS:
+            model, inputs = costlab.load("torchvision:" + name)
+            lines.append(f"{name} {hashlib.sha256(profile(model, inputs).to_json().encode()).hexdigest()}")
+        return lines
+
+    inference.CACHE.clear()
+    first = digests()
+    assert digests() == first
+    fresh = subprocess.run([sys.executable, "-c", FRESH, *MODELS[::-1]], capture_output=True, text=True, check=True)
+    assert sorted(fresh.stdout.split("\n")[:-1]) == sorted(first)
 
 
 # Values are known or unreadable.
