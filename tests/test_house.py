@@ -52,6 +52,7 @@ def test_no_file_is_too_long(path):
 
 
 @pytest.mark.parametrize("path", files("cli"))
+@pytest.mark.slow
 def test_no_function_is_too_long(path):
     functions = [node for node in ast.walk(parsed(path)) if isinstance(node, FUNCTIONS)]
     assert {node.name: lines for node in functions if (lines := lines_of(node)) > LONGEST_FUNCTION} == {}

@@ -201,6 +201,7 @@ COMMANDS = (
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+@pytest.mark.slow
 def test_a_cached_command_says_the_same_and_imports_no_torch(command, tmp_path):
     code = (
         f"import sys; from costlab.cli import run; code = run({command!r});"

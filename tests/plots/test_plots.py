@@ -89,6 +89,7 @@ def test_words_never_touch_and_never_leave_the_picture(kind, name, networks):
 
 @pytest.mark.parametrize("name", examples())
 @pytest.mark.parametrize("kind", OF_ONE)
+@pytest.mark.slow
 def test_every_profile_can_be_drawn(kind, name):
     if (kind, name) == ("graph", "nothing"):
         with pytest.raises(CostlabError, match="no operators"):
@@ -119,6 +120,7 @@ def test_names_are_not_formulas():
     assert not any(text.get_parse_math() for text in [*ax.texts, ax._left_title])
 
 
+@pytest.mark.slow
 def test_drawing_a_saved_profile_takes_no_torch_and_a_plot_module_no_matplotlib(tmp_path):
     path = tmp_path / "tiny.json"
     path.write_text(examples()["tiny"].to_json())
@@ -157,6 +159,7 @@ def test_words_stand_out_from_every_colour():
         assert (light + 0.05) / (dark + 0.05) >= 4.5, group.name
 
 
+@pytest.mark.slow
 def test_the_colours_are_the_same_in_every_plot(networks):
     palette = {matplotlib.colors.to_rgba(group.colour): group.name for group in GROUPS}
     for kind in OF_ONE:

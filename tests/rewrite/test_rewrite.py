@@ -245,6 +245,7 @@ def test_what_would_not_become_cheaper_stays():
 
 
 @pytest.mark.parametrize("target", [0.9, "0.7x", 0.47])
+@pytest.mark.slow
 def test_a_target_is_kept_and_ranks_differ_from_layer_to_layer(vgg16, target):
     result = dac(vgg16, target_mult_adds=target, inputs=(1, 3, 224, 224))
     before, after = (costlab.profile(m, (1, 3, 224, 224)).mult_adds for m in (vgg16, result.model))

@@ -47,6 +47,7 @@ def written(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.slow
 def test_every_format_is_drawn_alike_and_without_torch(tmp_path, suffix):
     path = written(tmp_path, suffix)
     drawn = [

@@ -221,6 +221,7 @@ def looks(result):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_a_rule_says_what_the_meta_kernel_says(name):
     answered = []
 

@@ -170,6 +170,7 @@ def test_shufflenet_v1_has_the_printed_mult_adds_at_other_widths(groups, width):
         ("mobilenet_v3_small", 0.75, "mobilenetv3_small_075"),
     ],
 )
+@pytest.mark.slow
 def test_widths_round_channels_as_timm_does(name, width, other):
     ours, theirs = of_zoo(name, width=width), counted(f"timm:{other}", resolution=224)
     assert (ours.mult_adds, ours.params) == (theirs.mult_adds, theirs.params)
@@ -388,6 +389,7 @@ def test_a_shufflenet_v1_unit_adds_to_its_input_or_appends_to_its_average():
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 8])
+@pytest.mark.slow
 def test_shufflenet_v1_has_any_width_with_any_groups(groups):
     for width in (0.01, 0.25, 0.33, 0.5, 0.8, 1.5, 3):
         with torch.device("meta"), torch.inference_mode():
