@@ -91,9 +91,13 @@ class TracedModelOptions(ModelOptions):
     """The options of a network that is traced."""
 
     train: Annotated[bool, flag("--train", "Trace the forward pass in train mode.")] = False
+    max_iterations: Annotated[
+        int | None, option("Limit loops whose condition depends on unknown values.", "N", min=1, show_default="100")
+    ] = None
 
     def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
-        return replace(super().spec(target, more), mode="train" if self.train else "eval")
+        mode = "train" if self.train else "eval"
+        return replace(super().spec(target, more), mode=mode, max_iterations=self.max_iterations)
 
 
 @dataclass(frozen=True)

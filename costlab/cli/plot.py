@@ -115,7 +115,9 @@ def check_unused(network: TracedModelOptions, execution: ExecutionOptions) -> No
     """Raise CostlabError for options of a MODEL, where there are only tables."""
     for name, value in {**vars(network), "device": execution.device}.items():
         if value:
-            raise CostlabError(f"{spelling(name.removesuffix('s'))} needs a MODEL, but there are only tables")
+            raise CostlabError(
+                f"{spelling({'inputs': 'input'}.get(name, name))} needs a MODEL, but there are only tables"
+            )
 
 
 def is_table(kind: str, target: str) -> bool:

@@ -43,11 +43,18 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     """Load a network and trace it."""
     from costlab.models import load_model
-    from costlab.tracing._profile import profile
+    from costlab.tracing._profile import MAX_ITERATIONS, profile
 
     loaded = load_model(spec)
     try:
-        return profile(loaded.model, loaded.inputs, train=spec.mode == "train", rules=rules, **loaded.origin)
+        return profile(
+            loaded.model,
+            loaded.inputs,
+            train=spec.mode == "train",
+            max_iterations=MAX_ITERATIONS if spec.max_iterations is None else spec.max_iterations,
+            rules=rules,
+            **loaded.origin,
+        )
     except ForwardError as error:
         if not isinstance(error.__cause__, Exception):  # SystemExit and the like: no input would help
             raise

@@ -79,8 +79,9 @@ def weightless(build: Callable[[], Built], fallback: bool = True) -> Built:
     try:
         with mode:
             return build()
-    except Exception:
-        if not (fallback and mode.needs_values):
+    except Exception as error:
+        unseen = isinstance(error, NotImplementedError)  # C++ that ran an operator on a weight, as TorchScript does
+        if not (fallback and (mode.needs_values or unseen)):
             raise
     return build()
 

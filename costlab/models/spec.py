@@ -18,6 +18,7 @@ class ModelSpec:
     resolution: int | None = None  # height and width of images
     dtype: str | None = None  # floating-point type of network and inputs
     mode: str = "eval"  # or "train"
+    max_iterations: int | None = None  # of a loop whose condition is unknown; None: the default of `costlab.profile`
 
     @property
     def is_saved_profile(self) -> bool:

@@ -71,6 +71,10 @@ def coverage(profile: Profile) -> list[Fact]:
         guesses = units.times(profile.guesses)
         depend = "1 operator depends" if dependent == 1 else f"{dependent} operators depend"
         lines.append(Fact("estimate", f"sizes guessed by {guesses}; {depend} on them", "estimate"))
+    for loop in profile.ended_loops:
+        line = f"{loop.source.file}:{loop.source.line}" if loop.source else "an unknown line"
+        rounds = f"ended after {loop.rounds} rounds (--max-iterations): its condition is unknown"
+        lines.append(Fact("loop", f"{visible(line)} {rounds}", "estimate"))
     if uncounted:
         kinds = units.times(profile.uncounted)
         lines.append(Fact("UNCOUNTED", f"no cost rule for {kinds}: the totals leave them out", "uncounted"))

@@ -66,13 +66,15 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
         copy_containers(state.values(), contents)
         owned = (*module._parameters.values(), *module._buffers.values())
         memory = [(tensor, tensor.data, tensor.requires_grad, tensor.grad) for tensor in owned if tensor is not None]
-        saved.append((module, module.training, state, dict(state), contents, memory))
+        mode = getattr(module, "training", None)  # a frozen TorchScript module has none
+        saved.append((module, mode, state, dict(state), contents, memory))
     try:
-        for module in modules:
-            module.training = train
+        for module, mode, *_ in saved:
+            if mode is not None:
+                module.training = train
         yield
     finally:
-        for module, training, state, before, contents, memory in saved:
+        for module, mode, state, before, contents, memory in saved:
             state.clear()
             state.update(before)
             for container, content in contents:
@@ -86,8 +88,8 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
                     tensor.requires_grad_(requires_grad)
                 if tensor.grad is not grad:
                     tensor.grad = grad
-            if module.training != training:  # TorchScript keeps it elsewhere
-                module.training = training
+            if mode is not None and module.training != mode:  # TorchScript keeps it elsewhere
+                module.training = mode
 
 
 def copy_containers(values: Iterable[Any], copies: list[tuple[Any, Any]], depth: int = 8) -> None:

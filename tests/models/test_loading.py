@@ -379,3 +379,13 @@ def test_messages_of_libraries_do_not_reach_the_terminal(tmp_path, capfd):
     )
     load_model(ModelSpec(f"{path}:build"))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_factory_may_freeze_a_scripted_network(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def frozen(): return torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()))\n"
+    )
+    loaded = profile_of(ModelSpec(f"{tmp_path / 'net.py'}:frozen", inputs=("1,3,16,16",)))
+    assert loaded.mult_adds == 8 * 14 * 14 * 3 * 3 * 3
+    assert not loaded.uncounted

@@ -167,9 +167,9 @@ def sizes_of(signature: Signature, leaves: Sequence[Any]) -> Sizes:
                 " export it with dynamic_shapes to change it"
             )
     for symbol, (low, high) in signature.ranges.items():
-        size = sizes.get(symbol)
-        if size is None:  # the range of an expression, which those of its symbols imply
+        if symbol not in sizes:  # the range of an expression, which those of its symbols imply
             continue
+        size = sizes[symbol]
         if (low is not None and size < low and low > 2) or (high is not None and size > high):
             raise CostlabError(f"a size of {size} is outside the exported range of {symbol}: {low} to {high}")
     return sizes
