@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from costlab.core.graph import InputInfo
 from costlab.core.profile import Profile
 from costlab.formatting import units
+from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
 
 if TYPE_CHECKING:
