@@ -218,7 +218,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         if NULL.search(text):
             raise CostlabError(f"{path} contains a null character")
         return tomllib.loads(text), text
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of very many digits is a ValueError
         what = str(error) or "tables are nested too deeply"
         raise CostlabError(f"{path} is not valid TOML: {what[:1].lower()}{what[1:]}") from None
 

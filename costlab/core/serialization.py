@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from costlab.core.cost import COST_KEYS, Cost
 from costlab.core.gc import gc_paused
-from costlab.core.graph import ITEM_BYTES, ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
+from costlab.core.graph import ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
 from costlab.core.metrics import PREDICTED
 from costlab.core.validation import (
+    DEEPEST,
     abbreviated,
     count,
     counts,
+    dtype,
     field,
     finite_float,
     flag,
     items,
     mapping,
+    nests_deeper,
     objects,
     reject,
     string,
@@ -41,7 +44,13 @@ def to_json(
     Args:
         latency: what was predicted for a device, which readers of the profile pass over.
         seconds: the same for each operator, by its name.
+
+    Raises:
+        CostlabError: arguments or attributes nest too deep to be read again.
     """
+    deep = next((op.name for op in profile.ops if nests_deeper(dict(op.attrs), DEEPEST)), None)
+    if deep is not None:
+        raise CostlabError(f"the profile cannot be saved: attributes of {deep} nest more than {DEEPEST} levels deep")
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "costlab": profile.costlab,
@@ -108,16 +117,22 @@ def cost_fields(cost: Cost) -> dict[str, Any]:
     return {**sums, "bytes_accessed": cost.bytes_accessed, "arithmetic_intensity": cost.arithmetic_intensity}
 
 
-def jsonable(value: Any) -> Any:
-    """Arguments as JSON can hold them: tuples become lists, what it lacks becomes words."""
+def jsonable(value: Any, levels: int = DEEPEST) -> Any:
+    """Arguments as JSON can hold them: tuples become lists, what it lacks becomes words.
+
+    Raises:
+        CostlabError: they nest more than so many levels.
+    """
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and value - value == 0.0:
         return value
+    if isinstance(value, (Mapping, list, tuple)) and levels == 0:
+        raise CostlabError(f"the profile cannot be saved: its arguments nest more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
-        return {str(key): jsonable(member) for key, member in value.items()}
+        return {str(key): jsonable(member, levels - 1) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(member) for member in value]
+        return [jsonable(member, levels - 1) for member in value]
     return str(value)
 
 
@@ -188,10 +203,10 @@ def profile_fields(document: Any) -> dict[str, Any]:
     after = read_edges(document, positions)
     read = [read_op(entry, where, tuple(a)) for (where, entry), a in zip(entries, after, strict=True)]
     inputs = tuple(
-        InputInfo(string(entry, "name", where), counts(entry, "shape", where), string(entry, "dtype", where))
+        InputInfo(string(entry, "name", where), counts(entry, "shape", where), dtype(entry, where))
         for where, entry in objects(document, "inputs")
     )
-    outputs = counts(document, "outputs", "the document", most=None)
+    outputs = counts(document, "outputs", "the document")
     return {
         "name": string(model, "name", "model"),
         "provider": string(model, "provider", "model"),
@@ -241,13 +256,11 @@ def read_tensor(entry: Any, where: str) -> Tensor:
     tensor = Tensor(
         name=string(entry, "name", where),
         shape=counts(entry, "shape", where),
-        dtype=string(entry, "dtype", where),
+        dtype=dtype(entry, where),
         role=string(entry, "role", where),
         elements=count(entry, "elements", where),
         storage=count(entry, "storage", where),
     )
-    if tensor.dtype not in ITEM_BYTES:
-        reject(f"{where}.dtype", "a dtype such as float32", tensor.dtype)
     if tensor.role not in ROLES:
         reject(f"{where}.role", f"one of {', '.join(ROLES)}", tensor.role)
     return tensor

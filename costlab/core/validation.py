@@ -6,12 +6,11 @@ import json
 from typing import Any, NoReturn, TypeGuard
 
 from costlab.core.cost import FAMILY_OF
-from costlab.core.graph import Op
+from costlab.core.graph import ITEM_BYTES, Op
 from costlab.errors import CostlabError
 
 LARGEST = 10**30  # no count of anything is larger
 DEEPEST = 20  # levels of lists and objects inside attributes and arguments
-MOST_DIMENSIONS = 64
 QUOTED = 60  # characters of a bad value in a message
 
 # Inputs that predictions and guidelines read, with the fewest dimensions each may have; by kind or family.
@@ -128,10 +127,10 @@ def objects(entry: Any, key: str, where: str = "") -> list[tuple[str, Any]]:
     return [(f"{path}[{i}]", item) for i, item in enumerate(items(entry, key, where or "the document"))]
 
 
-def counts(entry: Any, key: str, where: str, most: int | None = MOST_DIMENSIONS) -> tuple[int, ...]:
-    """A list of whole numbers, 0 or more, of at most `most` members."""
+def counts(entry: Any, key: str, where: str) -> tuple[int, ...]:
+    """A list of whole numbers, 0 or more."""
     value = items(entry, key, where)
-    if not all(map(is_count, value)) or (most is not None and len(value) > most):
+    if not all(map(is_count, value)):
         reject(f"{where}.{key}", "a list of whole numbers, 0 or more", value)
     return tuple(value)
 
@@ -142,6 +141,12 @@ def mapping(entry: Any, key: str, where: str) -> dict[str, Any]:
     if type(value) is not dict or nests_deeper(value, DEEPEST):
         reject(f"{where}.{key}", f"an object of at most {DEEPEST} levels", value)
     return value
+
+
+def dtype(entry: Any, where: str) -> str:
+    """The dtype of a tensor."""
+    value = string(entry, "dtype", where)
+    return value if value in ITEM_BYTES else reject(f"{where}.dtype", "a dtype such as float32", value)
 
 
 def nests_deeper(value: Any, levels: int) -> bool:

@@ -44,6 +44,10 @@ def html_text(text: str) -> str:
 
 
 def spreadsheet(text: str) -> str:
-    """A cell that no spreadsheet reads as a formula."""
-    text = visible(text)
-    return f"'{text}" if unicodedata.normalize("NFKC", text).lstrip().startswith(FORMULA) else text
+    """A cell that no spreadsheet reads as a formula, not even one that splits it at semicolons."""
+    return ";".join(f"'{part}" if is_formula(part) else part for part in visible(text).split(";"))
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet may evaluate a text; it takes full-width signs too, and drops quotes."""
+    return unicodedata.normalize("NFKC", text).lstrip(" \"'").startswith(FORMULA)

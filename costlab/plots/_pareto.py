@@ -68,7 +68,8 @@ def pareto(
     only_spines(ax, "bottom", "left")
     scatter(ax, others)
     scatter(ax, front)
-    xs, ys = [x for p in front for x in (p.x, p.x)][1:], [y for p in front for y in (p.y, p.y)][:-1]  # in steps
+    places = dict.fromkeys((p.x, p.y) for p in front)  # ties are one place
+    xs, ys = [x for x, _ in places for _ in "vh"][1:], [y for _, y in places for _ in "vh"][:-1]  # in steps
     ax.plot(xs, ys, color=INK, linewidth=1)
     scale_axis(ax.xaxis, ax.set_xscale, x, x in larger, [point.x for point in points])
     scale_axis(ax.yaxis, ax.set_yscale, y, y in larger, [point.y for point in points])

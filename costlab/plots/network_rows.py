@@ -20,6 +20,7 @@ from costlab.latency.devices import Device
 NAME = "name"
 LARGEST = 50_000_000  # bytes of a table
 MOST = 20_000_000  # cells of a parquet table
+LARGEST_NUMBER = 1e100  # beyond it, axes overflow
 
 NetworkRow = Mapping[str, Any]
 
@@ -129,13 +130,14 @@ def column(rows: Sequence[NetworkRow], key: str) -> list[float | None]:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or one written as text; None for everything else."""
+    """A number that can be drawn, or one written as text; None for everything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        return finite_float(str(value))
+        read = finite_float(str(value))
     except ValueError:
         return None
+    return read if abs(read) <= LARGEST_NUMBER else None
 
 
 def counted(drawn: int, rows: int, missing: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from costlab.sweeps.shuffling import shuffled
 from costlab.sweeps.versions import versions_of
 
 INPUT_AXES = ("batch", "resolution", "dtype")  # change the inputs, like the options of these names
+LARGEST = 100_000_000  # networks of a sweep
 TIMEOUT = 300.0  # seconds per network
 
 Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance(names, str) else names)]
@@ -207,7 +208,7 @@ def build_space(document: SpaceDocument) -> Space:
             raise CostlabError(f"{file} does not exist")
         file = str(Path(file).resolve())
     options = ("amp", "fusion", "channels_last", "sample", "seed", "where", "timeout")
-    return Space(
+    space = Space(
         factory=f"{file}{colon}{name}",
         arguments={name: parse_axis(name, values) for name, values in document.arguments.items()},
         changes={name: parse_axis(name, values) for name, values in changes.items()},
@@ -216,6 +217,9 @@ def build_space(document: SpaceDocument) -> Space:
         part=(part, parts),
         **{option: getattr(document, option) for option in options},
     )
+    if space.range.stop - space.range.start > LARGEST:
+        raise CostlabError(f"more than {LARGEST:,} networks: take a sample, or one of more parts")
+    return space
 
 
 def canonical(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.examples import NAMES, examples
+from torch import nn
 
 from costlab.core.files import read_profile, write_text
 from costlab.core.profile import Profile
@@ -271,6 +272,45 @@ def test_deep_attributes_are_refused():
     spoilt = document("tiny")
     spoilt["ops"][0]["attrs"]["stride"] = deep
     assert "ops[0].attrs" in refused(json.dumps(spoilt))
+
+
+def nested(depth: int) -> Any:
+    """Lists in lists."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("depth", [0, 1, 19, 20, 900])
+def test_what_is_saved_can_be_read_and_what_cannot_is_refused(depth):
+    result = profile(nn.Linear(3, 4), (2, 3), arguments={"a": nested(depth)})
+    if depth < 20:
+        assert Profile.from_json(result.to_json()).arguments == {"a": nested(depth)}
+    else:
+        with pytest.raises(CostlabError, match="cannot be saved: its arguments nest more than 20 levels"):
+            result.to_json()
+
+
+def test_a_tensor_of_many_dimensions_is_saved_and_read():
+    class Many(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(*[1] * 100, 6).reshape(2, 3)
+
+    result = profile(Many(), (2, 3))
+    assert max(len(tensor.shape) for op in result.ops for tensor in op.outputs) == 101
+    assert Profile.from_json(result.to_json()).to_json() == result.to_json()
+
+
+@pytest.mark.parametrize("dtype", ["", "float99", "\x1b[31mfloat32", "torch.float32", None, 32, ["float32"]])
+def test_a_dtype_that_torch_does_not_have_is_refused(dtype):
+    document = json.loads(profile(nn.Linear(3, 4), (2, 3)).to_json())
+    for entry in (document["inputs"][0], document["ops"][0]["inputs"][0], document["ops"][0]["outputs"][0]):
+        before, entry["dtype"] = entry["dtype"], dtype
+        with pytest.raises(CostlabError, match="dtype should be") as error:
+            Profile.from_json(json.dumps(document))
+        assert "\x1b" not in str(error.value)
+        entry["dtype"] = before
 
 
 # Files.
