@@ -122,6 +122,7 @@ class Operator:
     reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
     dynamic: bool = False  # result sizes, or the Python value it returns, depend on values
     has_device: bool = False
+    makes_sparse: bool = False  # its result is a sparse tensor
     rewrite: Callable[..., Any] | None = None  # computes the same with operators that have rules
 
 
@@ -157,6 +158,7 @@ def operator_of(func: Any) -> Operator:
         or torch.Tag.data_dependent_output in func.tags
         or schema.name in DYNAMIC,
         has_device=any(a.name == "device" for a in schema.arguments),
+        makes_sparse=any(part in schema.name for part in ("sparse_c", "sparse_b", "to_sparse")),
         rewrite=REWRITES.get(func.name()),
     )
 

@@ -31,7 +31,7 @@ from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
 from costlab.tracing.sources import asks_to_go_on
-from costlab.tracing.sparse import is_sparse, run_sparse
+from costlab.tracing.sparse import run_sparse
 from costlab.tracing.tensor_table import TensorTable
 from costlab.tracing.tensors import (
     CPU,
@@ -202,15 +202,17 @@ class Recorder(TorchDispatchMode):
             args, kwargs = self._autocast(args, kwargs)
         call = bind(func, operator, args, kwargs, self.table)
         abstract = guessed = False
+        sparse = operator.makes_sparse
         device = None
         for _, record in call.inputs:
             abstract = abstract or record.storage.abstract
+            sparse = sparse or record.sparse
             guessed = guessed or record.guessed
             device = device or record.device
         call.device = call.device or device
         if operator.kind in ATTRIBUTES:
             guessed = ATTRIBUTES[operator.kind](call) or guessed
-        if is_sparse(func, call):
+        if sparse:
             return run_sparse(self.operations, func, operator, args, kwargs, call, abstract, guessed)
         if operator.creates:
             return self._create(func, operator, args, kwargs, call, guessed)

@@ -17,14 +17,6 @@ PRODUCTS = (("mat1", "mat2"), ("self", "mat2"), ("sparse", "dense"), ("self", "o
 SPARSE_PRODUCTS = frozenset("mm addmm matmul mv bmm _sparse_mm _sparse_addmm smm hspmm sspaddmm".split())
 
 
-def is_sparse(func: Any, call: Arguments) -> bool:
-    """Whether an operator reads or makes sparse tensors."""
-    if any(record.tensor.layout in SPARSE for _, record in call.inputs):
-        return True
-    name = func._schema.name
-    return "sparse_c" in name or "sparse_b" in name or "to_sparse" in name
-
-
 def run_sparse(
     operations: Operations,
     func: Any,

@@ -30,7 +30,19 @@ class Storage:
 class TensorRecord:
     """What is known of one tensor. Keeps it alive, so that its id stays its own."""
 
-    __slots__ = ("device", "dtype", "elements", "guessed", "param", "producer", "shape", "spec", "storage", "tensor")
+    __slots__ = (
+        "device",
+        "dtype",
+        "elements",
+        "guessed",
+        "param",
+        "producer",
+        "shape",
+        "sparse",
+        "spec",
+        "storage",
+        "tensor",
+    )
 
     def __init__(
         self,
@@ -53,7 +65,8 @@ class TensorRecord:
         self.shape = tuple(self.tensor.shape)
         dtype = self.tensor.dtype
         self.dtype = DTYPE_NAMES.get(dtype) or DTYPE_NAMES.setdefault(dtype, str(dtype).removeprefix("torch."))
-        if self.tensor.layout in SPARSE:
+        self.sparse = self.tensor.layout in SPARSE
+        if self.sparse:
             self.elements = stored_elements(self.tensor)
             self.spec: Spec = (self.shape, (-1, self.elements), dtype)
             return
