@@ -14,7 +14,7 @@ from costlab.core.profile import CostRow, Profile
 from costlab.formatting.notebook import html_repr
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
     from costlab.latency.prediction import Prediction
 
 

@@ -20,12 +20,6 @@ TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)
 IN_TABLES = (*TABLES, ast.Constant, ast.Name, ast.Attribute, ast.UnaryOp, ast.USub, ast.Load, ast.Starred)
 
 
-def files(*pending: str) -> list[object]:
-    """Every file of costlab; those of the packages in `pending` may still fail."""
-    mark = pytest.mark.xfail(strict=False, reason="not tidied yet")
-    return [pytest.param(path, marks=mark if path.parts[0] in pending else (), id=str(path)) for path in FILES]
-
-
 def parsed(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
@@ -46,22 +40,19 @@ def is_table(node: ast.AST) -> bool:
     return isinstance(node, TABLES) and all(isinstance(inner, IN_TABLES) for inner in ast.walk(node))
 
 
-@pytest.mark.parametrize("path", files())
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_no_file_is_too_long(path):
     assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
-@pytest.mark.parametrize("path", files("cli"))
+@pytest.mark.parametrize("path", FILES, ids=str)
 @pytest.mark.slow
 def test_no_function_is_too_long(path):
     functions = [node for node in ast.walk(parsed(path)) if isinstance(node, FUNCTIONS)]
     assert {node.name: lines for node in functions if (lines := lines_of(node)) > LONGEST_FUNCTION} == {}
 
 
-UNDOCUMENTED = ("models", "sweeps", "tracing")
-
-
-@pytest.mark.parametrize("path", files(*UNDOCUMENTED))
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_everything_at_module_level_has_a_docstring(path):
     module = parsed(path)
     assert not module.body or ast.get_docstring(module)
@@ -69,7 +60,6 @@ def test_everything_at_module_level_has_a_docstring(path):
     assert [node.name for node in defined if not node.name.startswith("__") and not ast.get_docstring(node)] == []
 
 
-@pytest.mark.xfail(strict=False, reason="not tidied yet")
 def test_no_modules_import_each_other_in_a_circle():
     graph = grimp.build_graph("costlab", exclude_type_checking_imports=True)
     imports = nx.DiGraph(

@@ -17,7 +17,7 @@ from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
     from costlab.latency.prediction import Prediction
 
 MODULES_NAMED = 3  # in a message

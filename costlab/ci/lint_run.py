@@ -17,7 +17,8 @@ from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.guidelines import Finding, LintResult, lint
 from costlab.guidelines.model import FAILURE, sort_key, summarize
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 
 if TYPE_CHECKING:
     from costlab.ci.configuration import LintConfig, ModelConfig

@@ -11,7 +11,7 @@ from costlab.cli.screen import console_for, drawn, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
 
 
 def devices(

@@ -21,7 +21,7 @@ from costlab.cli.screen import check_folder, measuring, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
     from costlab.measurement.result import Measurement
     from costlab.models import Loaded
 

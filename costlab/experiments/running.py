@@ -19,7 +19,8 @@ from costlab.experiments.designs import WIDTHS, Subject, experiment_named
 from costlab.experiments.networks import build
 from costlab.experiments.results import Cell, Record
 from costlab.latency._predict import predict
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 from costlab.measurement.environment import environment
 from costlab.measurement.result import Timing
 from costlab.measurement.timing import Progress, silent, threads_of

@@ -16,7 +16,7 @@ from costlab.guidelines.model import CheckResult, Finding, Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES, find_guideline
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
 
 
 @gc_paused()

@@ -10,7 +10,8 @@ import numpy as np
 from costlab.core.gc import gc_paused
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import KernelTable, lower
 from costlab.latency.prediction import Prediction

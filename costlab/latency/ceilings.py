@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from costlab.core.profile import Profile
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.precision import FLOATS
 
 CEILINGS = ("float32", "tfloat32", "bfloat16", "float16")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from costlab.core.validation import nests_deeper
 from costlab.errors import CostlabError
-from costlab.latency.devices import DTYPES, Cache, Device, nearest
+from costlab.latency.device import DTYPES, Cache, Device, nearest
 
 DEEPEST = 8  # maximum nesting of tables
 LONGEST = 2000  # maximum bytes of a line: the time to read a dotted key is quadratic in its dots

@@ -2,77 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from costlab.core.files import read_bytes, write_text
 from costlab.errors import CostlabError
+from costlab.latency.device import Device, nearest
 
-DTYPES = ("float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "int8")
-NARROWER = DTYPES[2:]  # computed in float32 on devices without units for them
 LARGEST = 100_000  # maximum bytes of a device file
-
-
-@dataclass(frozen=True)
-class Cache:
-    """One level of the cache hierarchy."""
-
-    level: str  # "L1", "L2" or "L3"; the L1 of a GPU includes its shared memory
-    bytes: int  # of one cache
-    per: str  # "unit": one for each unit; "device": all together
-    bandwidth: float | None = None  # bytes/s, all of them together
-
-
-@dataclass(frozen=True)
-class Device:
-    """The peaks of one device. `sources` maps the path of a number, such as "caches.L2.bytes", to its source."""
-
-    name: str
-    title: str
-    type: str  # "cuda", "cpu" or "mps", as in torch
-    architecture: str
-    units: int  # streaming multiprocessors or cores
-    clock: float  # Hz
-    bandwidth: float  # bytes/s of main memory, the theoretical peak
-    launch_seconds: float  # CPU time to launch one operator in eager mode
-    vector_flops: Mapping[str, float]  # FLOP/s of the vector units by dtype; a multiply-add counts 2
-    matrix_flops: Mapping[str, float] = field(default_factory=dict)  # of the matrix units: dense, float32 sums
-    memory: int | None = None  # bytes; None if the device does not determine it
-    caches: tuple[Cache, ...] = ()
-    efficiency: Mapping[str, Any] = field(default_factory=dict)  # fitted parameters (costlab.latency.efficiency)
-    sources: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_gpu(self) -> bool:
-        return self.type != "cpu"
-
-    def peak_flops(self, dtype: str = "float32") -> float:
-        """FLOP/s of the faster of matrix and vector units; a narrow type without units is computed in float32.
-
-        Raises:
-            CostlabError: the device has no peak for the dtype.
-        """
-        peaks = [flops[dtype] for flops in (self.matrix_flops, self.vector_flops) if dtype in flops]
-        if peaks:
-            return max(peaks)
-        if dtype in NARROWER:
-            return self.peak_flops("float32")
-        known = ", ".join(d for d in DTYPES if d in NARROWER or d in self.vector_flops or d in self.matrix_flops)
-        raise CostlabError(f"{self.name} has no peak for {dtype!r}; use one of {known}")
-
-    def ridge_point(self, dtype: str = "float32") -> float:
-        """`peak_flops / bandwidth` in FLOP/byte: operators below it are memory-bound, above it compute-bound."""
-        return self.peak_flops(dtype) / self.bandwidth
-
-    def cache_bytes(self, level: str) -> int:
-        """Total bytes of the caches of a level; 0 if it has none."""
-        counts = {"unit": self.units, "device": 1}
-        return sum(cache.bytes * counts[cache.per] for cache in self.caches if cache.level == level)
 
 
 def user_folder() -> Path:
@@ -110,15 +48,6 @@ def find_device(name: str | Path) -> Device:
             " or give the path of a .toml file"
         )
     return read_device(path)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: "; did you mean ...?" with the most similar names."""
-    names = sorted(known)
-    close = [full for full in names if name and full.startswith(name)][:4] or difflib.get_close_matches(
-        name, names, n=1
-    )
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def read_device(path: str | Path) -> Device:

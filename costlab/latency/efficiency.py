@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from costlab.errors import CostlabError
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 
 PEAK, BANDWIDTH = "peak FLOP/s", "memory bandwidth"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from costlab.errors import CostlabError
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.efficiency import efficiency_of
 from costlab.latency.precision import FLOATS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.efficiency import BANDWIDTHS
 from costlab.latency.lowering.kernels import WORK, KernelTable
 from costlab.latency.precision import FLOATS

@@ -13,7 +13,8 @@ from time import perf_counter
 import torch
 
 from costlab.errors import CostlabError
-from costlab.latency.devices import Cache, Device, find_device, list_devices
+from costlab.latency.device import Cache, Device
+from costlab.latency.devices import find_device, list_devices
 from costlab.latency.efficiency import PARAMETERS, START
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower

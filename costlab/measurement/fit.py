@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costlab.core.correlation import rank_correlation
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.efficiency import PARAMETERS
 from costlab.latency.lowering import Kernel, KernelTable
 from costlab.latency.roofline import RooflineModel

@@ -42,7 +42,7 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     """Load a network and trace it."""
-    from costlab.models import load_model
+    from costlab.models._load import load_model
     from costlab.tracing._profile import MAX_ITERATIONS, profile
 
     loaded = load_model(spec)

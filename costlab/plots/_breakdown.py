@@ -11,7 +11,7 @@ from costlab.formatting.colours import GROUPS, OTHER, Group, ink_on
 from costlab.formatting.units import percent, seconds
 from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction
 from costlab.plots.module_runs import cost_by_group, total_text
 from costlab.plots.style import NORMAL, add_text, axes_or_new, fits, fix_layout, headline, legend, only_spines

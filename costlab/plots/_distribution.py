@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK, QUIET
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.plots._pareto import column_text, scale_axis
 from costlab.plots.network_rows import NetworkRow, column, counted, rows_of
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, headline, only_spines

@@ -11,7 +11,7 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK, PALE
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.plots.network_rows import NetworkRow, column, counted, name_of, rows_of
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines, shortened

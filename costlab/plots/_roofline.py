@@ -16,7 +16,8 @@ from costlab.formatting.units import percent, seconds, short
 from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
 from costlab.latency.ceilings import ceilings, main_dtype
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter_bubbles
 from costlab.plots.style import (
     SMALL,

@@ -15,7 +15,7 @@ from costlab.core.profile import Profile
 from costlab.core.validation import finite_float
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 
 NAME = "name"
 LARGEST = 50_000_000  # bytes of a table

@@ -15,7 +15,7 @@ from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.table import Column, Table
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 
 if TYPE_CHECKING:
     from costlab.measurement.fit import Errors

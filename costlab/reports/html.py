@@ -20,7 +20,7 @@ from costlab.guidelines.registry import GUIDELINES
 from costlab.reports.html_data import document
 
 if TYPE_CHECKING:
-    from costlab.latency.devices import Device
+    from costlab.latency.device import Device
     from costlab.latency.prediction import Prediction
 
 STYLES = ("page.css", "views.css", "print.css")

@@ -20,7 +20,7 @@ from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.ceilings import ceilings, main_dtype
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.latency.execution import AUTOCAST
 from costlab.latency.prediction import Prediction
 from costlab.reports import findings

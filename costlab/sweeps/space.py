@@ -17,7 +17,8 @@ from costlab.ci import configuration
 from costlab.ci.configuration import TomlTable, first_error
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 from costlab.sweeps.axes import Axis, parse_axis
 from costlab.sweeps.shuffling import shuffled
 from costlab.sweeps.versions import versions_of

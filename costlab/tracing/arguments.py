@@ -45,6 +45,7 @@ def bind(
 
 
 def _bind_one(bound: Arguments, operator: Operator, name: str, arg: Any, table: TensorTable) -> None:
+    """Add one argument to those of an operator: a tensor to its inputs, anything else to its attributes."""
     if isinstance(arg, torch.Tensor):
         known = table.record(arg)
         bound.inputs.append((name, known))

@@ -10,7 +10,8 @@ from costlab.core.files import write_text
 from costlab.errors import CostlabError
 from costlab.formatting.table import markdown_row as row
 from costlab.latency import devices
-from costlab.latency.devices import Device, read_device
+from costlab.latency.device import Device
+from costlab.latency.devices import read_device
 from costlab.latency.efficiency import PARAMETERS
 
 PAGE = Path(__file__).parents[1] / "latency.md"

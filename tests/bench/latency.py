@@ -27,7 +27,8 @@ import costlab
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.table import markdown_row
-from costlab.latency.devices import Device, write_device
+from costlab.latency.device import Device
+from costlab.latency.devices import write_device
 from costlab.latency.efficiency import PARAMETERS, START, generated
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower

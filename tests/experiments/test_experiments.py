@@ -23,7 +23,7 @@ from costlab.experiments.designs import EXPERIMENTS, WIDTHS, rows_of, speeds
 from costlab.experiments.networks import build
 from costlab.experiments.results import Cell, Record, read_record
 from costlab.experiments.running import in_rounds, run_experiment
-from costlab.latency.devices import Device
+from costlab.latency.device import Device
 from costlab.measurement.result import Timing
 
 GUIDELINES = ("g1", "g2", "g3", "g4")

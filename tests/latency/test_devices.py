@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.latency import devices
-from costlab.latency.devices import DTYPES, LARGEST, Cache, Device, find_device, list_devices, read_device, write_device
+from costlab.latency.device import DTYPES, Cache, Device
+from costlab.latency.devices import LARGEST, find_device, list_devices, read_device, write_device
 from costlab.reports import devices as report
 
 DATA = Path(devices.__file__).parent / "data"

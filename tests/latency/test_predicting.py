@@ -25,7 +25,8 @@ from costlab.cli import run
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency import _predict as predicting
-from costlab.latency.devices import Device, find_device
+from costlab.latency.device import Device
+from costlab.latency.devices import find_device
 from costlab.latency.efficiency import PARAMETERS, START, efficiency_of, generated
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import KernelTable, lower

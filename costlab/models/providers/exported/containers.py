@@ -47,6 +47,7 @@ def read(text: str, where: str) -> Tree:
 
 
 def tree(document: Mapping[str, Any], where: str) -> Tree:
+    """The tree of containers that a document describes."""
     kind = document["type"]
     if kind is None:
         return LEAF

@@ -197,6 +197,7 @@ def evaluate(expression: Expression, values: Mapping[str, int]) -> int:
 
 
 def _evaluate(expression: Expression, values: Mapping[str, int]) -> Number:
+    """The value of an expression; a symbol without a value is a KeyError."""
     if isinstance(expression, str):
         return values[expression]
     if not isinstance(expression, tuple):

@@ -116,6 +116,7 @@ def compile_graph(document: Mapping[str, Any], where: str, types: dict[str, str]
 
 
 def require(names: Sequence[str], defined: set[str], target: str, where: str) -> None:
+    """Raise CostlabError for a name that no earlier operator defines."""
     for name in names:
         if name not in defined:
             raise schema.malformed(where, f"{target} reads {name!r}, which nothing before it makes")
@@ -218,6 +219,7 @@ def result_of(
 
 
 def read_by(step: Step) -> Iterator[str]:
+    """The names that a step reads."""
     for _, argument in (*step.arguments, *step.keywords):
         yield from names_in(argument)
 

@@ -139,6 +139,7 @@ def malformed(where: str, what: str) -> CostlabError:
 
 
 def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which JSON does not have."""
     raise ValueError(name)
 
 
@@ -157,16 +158,19 @@ def checker(kind: str) -> Check:
 
 
 def is_int(value: Any) -> None:
+    """Check for an integer of 64 bits."""
     if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
         raise UnknownFieldError(f"{brief(value)} is not a 64-bit integer")
 
 
 def is_bool(value: Any) -> None:
+    """Check for true or false."""
     if type(value) is not bool:
         raise UnknownFieldError(f"{brief(value)} is not true or false")
 
 
 def is_float(value: Any) -> None:
+    """Check for a number, or one of the words that torch writes for a number that JSON cannot hold."""
     if type(value) not in (int, float) and value not in FLOATS:
         raise UnknownFieldError(f"{brief(value)} is not a number")
 
@@ -175,6 +179,7 @@ SCALARS: dict[str, Check] = {"int": is_int, "bool": is_bool, "float": is_float}
 
 
 def text_like(kind: str) -> Check:
+    """A check for a text that matches a pattern."""
     matches = PATTERNS[kind].fullmatch
 
     def check_text(value: Any) -> None:
@@ -185,6 +190,8 @@ def text_like(kind: str) -> Check:
 
 
 def list_of(item: Check) -> Check:
+    """A check for a list whose entries pass another check."""
+
     def check_list(value: Any) -> None:
         if type(value) is not list:
             raise UnknownFieldError(f"{brief(value)} is not a list")
@@ -195,6 +202,8 @@ def list_of(item: Check) -> Check:
 
 
 def dictionary_of(item: Check) -> Check:
+    """A check for an object whose values pass another check."""
+
     def check_dictionary(value: Any) -> None:
         if type(value) is not dict:
             raise UnknownFieldError(f"{brief(value)} is not an object")
@@ -205,10 +214,12 @@ def dictionary_of(item: Check) -> Check:
 
 
 def fields_of(table: dict[str, str], kind: str) -> dict[str, str]:
+    """The fields of a record or union, with the kind of each."""
     return dict(field.split(":", 1) for field in table[kind].split())
 
 
 def record(kind: str) -> Check:
+    """A check for an object with the fields of a record."""
     fields = fields_of(RECORDS, kind)
     required = {name for name, value in fields.items() if not value.endswith("?")}
     optional = set(fields) - required
@@ -231,6 +242,7 @@ def record(kind: str) -> Check:
 
 
 def union(kind: str) -> Check:
+    """A check for an object with exactly one field, of those that a union has."""
     fields = fields_of(UNIONS, kind)
     checks: dict[str, Check] = {}
 
@@ -248,5 +260,6 @@ def union(kind: str) -> Check:
 
 
 def brief(value: Any) -> str:
+    """A value in a message, in at most 60 characters."""
     text = ascii(value) if isinstance(value, (str, int, float, bool, type(None))) else type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."

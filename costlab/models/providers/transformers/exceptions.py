@@ -20,10 +20,12 @@ FRAMES = 25  # of a codec
 
 
 def ones(*shape: int) -> torch.Tensor:
+    """Integers of one: a mask that hides nothing."""
     return torch.ones(shape, dtype=torch.long)
 
 
 def zeros(*shape: int) -> torch.Tensor:
+    """Integers of zero: valid tokens and indices."""
     return torch.zeros(shape, dtype=torch.long)
 
 
