@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -47,6 +47,8 @@ class Weightless(TorchFunctionMode):
             target = args[0] if args else kwargs["tensor"]
             if target.is_meta:
                 return target
+        if func is torch.Tensor.to and args[0].is_meta:
+            return args[0].to(dtype_among((*args[1:], *kwargs.values()), args[0].dtype))
         if func in UNINITIALISED or func in RANDOM:
             kwargs["device"] = "meta"
         elif func in CONSTANT and kwargs.get("device") is None:
@@ -66,6 +68,12 @@ class Weightless(TorchFunctionMode):
         result = func(*args, **kwargs)
         self.needs_values = False
         return result
+
+
+def dtype_among(arguments: Iterable[Any], default: torch.dtype) -> torch.dtype:
+    """The dtype that the arguments of `Tensor.to` ask for; a weight stays without memory on whatever device."""
+    given = [a.dtype if isinstance(a, torch.Tensor) else a for a in arguments]
+    return next((dtype for dtype in given if isinstance(dtype, torch.dtype)), default)
 
 
 def weightless(build: Callable[[], Built], fallback: bool = True) -> Built:

@@ -5,6 +5,7 @@ Tensors with values are ordinary ones, right for any later use. One without data
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import sys
@@ -72,7 +73,8 @@ def remove(objects: list[Any], before: Globals, depth: int = 3) -> None:
                 if key in old.get(id(holder), ()):
                     holder[key] = old[id(holder)][key]
                 elif "__name__" not in holder or id(holder) in old:
-                    del holder[key]
+                    with contextlib.suppress(Exception):  # a dictionary that refuses to lose an entry
+                        del holder[key]
         elif isinstance(holder, list):
             holder[:] = [value for value in holder if id(value) not in wanted]
         elif isinstance(holder, (tuple, set)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+import multiprocessing.pool
 import platform
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
+
+from helpers.transformers_types import TypeOutcome, attempt_type, types_section  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,17 @@ def short(target: str) -> str:
     return "hf:" + Path(target).stem if target.startswith("hf:") else target
 
 
+TYPES = "## Types of transformers"
+
+
+def transformers_types(pool: multiprocessing.pool.Pool, folder: Path) -> list[TypeOutcome]:
+    """Every type that transformers has."""
+    from costlab.models.providers.transformers import import_transformers
+
+    types = sorted(import_transformers().CONFIG_MAPPING.keys())
+    return pool.map(functools.partial(attempt_type, folder=folder), types, chunksize=4)
+
+
 def main() -> int:
     groups: dict[str, list[Outcome]] = {}
     with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -146,8 +161,10 @@ def main() -> int:
                 if sys.stderr.isatty():
                     print(f"\r{provider}: {len(groups[provider])} of {len(names)}", end="", file=sys.stderr)
             print(f"\r{provider}: {len(names)} networks", file=sys.stderr)
+        types = transformers_types(pool, Path(folder))
     same, differences = published_differences()
-    (ROOT / "docs" / "coverage.md").write_text(page(groups, same, differences), encoding="utf-8")
+    text = page(groups, same, differences) + "\n" + types_section(types, TYPES)
+    (ROOT / "docs" / "coverage.md").write_text(text, encoding="utf-8")
     bad = [o for outcomes in groups.values() for o in outcomes if o.error or o.uncounted]
     for outcome in bad:
         print(f"{short(outcome.target)}: {outcome.error or outcome.uncounted}", file=sys.stderr)

@@ -45,8 +45,9 @@ def towers(context: Context) -> list[tuple[Tower, torch.nn.Module]]:
 
 
 def is_absent(tower: Tower, config: Any) -> bool:
-    """Whether a configuration leaves a tower out."""
-    return getattr(config, tower.part, tower) is None
+    """Whether a configuration leaves a tower out, or the token that stands for it."""
+    tokens = [getattr(config, name) for name in tower.tokens if hasattr(config, name)]
+    return getattr(config, tower.part, tower) is None or (bool(tokens) and all(token is None for token in tokens))
 
 
 def owner_of(model: torch.nn.Module, getter: str) -> torch.nn.Module | None:
