@@ -21,8 +21,6 @@ PATCHES = "siglip2_vision_model gemma4_vision minicpmv4_7_vision qwen3_vl_vision
 SOUND = (
     "audio-spectrogram-transformer data2vec-audio hubert mimi_decoder muse_spark_audio sew unispeech univnet"
 ).split()
-    "audio-spectrogram-transformer data2vec-audio hubert mimi_decoder muse_spark_audio sew unispeech univnet".split()
-)
 SERIES = "decision_transformer patchtsmixer patchtst".split()
 TOWERS = "clip git layoutlmv3 owlvit siglip siglip2 xclip".split()
 COUNTED = "bert clip deit distilbert dinov2 resnet segformer siglip_vision_model swin vit vit_msn".split()

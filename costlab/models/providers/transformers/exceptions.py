@@ -208,6 +208,7 @@ MAKERS: dict[str, Makers] = {
     "kimi_k25": KIMI,
     "kimi_k25_vision": KIMI,
     "kosmos-2": {"image_embeds_position_mask": image_positions},
+    "kyutai_speech_to_text": {"input_ids": lambda c: zeros(1, 128, c.config.num_codebooks + 1)},
     "lightglue": {"pixel_values": image_pair},
     "llava_next": TILES,
     "llava_next_video": TILES,
