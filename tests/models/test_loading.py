@@ -7,6 +7,7 @@ import json
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 
@@ -389,3 +390,44 @@ def test_a_factory_may_freeze_a_scripted_network(tmp_path):
     loaded = profile_of(ModelSpec(f"{tmp_path / 'net.py'}:frozen", inputs=("1,3,16,16",)))
     assert loaded.mult_adds == 8 * 14 * 14 * 3 * 3 * 3
     assert not loaded.uncounted
+
+
+VALUES_NET = """
+    import torch
+    class Net(torch.nn.Module):
+        def forward(self, x, mask):
+            return x[mask] @ torch.ones(3, 2)
+    def make(): return Net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("mask", "rows"),
+    [("mask=4:bool=ones", 4), ("mask=4:bool=zeros", 0), ("mask=[True, False, True, True]", 3), ("mask={file}", 2)],
+)
+def test_given_values_decide_what_a_mask_selects(tmp_path, mask, rows):
+    np.save(tmp_path / "mask.npy", np.array([True, False, True, False]))
+    path = tmp_path / "net.py"
+    path.write_text(textwrap.dedent(VALUES_NET))
+    found = profile_of(ModelSpec(f"{path}:make", inputs=("x=4,3", mask.format(file=tmp_path / "mask.npy"))))
+    assert found.mult_adds == rows * 3 * 2
+    assert found.guesses == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("x=arange", "no default input has that name"),
+        ("x=3:int64=primes", "choose from zeros, ones, arange, random"),
+        ("x=[[1, 2], [3]]", "equally long rows"),
+        ("x=missing.npy", "cannot be read"),
+        ("x=words", "is not a shape or a value"),
+    ],
+)
+def test_values_that_cannot_be_read_are_reported(spec, says):
+    assert says in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=(spec,)))
+
+
+def test_a_pickle_called_array_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
+    assert "cannot be read" in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=(f"x={tmp_path}/x.npy",)))
