@@ -358,3 +358,22 @@ def test_a_document_is_read_by_threads_at_once(saved):
         thread.join()
     assert found == [examples()["tiny"]] * 8
     assert json.loads(found[0].to_json()) == json.loads(text)
+
+
+def test_a_thread_or_a_process_that_a_network_left_does_not_keep_a_command_from_ending(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import multiprocessing, threading, time\n"
+        "from torch import nn\n"
+        "def thread():\n"
+        "    threading.Thread(target=time.sleep, args=(1000,)).start()\n"
+        "    return nn.Conv2d(3, 8, 1)\n"
+        "def process():\n"
+        "    multiprocessing.get_context('fork').Process(target=time.sleep, args=(90,)).start()\n"
+        "    return nn.Conv2d(3, 8, 1)\n"
+    )
+    for name in ("thread", "process"):
+        command = [*COSTLAB, "report", f"net.py:{name}", "-o", "out.txt"]
+        done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.DEVNULL, timeout=60, check=False)
+        assert done.returncode == 0
+        assert "1.204 M" in (tmp_path / "out.txt").read_text()
+        (tmp_path / "out.txt").unlink()

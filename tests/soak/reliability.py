@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 PAGE = ROOT / "docs" / "reliability.md"
 
+THREAT_MODEL = Path(__file__).with_name("threat_model.md")
+
 # What broke when it was tried first, and what was done about it. Each has a test of its own.
 FOUND = (
     (
@@ -186,13 +188,16 @@ def page(
         "",
         f"Written by `make soak` on {datetime.now(UTC):%Y-%m-%d} with costlab {__version__}, torch {torch.__version__},"
         f" Python {platform.python_version()} on {platform.system()} {platform.machine()},"
-        f" in {seconds / 60:.0f} minutes on one core. `make test` runs a tenth of it.",
+        f" in {seconds / 60:.0f} minutes, with seeds from {asked.seed}, which begins with the date. `make test` runs a"
+        " tenth of it with other seeds.",
         "",
         "| what | tried | failed |",
         "| --- | ---: | ---: |",
         f"| random networks | {asked.networks:,} | {sum(f.startswith('network ') for f in failures):,} |",
         f"| fuzzed inputs | {fuzzed:,} | {sum(not f.startswith(('network ', '.pt2 ')) for f in failures):,} |",
         f"| `.pt2` files | {asked.archives:,} | {sum(f.startswith('.pt2 ') for f in failures):,} |",
+        "",
+        *THREAT_MODEL.read_text(encoding="utf-8").splitlines(),
         "",
         "## Random networks",
         "",
@@ -221,7 +226,7 @@ def page(
         "",
         "Programs of torch.export with fields of their JSON or the structure of their zip changed. Each has a profile"
         " or is refused in one line; an audit hook sees no code compiled or executed, no module imported, no file"
-        " opened to write, no process, socket or pickle. The seed is the date.",
+        " opened to write, no process, socket or pickle.",
         "",
         "## Failures",
         "",
