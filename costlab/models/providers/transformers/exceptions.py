@@ -213,6 +213,10 @@ MAKERS: dict[str, Makers] = {
     "llava_next": TILES,
     "llava_next_video": TILES,
     "llava_onevision": TILES,
+    "lxmert": {
+        "visual_feats": lambda c: c.floats(1, 36, c.config.visual_feat_dim),
+        "visual_pos": lambda c: c.floats(1, 36, c.config.visual_pos_dim),
+    },
     "mimi_decoder": {"latents": latents},
     "minicpm_ocr": PACKED,
     "minicpm_ocr_vision": PACKED,
