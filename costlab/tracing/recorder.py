@@ -42,6 +42,7 @@ from costlab.tracing.tensors import (
     on_meta,
     true_device,
     with_device,
+    without_overlap,
     without_values,
 )
 
@@ -338,7 +339,8 @@ class Recorder(TorchDispatchMode):
         """Run an operator on known values; saves the user's memory before it is written."""
         for record in call.written(operator):
             if record.storage.external:
-                self._written_externals.append((record.tensor.detach(), record.tensor.clone()))
+                memory = without_overlap(record.tensor.detach())
+                self._written_externals.append((memory, memory.clone()))
         if operator.has_device:
             args, kwargs = with_device(args, kwargs, CPU)
         if len({true_device(record.tensor) for _, record in call.inputs}) > 1:

@@ -87,3 +87,10 @@ def storage_key(tensor: torch.Tensor) -> int:
 def fills(tensor: torch.Tensor) -> bool:
     """Whether writing all of a tensor leaves nothing of what its storage held before."""
     return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
+def without_overlap(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same memory that can be written whole: all bytes if elements share some, as expanded ones do."""
+    if tensor.layout != torch.strided or not torch._debug_has_internal_overlap(tensor):
+        return tensor
+    return torch.empty(0, dtype=torch.uint8, device=true_device(tensor)).set_(tensor.untyped_storage())

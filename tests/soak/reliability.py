@@ -104,8 +104,11 @@ def networks(count: int, first: int) -> tuple[list[str], Counter[str]]:
     with own_folder() as folder:
         for seed in range(first, first + count):
             drawn = random_network(Random(seed))
-            failures += [f"network {seed}: {law}" for law in broken(drawn, folder)]
-            kinds.update(op.kind for op in profile(drawn.network, list(drawn.inputs)).ops)
+            try:
+                failures += [f"network {seed}: {law}" for law in broken(drawn, folder)]
+                kinds.update(op.kind for op in profile(drawn.network, list(drawn.inputs)).ops)
+            except Exception as error:
+                failures.append(f"network {seed}: {type(error).__name__}: {error}")
             progress(f"networks: {seed - first + 1} of {count}")
     return failures, kinds
 
