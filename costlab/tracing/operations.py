@@ -16,6 +16,11 @@ from costlab.tracing.sources import SourceFinder
 from costlab.tracing.tensor_table import TensorRecord, TensorTable
 from costlab.tracing.tensors import all_tensors, fills, is_meta
 
+# Kinds that write their first input without reading it: a parameter that nothing else reads is thrown away, not used.
+INITIALISERS = frozenset(
+    "uniform normal fill zero exponential random bernoulli log_normal cauchy geometric copy".split()
+)
+
 
 class Operations:
     """Grows by one `Op` for each operator that is added."""
@@ -130,12 +135,12 @@ class Operations:
         free: bool,
         guessed: bool,
     ) -> None:
-        params = [] if free else self._first_reads(call)
         path = self.tracker.path
         if self.tracker.call_path != path:
             call.attrs["caller"] = self.tracker.call_path
         rank = next((len(t.shape) for t in inputs if t.name == "weight"), 0)
         kind = specific_kind(operator.kind, call.attrs, rank)
+        params = [] if free else self._first_reads(kind, call)
         self.reads.append(call.inputs)
         self.ops.append(
             Op(
@@ -169,9 +174,10 @@ class Operations:
         record.device = call.device
         return self.table.add(record), base
 
-    def _first_reads(self, call: Arguments) -> list[tuple[int, int]]:
+    def _first_reads(self, kind: str, call: Arguments) -> list[tuple[int, int]]:
         """Elements and bytes of the parameters among the inputs that no operator has read before."""
-        read = (record.param for _, record in call.inputs if record.param is not None)
+        inputs = call.inputs[1:] if kind in INITIALISERS else call.inputs
+        read = (record.param for _, record in inputs if record.param is not None)
         first = [param for param in dict.fromkeys(read) if param not in self.params_read]
         self.params_read.update(first)
         return [self.table.params[param] for param in first]

@@ -753,3 +753,17 @@ def test_losses_are_counted() -> None:
         return F.mse_loss(x, x + 1) + F.cross_entropy(x, torch.zeros(2, dtype=torch.long))
 
     assert profile_of(network, (2, 4)).uncounted == {}
+
+
+def test_a_parameter_that_is_made_and_thrown_away_is_not_counted():
+    class Replaces(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(16, 7)
+
+        def forward(self, x):
+            other = nn.Linear(16, 7)
+            other.weight, other.bias = self.linear.weight, self.linear.bias
+            return other(x)
+
+    assert profile(Replaces(), (2, 16)).params == 16 * 7 + 7
