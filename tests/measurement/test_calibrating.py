@@ -127,7 +127,7 @@ def test_a_card_is_known_by_what_its_driver_calls_it(title, name):
     [
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--name", "a b"], "letters, digits"),
-        (["-o", "here.json"], "ends in .toml"),
+        (["-o", "here.json"], "must end in .toml"),
         (["-o", "no/such/folder/here.toml"], "does not exist"),
         (["--threads", "0"], "threads must be 1 or more"),
     ],

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from costlab import models as loading
 from costlab.cli import run
 from costlab.core import serialization
 from costlab.core.cost import RULES
 from costlab.models import ModelSpec, profile_of
+from costlab.models import _load as loading
 from costlab.models import cache as caching
 from costlab.models.resolve import is_listed
 

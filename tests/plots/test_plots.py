@@ -102,6 +102,7 @@ def test_every_profile_can_be_drawn(kind, name):
 
 @pytest.mark.parametrize("kind", OF_ONE)
 def test_axes_that_are_given_are_drawn_on(kind):
+    pyplot.close("all")
     figure, (left, right) = pyplot.subplots(1, 2)
     assert draw(kind, examples()["tiny"], ax=right) is right
     assert right.get_title(loc="left").startswith("tiny (zoo")

@@ -220,7 +220,7 @@ from torch import nn
 
 class Picky(nn.Sequential):
     def forward(self, x):
-        if x.device.type != "meta":
+        if x.data_ptr():  # it has values
             raise ValueError("this is noise")
         return super().forward(x)
 
