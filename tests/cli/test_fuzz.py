@@ -14,11 +14,13 @@ from random import Random
 import pytest
 from helpers.examples import examples
 from helpers.fuzzing import KINDS, attempt, documents, judged, prepared, program, shares, spoilt_bytes
+from torch import nn
 
 from costlab.cli import run
 from costlab.core.files import read_profile
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.tracing._profile import profile
 
 pytestmark = pytest.mark.slow
 
@@ -189,3 +191,12 @@ def test_every_profile_that_was_traced_is_sound():
         read = json.loads(Profile.from_json(json.dumps(document)).to_json())
         assert read["ops"] == document["ops"]
         assert read["total"] == document["total"]
+
+
+@pytest.mark.parametrize("kind", ["linear", "matmul"])
+def test_a_product_whose_output_has_no_dimensions_gets_no_advice(kind, tmp_path, capsys):
+    document = json.loads(profile(nn.Linear(20, 30), (64, 20)).to_json())
+    op = document["ops"][0]
+    op["kind"], op["outputs"][0]["shape"] = kind, []
+    (tmp_path / "flat.json").write_text(json.dumps(document))
+    assert run(["lint", f"{tmp_path}/flat.json", "--isolated"]) in (0, 1), capsys.readouterr().err

@@ -259,6 +259,14 @@ def test_a_field_that_is_not_in_the_schema_is_one_line(net, tmp_path, owned):
     nothing_runs(edited(net, tmp_path / "h.pt2", change), owned, "Node has the unknown field 'hook'")
 
 
+def test_a_program_that_does_not_say_how_it_is_called_is_one_line(net, tmp_path, owned):
+    def change(document):
+        for entry in document["graph_module"]["module_call_graph"]:
+            entry.pop("signature", None)
+
+    nothing_runs(edited(net, tmp_path / "h.pt2", change), owned, "does not say how it is called")
+
+
 def test_another_major_version_is_one_line(net, tmp_path, owned):
     def change(document):
         document["schema_version"]["major"] = 9

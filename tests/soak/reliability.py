@@ -86,6 +86,21 @@ FOUND = (
         "it is rejected like other damaged archives",
     ),
     (
+        "fuzzed inputs",
+        "a saved profile with a product whose output has no dimensions was accepted, and crashed `lint`",
+        "a layer without channels has no advice on its width",
+    ),
+    (
+        "`.pt2` files",
+        "a program whose call has no signature raised a KeyError",
+        "the field is optional in the schema, and read as such",
+    ),
+    (
+        "random networks",
+        "a write to an expanded buffer could not be undone after the trace, which raised an error of torch",
+        "all bytes of the buffer are kept and restored",
+    ),
+    (
         "faults",
         "writing stdout to a full disk raised a Python error",
         "it is reported as for any other file",

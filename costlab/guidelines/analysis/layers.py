@@ -110,6 +110,8 @@ def resized(op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -
         first, second = (inputs, outputs) if transposed else (outputs, inputs)
         sizes = (first, second // groups, *weight.shape[2:])
         channel = 1 - len(weight.shape)
+    if min(len(x.shape), len(op.output.shape)) < -channel:  # a saved profile may say so of a product
+        return None
     changed = {
         **{t.name: with_channels(t, -1, outputs) for t in rest if t.shape and t.shape[-1] == layer.outputs},
         x.name: with_channels(x, channel, inputs),

@@ -57,7 +57,7 @@ class Signature:
 def signature_of(document: Mapping[str, Any], where: str) -> Signature:
     """The inputs and outputs of a program. Raises CostlabError where its parts contradict each other."""
     module = document["graph_module"]
-    calls = [entry["signature"] for entry in module["module_call_graph"] if entry["fqn"] == ""]
+    calls = [entry.get("signature") for entry in module["module_call_graph"] if entry["fqn"] == ""]
     if len(calls) != 1 or calls[0] is None:
         raise schema.malformed(where, "it does not say how it is called")
     inputs, out_tree = (containers.read(calls[0][key], where) for key in ("in_spec", "out_spec"))
