@@ -16,7 +16,6 @@ from costlab.cli.exits import FAILED, FINDINGS, one_line
 from costlab.cli.options import (
     FUSION_HELP,
     MODEL_HELP,
-    Fusion,
     ModelOptions,
     NoCache,
     argument,
@@ -25,6 +24,7 @@ from costlab.cli.options import (
     option,
 )
 from costlab.cli.screen import put, render, working
+from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from costlab.cli.options import (
     INPUT_HELP,
     Amp,
     ChannelsLast,
-    Fusion,
     argument,
     check_top,
     flag,
@@ -25,6 +24,7 @@ from costlab.cli.options import (
     split_arguments,
 )
 from costlab.cli.screen import progress, put, render
+from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:

@@ -43,7 +43,8 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     """Load a network and trace it."""
     from costlab.models._load import load_model
-    from costlab.tracing._profile import MAX_ITERATIONS, profile
+    from costlab.tracing._profile import profile
+    from costlab.tracing.answers import MAX_ITERATIONS
 
     loaded = load_model(spec)
     try:
