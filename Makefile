@@ -36,8 +36,8 @@ verdicts: $(READY)  ## regenerate docs/guidelines.md and docs/verdicts.md
 bench: $(READY)  ## compare speed and accuracy with other counters; writes docs/benchmarks.md (ten minutes, on an idle machine)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/bench/benchmark.py
 
-experiments: $(READY)  ## run the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME)
-	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR))
+experiments: $(READY)  ## run the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME; SAVED=1: only predict again)
+	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR)) $(if $(SAVED),--saved)
 
 notebooks: $(READY)  ## run the notebooks and save their outputs (takes minutes, on an idle machine)
 	@$(BIN)/python docs/generate/notebook_pages.py

@@ -88,11 +88,6 @@ def conclusions(record: Record) -> list[str]:
 
 def guideline_sentence(record: Record) -> str:
     """`G1 holds at x1 and is open at x2. Speed of 1:12 over 1:1 at x1 and x2: 0.88 and 0.98 here; ...`."""
-    verdicts = sorted((record.verdict(name) or "", name) for name in record.columns)
-    parts = [
-        f"{'is ' if verdict != 'holds' else ''}{verdict} at {listed(name for _, name in group)}"
-        for verdict, group in groupby(verdicts, key=lambda pair: pair[0])
-    ]
     first, *_, last = record.column(record.columns[0])
     lasts = [record.column(name)[-1] for name in record.columns]
     speeds: dict[str, list[float | None]] = {
@@ -105,8 +100,50 @@ def guideline_sentence(record: Record) -> str:
     }
     numbers = "; ".join(f"{listed(map(units.factor, values))} {where}" for where, values in speeds.items() if values)
     return (
-        f"{record.name.upper()} {listed(parts)}. "
+        f"{record.name.upper()} {verdicts(record)}. "
         f"Speed of {last.row} over {first.row} at {listed(record.columns)}: {numbers}."
+    )
+
+
+def batch_sentences(records: Sequence[Record]) -> Iterator[str]:
+    """What holds at which batch, and by how much, of one guideline's experiment at several batches."""
+    parts = []
+    for record in records:
+        last = record.column(record.columns[0])[-1].row
+        savings = [saving for saving in record.savings() if saving.cell.row == last]
+        measured = share_range(saving.measured_share for saving in savings)
+        shares = [saving.predicted_share for saving in savings if saving.predicted_share is not None]
+        beside = f", {share_range(shares)} predicted" if shares else ""
+        parts.append(f"at batch {record.batch} it {verdicts(record)} (saves {measured} of the time{beside})")
+    yield f"{records[0].name.upper()}: {'; '.join(parts)}."
+
+
+def growth_sentence(small: Sequence[Record], large: Sequence[Record]) -> str:
+    """How much longer the same networks take at the larger batch, which tells whether the smaller one fills a card."""
+    pairs = [pair for one, other in zip(small, large, strict=True) for pair in zip(one.cells, other.cells, strict=True)]
+    growth = [other.seconds / one.seconds for one, other in pairs]
+    times = units.factor(large[0].batch / small[0].batch)
+    return (
+        f"From batch {small[0].batch} to {large[0].batch} the work grows {times} times, but the time"
+        f" {units.factor(median(growth))} times (median of the {len(growth)} networks of"
+        f" {listed(record.name.upper() for record in small)}, {units.factor(min(growth))} to"
+        f" {units.factor(max(growth))})."
+        " Where the time hardly grows, the smaller batch waits for the CPU to launch kernels."
+    )
+
+
+def share_range(shares: Iterable[float]) -> str:
+    """`-35.0% to 6.0%`."""
+    low, *_, high = sorted(shares)
+    return f"{units.percent(low)} to {units.percent(high)}"
+
+
+def verdicts(record: Record) -> str:
+    """`holds at x1 and is open at x2`."""
+    found = sorted((record.verdict(name) or "", name) for name in record.columns)
+    return listed(
+        f"{'is ' if verdict != 'holds' else ''}{verdict} at {listed(name for _, name in group)}"
+        for verdict, group in groupby(found, key=lambda pair: pair[0])
     )
 
 

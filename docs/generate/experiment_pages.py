@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from costlab.experiments.designs import EXPERIMENTS
-from costlab.experiments.report import GUIDELINES, conclusions, markdown, savings_markdown, savings_sentence
+from costlab.experiments.report import (
+    GUIDELINES,
+    batch_sentences,
+    conclusions,
+    growth_sentence,
+    markdown,
+    savings_markdown,
+    savings_sentence,
+)
 from costlab.experiments.results import Record, read_record
 from costlab.formatting.escaping import markdown_text
 
@@ -22,6 +30,8 @@ different times. This page repeats them on other machines and compares the resul
 speeds are relative to the first row of each column. The paper's GPU is a GeForce GTX 1080 Ti, its ARM a Snapdragon 810.
 
 """
+BATCHES = """The time that the row which follows a guideline most saves over the row which breaks it most, as a share of
+the time of the latter; the range is over x1, x2 and x4. Negative values are losses."""
 OPEN = """Not measured yet. On a machine with a GPU, `make experiments DEVICE=cuda` adds the results, at the paper's
 batch sizes and at batch 32, at which a convolution takes longer than its launch.
 
@@ -39,7 +49,7 @@ def saved(folder: Path = FOLDER) -> dict[str, list[Record]]:
 
 def page(results: Mapping[str, Sequence[Record]]) -> str:
     """The page: for every machine the conclusions, then its experiments in full."""
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, *batches(results)]
     for name, records in results.items():
         around = records[0].environment
         machine = markdown_text(str(around.get("gpu") or around.get("cpu") or "unknown processor"))
@@ -57,3 +67,20 @@ def page(results: Mapping[str, Sequence[Record]]) -> str:
     if not any(name.startswith("cuda") for name in results):
         parts.append(f"## cuda\n\n{OPEN}")
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def batches(results: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    """A section for each graphics card that was measured at several batches: what holds at which."""
+    cards: dict[str, list[list[Record]]] = {}
+    for records in results.values():
+        guidelines = [record for record in records if record.name in GUIDELINES]
+        if len(guidelines) == len(GUIDELINES) and records[0].environment.get("gpu"):
+            cards.setdefault(str(records[0].environment["gpu"]), []).append(guidelines)
+    for card, runs in cards.items():
+        if len(runs) > 1:
+            runs = sorted(runs, key=lambda run: run[0].batch)
+            yield f"## What holds at which batch: {markdown_text(card)}\n\n{BATCHES}\n\n"
+            yield f"- {markdown_text(growth_sentence(runs[0], runs[-1]))}\n"
+            for same in zip(*runs, strict=True):
+                yield from (f"- {markdown_text(sentence)}\n" for sentence in batch_sentences(same))
+            yield "\n"

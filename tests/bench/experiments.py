@@ -1,6 +1,7 @@
 """Repeat the paper's experiments on this machine and write docs/experiments: results, plots, and the page about them.
 
 Results of another kind of device stay as they are. Nothing else should be at work on the machine meanwhile.
+`--saved` measures nothing: it predicts, draws and writes again what is saved, for instance after a change of the model.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DEVICES = ROOT / "costlab" / "latency" / "data"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
 BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work outlasts the launches
@@ -18,9 +20,7 @@ BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work 
 def main() -> int:
     from generate.experiment_pages import FOLDER, SAVINGS, page, saved
 
-    from costlab.cli import run
     from costlab.core.files import write_text
-    from costlab.experiments.designs import EXPERIMENTS
     from costlab.experiments.pictures import save_figure, savings, write_picture
     from costlab.experiments.report import GUIDELINES
     from costlab.experiments.results import read_record
@@ -33,20 +33,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="instead of docs/experiments")
     asked = parser.parse_args()
 
-    for batch in BATCHES.get(asked.device, (None,)):
-        place = asked.folder / (asked.device if batch is None else f"{asked.device}-batch{batch}")
-        place.mkdir(parents=True, exist_ok=True)
-        options = ["--predict-for", asked.predict_for] if asked.predict_for else []
-        if not asked.saved:
-            options += ["--device", asked.device, *(["--batch", str(batch)] if batch else [])]
-            options += ["--quick"] if asked.quick else []
-        for name in EXPERIMENTS:
-            result = str(place / f"{name}.json")
-            words = ["experiment", result if asked.saved else name, *options, "--format", "json", "-o", result]
-            print("costlab", *words, flush=True)
-            code = run(words)
-            if code:
-                return code
+    code = predict_again(asked.folder, asked.predict_for) if asked.saved else measure(asked)
+    if code:
+        return code
     for place in filter(Path.is_dir, asked.folder.iterdir()):
         records = [read_record(path) for path in sorted(place.glob("*.json"))]
         for record in records:
@@ -55,6 +44,44 @@ def main() -> int:
         if any(record.predicted_for for record in guidelines):
             save_figure(savings(guidelines), place / f"{SAVINGS}.svg")
     write_text(asked.folder / "README.md", page(saved(asked.folder)))
+    return 0
+
+
+def measure(asked: argparse.Namespace) -> int:
+    """Run every experiment at every batch; returns the exit code of the first that fails."""
+    from costlab.cli import run
+    from costlab.experiments.designs import EXPERIMENTS
+
+    for batch in BATCHES.get(asked.device, (None,)):
+        place = asked.folder / (asked.device if batch is None else f"{asked.device}-batch{batch}")
+        place.mkdir(parents=True, exist_ok=True)
+        options = ["--device", asked.device, *(["--batch", str(batch)] if batch else [])]
+        options += ["--predict-for", asked.predict_for] if asked.predict_for else []
+        options += ["--quick"] if asked.quick else []
+        for name in EXPERIMENTS:
+            words = ["experiment", name, *options, "--format", "json", "-o", str(place / f"{name}.json")]
+            print("costlab", *words, flush=True)
+            code = run(words)
+            if code:
+                return code
+    return 0
+
+
+def predict_again(folder: Path, device: str | None) -> int:
+    """Predict saved results again: for `device`, or where it is None for the shipped device that each names.
+
+    Results that name another device, such as one that `costlab calibrate` wrote, stay as they are.
+    """
+    from costlab.core.files import write_text
+    from costlab.experiments.results import read_record
+    from costlab.experiments.running import with_predictions
+
+    for path in sorted(folder.glob("*/*.json")):
+        record = read_record(path)
+        target = device or record.predicted_for
+        if target and (device or (DEVICES / f"{target}.toml").exists()):
+            print(f"predicting {path.parent.name}/{path.name} for {target}", flush=True)
+            write_text(path, with_predictions(record, target).to_json())
     return 0
 
 

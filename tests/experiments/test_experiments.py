@@ -384,6 +384,19 @@ def test_sentences_name_the_numbers_that_the_record_has():
     assert "NASNet-A" in note
 
 
+def test_sentences_over_batches_give_verdict_and_saving_of_each():
+    alike = dict.fromkeys(("1:1", "1:2", "1:6", "1:12"), 1.0)
+    small = made("g1", alike, predicted=True)
+    large = made("g1", {**alike, "1:2": 2.0, "1:12": 4.0}, batch=32)
+    (sentence,) = report.batch_sentences([small, large])
+    assert sentence == (
+        "G1: at batch 1 it is open at x1, x2 and x4 (saves 0.0% to 0.0% of the time, 0.0% to 0.0% predicted);"
+        " at batch 32 it holds at x1, x2 and x4 (saves 75.0% to 75.0% of the time)."
+    )
+    grown = report.growth_sentence([small], [large])
+    assert "the work grows 32.0 times, but the time 1.50 times (median of the 12 networks of G1, 1.00 to 4.00)" in grown
+
+
 @pytest.mark.parametrize("predicted", [True, False])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("width", [60, 100, 160])
@@ -593,3 +606,15 @@ def test_a_page_has_every_machine_and_says_what_is_open():
     assert "has the right sign for" in text
     assert "Not measured yet" not in experiment_pages.page({"cpu": records, "cuda": records})
     assert "These times have no predictions" in experiment_pages.page({"cpu": [made("g1")]})
+
+
+def test_a_card_at_two_batches_has_a_section_of_what_holds_at_which():
+    machine = {"gpu": "A card"}
+    runs = {
+        f"cuda-{batch}": [made(name, batch=batch, environment=machine) for name in EXPERIMENTS] for batch in (32, 1)
+    }
+    text = experiment_pages.page(runs)
+    section = text.partition("## What holds at which batch: A card")[2].partition("## cuda")[0]
+    assert "From batch 1 to 32" in section
+    assert [line[2:4] for line in section.splitlines() if line.startswith("- G")] == ["G1", "G2", "G3", "G4"]
+    assert "which batch" not in experiment_pages.page({"cuda": runs["cuda-1"]})
