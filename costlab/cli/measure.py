@@ -36,7 +36,7 @@ class RunOptions:
         False
     )
     amp: Annotated[bool, flag("--amp", "Run under torch.autocast.")] = False
-    compiled: Annotated[bool, flag("--compile", "Run under torch.compile; times the whole only.")] = False
+    compiled: Annotated[bool, flag("--compile", "Run under torch.compile; no times of operators.")] = False
     ops: Annotated[bool, flag("--ops/--no-ops", "Time the operators as well.")] = True
     min_seconds: Annotated[float, option("Spend S seconds on the whole, and S on the operators.", "S")] = 1.0
 
@@ -46,7 +46,7 @@ def measure(
     network: ModelOptions,
     run: RunOptions,
     predict_for: Annotated[str | None, option("Print the prediction for this device below.", "NAME")] = None,
-    by: Annotated[Literal["kind", "module", "op"], option("Set what a row is.")] = "kind",
+    by: Annotated[Literal["kind", "module", "op", "kernel"], option("Set what a row is; kernel needs a GPU.")] = "kind",
     top: Annotated[int, option("Show N rows of the text; 0 for all.", "N")] = 20,
     form: Annotated[
         Literal["text", "json"], option("Set the output format; json has every raw time.", None, "--format")
@@ -63,6 +63,8 @@ def measure(
     check_top(top)
     reject_saved_profile(model, "measured")
     check_folder(output)
+    if by == "kernel" and run.device == "cpu":
+        raise CostlabError("--by kernel needs a GPU (--device cuda); use --by kind, module or op")
     spec = network.spec(model)
     if predict_for is not None and form == "json":
         raise CostlabError("--predict-for needs --format text; `costlab report --device` has predictions in JSON")

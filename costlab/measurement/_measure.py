@@ -10,9 +10,11 @@ import torch
 
 from costlab.core.cost import RULES
 from costlab.errors import CostlabError
+from costlab.measurement.device_timing import device_times, has_kernels
 from costlab.measurement.environment import environment
+from costlab.measurement.memory import peak_memory
 from costlab.measurement.operator_timing import matched, recorded
-from costlab.measurement.result import Measurement, Timing
+from costlab.measurement.result import DeviceActivity, Measurement, Memory, Timing
 from costlab.measurement.timing import Progress, silent, threads_of, time_in_turns
 from costlab.measurement.workload import Workload, find_torch_device, find_torch_dtype, prepare
 
@@ -91,11 +93,18 @@ def measure_workload(
     with threads_of(threads), workload.inference():
         report("warming up", 0.0)
         run = workload.warm_up(compile)
+        peak = peak_memory(run, workload.device)
         calls = recorded(run, RULES) if ops and not compiled else []
-        timed = [op if op is not None and not op.free else None for op in matched(calls, profile.ops)]
-        times = time_in_turns(run, calls, [op is not None for op in timed], workload.device, min_seconds, report)
-    by_op = zip((op.name for op in timed if op is not None), times.ops, strict=True)
-    timings = {operator: Timing(tuple(seconds)) for operator, seconds in by_op if seconds}
+        ours = [op if op is not None and not op.free else None for op in matched(calls, profile.ops)]
+        names, timed = [op.name for op in ours if op is not None], [op is not None for op in ours]
+        activity: DeviceActivity | None = None
+        device_timings: dict[str, Timing] = {}
+        if has_kernels(workload.device):
+            report("tracing kernels", 0.0)
+            activity, device_timings = device_times(run, calls, timed, names, workload.device)
+        times = time_in_turns(run, calls, timed, workload.device, min_seconds, report)
+    turns = {name: Timing(tuple(seconds)) for name, seconds in zip(names, times.ops, strict=True) if seconds}
+    timings, host = (device_timings, turns) if activity else (turns, {})
     return Measurement(
         name=profile.name,
         provider=profile.provider,
@@ -113,4 +122,9 @@ def measure_workload(
         left_out=tuple(op.name for op in profile.ops if not op.free and op.name not in timings),
         environment=dict(facts),
         interrupted=times.interrupted,
+        host=host,
+        activity=activity,
+        peak_activation_bytes=Memory(
+            None if peak is None else peak + workload.input_bytes, profile.total.peak_activation_bytes
+        ),
     )

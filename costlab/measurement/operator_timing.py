@@ -35,6 +35,10 @@ class Slot(NamedTuple):
     number: int
 
 
+class ReplayError(RuntimeError):
+    """A recorded call failed when it was repeated; its message is the kind of the operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One recorded operator."""
@@ -158,10 +162,13 @@ class Stopwatch(Protocol):
 
 
 class HostStopwatch:
-    """For work that is finished when a call returns."""
+    """For work that is finished when a call returns, and for the host's part of work that a device finishes later."""
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = perf_counter, synchronise: Callable[[], None] | None = None
+    ) -> None:
         self._clock = clock
+        self._synchronise = synchronise
         self._started = 0.0
         self._seconds: list[float] = []
 
@@ -172,6 +179,8 @@ class HostStopwatch:
         self._seconds.append(self._clock() - self._started)
 
     def seconds(self) -> list[float]:
+        if self._synchronise is not None:
+            self._synchronise()  # the next pass starts with an empty queue
         seconds, self._seconds = self._seconds, []
         return seconds
 
@@ -191,47 +200,68 @@ class EventStopwatch:
 
     start = stop = _mark
 
-    def seconds(self) -> list[float]:
+    def read(self) -> list[float]:
+        """The times of all events that are kept: also of events in a graph that was replayed since."""
         self._synchronise()
-        events, self._events = self._events, []
-        return [start.elapsed_time(end) / 1000 for start, end in zip(events[::2], events[1::2], strict=True)]
+        pairs = zip(self._events[::2], self._events[1::2], strict=True)
+        return [start.elapsed_time(end) / 1000 for start, end in pairs]
+
+    def seconds(self) -> list[float]:
+        seconds = self.read()
+        self._events = []
+        return seconds
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:
-    """The stopwatch for a device."""
+    """The stopwatch for a device; on CUDA that of the host, because a trace has the device's times."""
     if device.type == "cpu":
         return HostStopwatch()
+    if device.type == "cuda":
+        return HostStopwatch(synchronise=lambda: torch.accelerator.synchronize(device))
+    return queue_stopwatch(device)
+
+
+def queue_stopwatch(device: torch.device) -> EventStopwatch:
+    """Events in the queue of a device."""
     return EventStopwatch(
         lambda: torch.Event(device=device, enable_timing=True), lambda: torch.accelerator.synchronize(device)
     )
 
 
 def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> list[float]:
-    """Make every call once, in order, and return the seconds of those that are timed.
+    """Make every call once, as a forward pass does, and return the seconds of those that are timed.
 
     Raises:
         CostlabError: a call cannot be repeated, for example if sizes depend on values from outside the recording.
     """
-    held: dict[int, torch.Tensor] = {}
-    with forward_pass(), gc_paused():
-        for call, wanted in zip(calls, timed, strict=True):
-            args, kwargs = filled(call.args, held), filled(call.kwargs, held)
-            try:
-                if wanted:
-                    stopwatch.start()
-                    result = call.func(*args, **kwargs)
-                    stopwatch.stop()
-                else:
-                    result = call.func(*args, **kwargs)
-            except RuntimeError as error:
-                what = f"{call.signature[0]} cannot be replayed: {error}"
-                raise CostlabError(f"{what}; use --no-ops (ops=False) to measure only the whole network") from error
-            results = result if isinstance(result, (list, tuple)) else (result,)
-            held.update((slot, tensor) for slot, tensor in zip(call.made, results, strict=True) if slot is not None)
-            del args, kwargs, result, results  # otherwise memory released next would stay allocated
-            for slot in call.released:
-                del held[slot]
+    try:
+        with forward_pass(), gc_paused():
+            make(calls, timed, stopwatch)
+    except ReplayError as error:
+        what = f"{error} cannot be replayed: {error.__cause__}"
+        raise CostlabError(f"{what}; use --no-ops (ops=False) to measure only the whole network") from error
     return stopwatch.seconds()
+
+
+def make(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> None:
+    """Make every call once, in order. Raises ReplayError."""
+    held: dict[int, torch.Tensor] = {}
+    for call, wanted in zip(calls, timed, strict=True):
+        args, kwargs = filled(call.args, held), filled(call.kwargs, held)
+        try:
+            if wanted:
+                stopwatch.start()
+                result = call.func(*args, **kwargs)
+                stopwatch.stop()
+            else:
+                result = call.func(*args, **kwargs)
+        except RuntimeError as error:
+            raise ReplayError(call.signature[0]) from error
+        results = result if isinstance(result, (list, tuple)) else (result,)
+        held.update((slot, tensor) for slot, tensor in zip(call.made, results, strict=True) if slot is not None)
+        del args, kwargs, result, results  # otherwise memory released next would stay allocated
+        for slot in call.released:
+            del held[slot]
 
 
 def filled(value: Any, held: Mapping[int, torch.Tensor]) -> Any:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from costlab.core.profile import Profile
 
+SEPARATE = ("inputs", "whole", "ops", "host", "activity", "peak_activation_bytes")  # written in a form of their own
+HOST = {"name", "host"}  # all that the entry of an operator has whose device time is unknown
 EnvironmentValue = str | int | float | bool | None
 
 
@@ -45,6 +47,37 @@ class Timing:
         return high - low
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel, copy or fill that ran on the device in one pass."""
+
+    name: str
+    op: str | None  # the operator that launched it, as in the profile; None: outside of all, or a compiled network
+    stream: int | None
+    grid: tuple[int, ...] | None  # blocks; None for a copy
+    block: tuple[int, ...] | None  # threads of a block
+    seconds: float  # median share of the device's busy time, which all kernels sum to
+    fused: tuple[str, ...] = ()  # kinds of the operators that torch.compile fused into it, as its name says
+
+
+@dataclass(frozen=True)
+class DeviceActivity:
+    """What a device that works on its own did in one pass."""
+
+    source: str  # of the operators' times: "kernels" of a trace, "graph" or "events"
+    busy: Timing | None = field(default=None, repr=False)  # of the whole network: while anything runs on the device
+    kernels: tuple[Kernel, ...] = field(default=(), repr=False)  # in order of their start
+    unattributed_seconds: float | None = None  # of kernels that no operator launched
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peak of live activations in one pass, in bytes, the inputs included."""
+
+    measured: int | None  # None: this device does not tell
+    predicted: int
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The result of `costlab.measure`. Seconds are of one forward pass of the whole batch."""
@@ -63,10 +96,15 @@ class Measurement:
     batch: int
     inputs: tuple[InputInfo, ...]
     whole: Timing = field(repr=False)
-    ops: dict[str, Timing] = field(repr=False)  # by the operator's name in the profile
+    ops: dict[str, Timing] = field(repr=False)  # by the operator's name in the profile; on a GPU its device time
     left_out: tuple[str, ...]  # operators that are not free but were not timed
     environment: dict[str, EnvironmentValue]
     interrupted: bool = False  # stopped early: fewer repeats than asked for
+    host: dict[str, Timing] = field(
+        default_factory=dict, repr=False
+    )  # on a GPU: until the CPU has launched the operator
+    activity: DeviceActivity | None = None  # None on a CPU
+    peak_activation_bytes: Memory | None = None
 
     @property
     def parts_seconds(self) -> float | None:
@@ -77,6 +115,12 @@ class Measurement:
     def overhead_seconds(self) -> float | None:
         """Time of the whole outside its operators: Python, views, gaps between operators."""
         return None if self.parts_seconds is None else self.whole.median - self.parts_seconds
+
+    @property
+    def busy_share(self) -> float | None:
+        """Share of the whole during which the device works; None if that is unknown."""
+        busy = self.activity.busy if self.activity else None
+        return None if busy is None or not self.whole.median else min(busy.median / self.whole.median, 1.0)
 
     def join(self, profile: Profile) -> nx.DiGraph:
         """A copy of the profile's graph with `measured_seconds` on every node; None if it was not timed.
@@ -96,17 +140,24 @@ class Measurement:
         whole = {"median": self.whole.median, "iqr": self.whole.iqr, **asdict(self.whole)}
         document = {
             "schema_version": SCHEMA_VERSION,
-            **{key: jsonable(value) for key, value in vars(self).items() if key not in ("inputs", "whole", "ops")},
+            **{key: jsonable(value) for key, value in vars(self).items() if key not in SEPARATE},
             "inputs": [entry._asdict() for entry in self.inputs],
             "parts_seconds": self.parts_seconds,
             "overhead_seconds": self.overhead_seconds,
+            "busy_share": self.busy_share,
             "whole": whole,
+            "activity": asdict(self.activity) if self.activity else None,
+            "peak_activation_bytes": asdict(self.peak_activation_bytes) if self.peak_activation_bytes else None,
         }
         head = "".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in document.items())
-        ops = ",\n".join(
-            json.dumps({"name": name, "median": timing.median, **asdict(timing)}) for name, timing in self.ops.items()
-        )
+        ops = ",\n".join(json.dumps(self.entry(name)) for name in {**self.ops, **self.host})
         return "{\n" + head + '"ops": [\n' + ops + "\n]\n}\n"
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """The times of an operator as plain data."""
+        timing, host = self.ops.get(name), self.host.get(name)
+        own = {"median": timing.median, **asdict(timing)} if timing else {}
+        return {"name": name, **own, **({"host": {"median": host.median, **asdict(host)}} if host else {})}
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
@@ -119,11 +170,12 @@ class Measurement:
 
 def raw_measurement(document: dict[str, Any]) -> dict[str, Any]:
     """A document without derived numbers, operators by name. Raises ValueError if a name is missing or repeated."""
-    document = without(document, "parts_seconds", "overhead_seconds")
+    document = without(document, "parts_seconds", "overhead_seconds", "busy_share")
     entries = document.get("ops")
     if type(entries) is not list or not all(type(e) is dict and type(e.get("name")) is str for e in entries):
         raise ValueError("ops should be a list of objects with a name")
-    ops = {entry["name"]: without(entry, "median", "iqr", "name") for entry in entries}
-    if len(ops) < len(entries):
+    ops = {entry["name"]: without(entry, "median", "name", "host") for entry in entries if len(entry.keys() - HOST)}
+    host = {entry["name"]: without(entry["host"], "median") for entry in entries if "host" in entry}
+    if len({entry["name"] for entry in entries}) < len(entries):
         raise ValueError("ops names an operator twice")
-    return {**document, "whole": without(document.get("whole"), "median", "iqr"), "ops": ops}
+    return {**document, "whole": without(document.get("whole"), "median", "iqr"), "ops": ops, "host": host}

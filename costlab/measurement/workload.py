@@ -49,6 +49,10 @@ class Workload:
     def batch(self) -> int:
         return batch_of(self.inputs)
 
+    @property
+    def input_bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in input_tensors(self.inputs))
+
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Eval mode without gradients; the network is left unchanged."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from costlab.core.cost import FAMILY_OF
 from costlab.core.profile import cut
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
@@ -14,7 +15,7 @@ from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
-from costlab.measurement.result import Measurement
+from costlab.measurement.result import Kernel, Measurement
 from costlab.reports.header import inputs
 from costlab.reports.profile_table import fitting_depth
 
@@ -25,6 +26,9 @@ COUNTED = re.compile(r"_\d+$")  # the number that makes the name of an operator 
 ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
+BUSY = 0.8  # share of the whole below which a device waits for the host
+UNATTRIBUTED = "none"
+CONTRACTIONS = ("convolution", "matmul", "attention", "linear_algebra", "recurrent", "quantised", "fourier")
 
 
 class TimedRow(NamedTuple):
@@ -32,24 +36,52 @@ class TimedRow(NamedTuple):
 
     name: str
     ops: int
+    seconds: float  # on the device
+    host: float = 0.0  # seconds of the CPU, if the device works on its own
+
+
+class KernelRow(NamedTuple):
+    """Kernels of the same name."""
+
+    name: str
+    runs: int
     seconds: float
+    kinds: Sequence[str]  # of the operators that launch it, or that it replaces
 
 
 def rows_by(measurement: Measurement, by: str) -> list[TimedRow]:
     """The operators that were timed, by kind, by module or one by one, the most expensive first."""
     groups: dict[str, list[TimedRow]] = {}
     depth = fitting_depth({op.rpartition("/")[0] for op in measurement.ops})
-    for op, timing in measurement.ops.items():
+    for op in {**measurement.ops, **measurement.host}:
         module, _, kind = op.rpartition("/")
         name = {"kind": COUNTED.sub("", kind), "module": cut(module, depth) or ROOT, "op": op}[by]
-        groups.setdefault(name, []).append(TimedRow(name, 1, timing.median))
+        times = (timings[op].median if op in timings else 0.0 for timings in (measurement.ops, measurement.host))
+        groups.setdefault(name, []).append(TimedRow(name, 1, *times))
     return sorted((together(name, group) for name, group in groups.items()), key=lambda row: -row.seconds)
 
 
 def together(name: str, group: Iterable[TimedRow]) -> TimedRow:
     """One row for several."""
     rows = list(group)
-    return TimedRow(name, sum(row.ops for row in rows), sum(row.seconds for row in rows))
+    return TimedRow(name, sum(r.ops for r in rows), sum(r.seconds for r in rows), sum(r.host for r in rows))
+
+
+def kernel_rows(measurement: Measurement) -> list[KernelRow]:
+    """The kernels of a pass by name, the most expensive first."""
+    groups: dict[str, list[Kernel]] = {}
+    for kernel in measurement.activity.kernels if measurement.activity else ():
+        groups.setdefault(kernel.name, []).append(kernel)
+    rows = []
+    for name, kernels in groups.items():
+        kinds = [kind for kernel in kernels for kind in (kernel.fused or [kind_of(kernel.op)])]
+        rows.append(KernelRow(name, len(kernels), sum(kernel.seconds for kernel in kernels), [*dict.fromkeys(kinds)]))
+    return sorted(rows, key=lambda row: -row.seconds)
+
+
+def kind_of(op: str | None) -> str:
+    """The kind in the name of an operator; a placeholder where there is none."""
+    return UNATTRIBUTED if op is None else COUNTED.sub("", op.rpartition("/")[2])
 
 
 def facts(measurement: Measurement) -> list[Fact]:
@@ -75,6 +107,7 @@ def facts(measurement: Measurement) -> list[Fact]:
     ]
     if noisy:
         result.append(Fact("NOISY", "wide spread: another process is using this machine", "estimate"))
+    result += device_facts(measurement)
     if measurement.parts_seconds is not None and measurement.overhead_seconds is not None:
         parts, overhead = measurement.parts_seconds, measurement.overhead_seconds
         shares = [units.percent(part / whole.median if whole.median else None) for part in (parts, overhead)]
@@ -89,9 +122,38 @@ def facts(measurement: Measurement) -> list[Fact]:
         result.append(Fact("NOT TIMED", f"{named}{f' and {more} more' if more > 0 else ''}", "estimate"))
     if measurement.compiled:
         result.append(Fact("operators", "not timed: torch.compile replaces them"))
+    if measurement.peak_activation_bytes and measurement.peak_activation_bytes.measured is not None:
+        measured, predicted = measurement.peak_activation_bytes.measured, measurement.peak_activation_bytes.predicted
+        words = f"{units.size(measured)} of live activations and workspaces at the peak"
+        result.append(Fact("memory", f"{words}; {units.size(predicted)} of activations predicted"))
     if measurement.interrupted:
         result.append(Fact("INTERRUPTED", "fewer repeats than asked for", "estimate"))
     return result
+
+
+def device_facts(measurement: Measurement) -> Iterator[Fact]:
+    """How busy the device is, and what its idle time could be worth."""
+    activity, share, whole = measurement.activity, measurement.busy_share, measurement.whole.median
+    if activity is None or activity.busy is None or share is None:
+        return
+    bound = "launch-bound: it waits for the CPU to launch kernels" if share < BUSY else "not launch-bound"
+    yield Fact("busy", f"{units.seconds(activity.busy.median)} ({units.percent(share)} of the whole; {bound})")
+    saving = f"{units.seconds(whole * (1 - share))} ({units.percent(1 - share)})"
+    at_most = f"CUDA graphs could save {saving}"
+    kept = contraction_seconds(measurement)
+    if kept is not None:
+        more = f"{units.seconds(max(whole - kept, 0.0))} ({units.percent(max(1 - kept / whole, 0.0))})"
+        at_most += f", torch.compile {more}: everything but contractions"
+    yield Fact("at most", at_most)
+    if activity.unattributed_seconds:
+        yield Fact("no operator", f"{units.seconds(activity.unattributed_seconds)} of kernels launched by none")
+
+
+def contraction_seconds(measurement: Measurement) -> float | None:
+    """Device time of the operators that no fusion removes; None without the times of operators."""
+    if not measurement.ops:
+        return None
+    return sum(t.median for op, t in measurement.ops.items() if FAMILY_OF.get(kind_of(op)) in CONTRACTIONS)
 
 
 def text(measurement: Measurement, by: str, top: int | None, width: int, ascii_only: bool = False) -> Group:
@@ -100,16 +162,28 @@ def text(measurement: Measurement, by: str, top: int | None, width: int, ascii_o
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(title(measurement), style="bold"), header.text(facts(measurement))]
-    if measurement.ops:
-        parts += [Text(), tables.text(table(measurement, by, top), width, ascii_only)]
+    shown = table_by(measurement, by, top)
+    if shown is not None:
+        parts += [Text(), tables.text(shown, width, ascii_only)]
     return Group(*parts)
 
 
 @render.register
 def html(measurement: Measurement) -> str:
-    """For notebooks: the most expensive operators."""
-    shown = tables.html(table(measurement, "op", ROWS)) if measurement.ops else ""
-    return page(title(measurement), header.html(facts(measurement)), shown)
+    """For notebooks: the most expensive operators, and the most expensive kernels of a GPU."""
+    shown = [table_by(measurement, by, ROWS) for by in ("op", "kernel")]
+    return page(title(measurement), header.html(facts(measurement)), *(tables.html(one) for one in shown if one))
+
+
+def table_by(measurement: Measurement, by: str, top: int | None) -> Table | None:
+    """The table of kernels, or that of operators by kind, module or operator; kernels if only they are known.
+
+    None if nothing was timed apart.
+    """
+    if by == "kernel" or not measurement.ops:
+        kernels = measurement.activity.kernels if measurement.activity else ()
+        return kernel_table(measurement, top) if kernels else None
+    return table(measurement, by, top)
 
 
 def table(measurement: Measurement, by: str, top: int | None) -> Table:
@@ -119,19 +193,46 @@ def table(measurement: Measurement, by: str, top: int | None) -> Table:
     if rest:
         rows = [*rows[:top], together(f"{len(rest)} others", rest)]
     total, whole = together("total", rows), measurement.whole.median
-
-    def share(row: TimedRow) -> str:
-        return units.percent(row.seconds / whole if whole else None)
-
+    host = [Column("host", [units.seconds(row.host) for row in rows], total=units.seconds(total.host))]
     return Table(
         [
             Column(by, [row.name for row in rows], (), "total", left=True, fit="start" if by == "kind" else "end"),
             Column("ops", [str(row.ops) for row in rows], total=str(total.ops)),
-            Column("measured", [units.seconds(row.seconds) for row in rows], total=units.seconds(total.seconds)),
-            Column("share", [share(row) for row in rows], total=share(total)),
+            Column(
+                "device" if measurement.host else "measured",
+                [units.seconds(row.seconds) for row in rows],
+                total=units.seconds(total.seconds),
+            ),
+            *(host if measurement.host else ()),
+            Column("share", [share_of(row.seconds, whole) for row in rows], total=share_of(total.seconds, whole)),
         ],
         rest=int(bool(rest)),
     )
+
+
+def kernel_table(measurement: Measurement, top: int | None) -> Table:
+    """A row for each name of a kernel, and the rest as one; columns sum to the device's busy time."""
+    rows = kernel_rows(measurement)
+    rest = rows[top:] if top is not None else []
+    if rest:
+        runs, seconds = sum(row.runs for row in rest), sum(row.seconds for row in rest)
+        rows = [*rows[:top], KernelRow(f"{len(rest)} others", runs, seconds, ())]
+    whole, total = measurement.whole.median, sum(row.seconds for row in rows)
+    return Table(
+        [
+            Column("kernel", [row.name for row in rows], (), "total", left=True, fit="start", least=24),
+            Column("runs", [str(row.runs) for row in rows], total=str(sum(row.runs for row in rows))),
+            Column("device", [units.seconds(row.seconds) for row in rows], total=units.seconds(total)),
+            Column("share", [share_of(row.seconds, whole) for row in rows], total=share_of(total, whole)),
+            Column("operators", [", ".join(row.kinds) for row in rows], left=True, fit="start", least=10, drop=1),
+        ],
+        rest=int(bool(rest)),
+    )
+
+
+def share_of(seconds: float, whole: float) -> str:
+    """As a share of the whole network's time."""
+    return units.percent(seconds / whole if whole else None)
 
 
 def machine(device: str, threads: int, environment: Mapping[str, Any], software: Sequence[str]) -> list[Fact]:

@@ -532,6 +532,7 @@ def test_the_whole_alone(console):
         (("mine.py:net", "--top", "-1"), "0 or more"),
         (("mine.py:net", "--device", "abacus"), "unknown device 'abacus'"),
         (("mine.py:net", "--threads", "0"), "threads must be 1 or more"),
+        (("mine.py:net", "--by", "kernel"), "--by kernel needs a GPU"),
         (("mine.py:net", "--dtype", "int8"), "not a floating-point type"),
         (("mine.py:net", "-o", "none/m.json"), "the folder none does not exist"),
         (("mine.py:net", "--input", "2,5,8,8"), "forward fails"),
