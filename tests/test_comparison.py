@@ -158,7 +158,7 @@ def test_every_format_shows_latencies(saved_pair, capsys):
     assert document["total"][PREDICTED] == {side: prediction.seconds for side, prediction in wanted.items()}
     assert document["latency"] == {side: prediction.summary for side, prediction in wanted.items()}
     assert all(set(module[PREDICTED]) == {"base", "head"} for module in document["modules"])
-    said = "rtx3090, batch 1, autocast, channels-last, fusion bn"
+    said = "rtx3090, batch 1, autocast, channels-last, batch norms folded"
     for form in ("text", "markdown"):
         assert run([*on, "--format", form]) == 0
         out = capsys.readouterr().out

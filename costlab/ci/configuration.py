@@ -123,7 +123,7 @@ class LintConfig(TomlTable):
     thresholds: dict[Rule, Threshold] = {}
     fail_level: Literal["note", "warning", "error"] = "warning"
     device: Device | None = None
-    fusion: Fusion = "bn"
+    fusion: Fusion | None = None  # default: check with batch norms folded, predict as traced
 
 
 class ProjectConfig(TomlTable):

@@ -16,6 +16,7 @@ from costlab.core.files import read_profile
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
 from costlab.guidelines import Finding, LintResult, lint
+from costlab.guidelines._lint import CHECKED
 from costlab.guidelines.model import FAILURE, sort_key, summarize
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
@@ -101,6 +102,7 @@ class LintRun:
     fusion: str
     fail_level: str = "warning"
     device: str | None = None
+    predicted_fusion: str = "none"  # how the network runs on the device
     stale: tuple[BaselineEntry, ...] = ()  # entries of the baseline that no finding matches any more
 
     @property
@@ -169,8 +171,9 @@ def run_lint(
         except Exception as error:
             name = job.name or job.model.target
             failure = Finding(rule=FAILURE, severity="error", model=name, message=describe(error))
-            models.append(ModelLint(LintResult(name, settings.fusion, (failure,), ()), name, job.entry))
-    return LintRun(tuple(models), settings.fusion, settings.fail_level, device.name if device else None)
+            models.append(ModelLint(LintResult(name, settings.fusion or CHECKED, (failure,), ()), name, job.entry))
+    checked, runs = settings.fusion or CHECKED, settings.fusion or "none"
+    return LintRun(tuple(models), checked, settings.fail_level, device.name if device else None, predicted_fusion=runs)
 
 
 def lint_model(
@@ -194,7 +197,7 @@ def lint_model(
         per_module_ignores=settings.per_module_ignores,
         device=device,
     )
-    broken, verdicts = check_budgets(profile, job.model.parsed_budgets, base, device, settings.fusion)
+    broken, verdicts = check_budgets(profile, job.model.parsed_budgets, base, device, result.predicted_fusion)
     findings = tuple(sorted((*broken, *result.findings), key=sort_key, reverse=True))
     result = replace(result, findings=findings, verdicts=(*result.verdicts, *verdicts))
     return ModelLint(result, title(profile), job.entry, sources)

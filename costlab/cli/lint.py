@@ -14,6 +14,7 @@ import typer
 
 from costlab.cli.exits import FAILED, FINDINGS, one_line
 from costlab.cli.options import (
+    COMPILE_HELP,
     FUSION_HELP,
     MODEL_HELP,
     ModelOptions,
@@ -46,7 +47,10 @@ class RuleOptions:
     select: Annotated[list[str] | None, option("Enable only these rules: G1,G2 or names (repeatable).", "RULES")] = None
     extend_select: Annotated[list[str] | None, option("Also enable these rules (repeatable).", "RULES")] = None
     ignore: Annotated[list[str] | None, option("Disable these rules (repeatable).", "RULES")] = None
-    fusion: Annotated[Fusion | None, option(f"{FUSION_HELP} Default: bn.")] = None
+    fusion: Annotated[
+        Fusion | None, option(f"{FUSION_HELP} Default: check with batch norms folded, predict as traced.")
+    ] = None
+    compiled: Annotated[bool, flag("--compile", COMPILE_HELP)] = False
     device: Annotated[str | None, option("Price findings in seconds on this device, and sort by them.", "NAME")] = None
     fail_level: Annotated[
         Literal["note", "warning", "error"] | None,
@@ -56,7 +60,9 @@ class RuleOptions:
     @property
     def settings(self) -> dict[str, Any]:
         """The options by their keys in the configuration; None where one is not given."""
-        values = {key.replace("_", "-"): value for key, value in vars(self).items()}
+        given = {key: value for key, value in vars(self).items() if key != "compiled"}
+        values = {key.replace("_", "-"): value for key, value in given.items()}
+        values["fusion"] = "pointwise" if self.compiled else self.fusion
         lists = {key: value for key, value in values.items() if isinstance(value, list)}
         return {**values, **{key: ",".join(value).split(",") for key, value in lists.items()}}
 

@@ -46,6 +46,7 @@ Output = Annotated[Path | None, option("Write to FILE instead of stdout.", "FILE
 NoCache = Annotated[bool, flag("--no-cache", "Ignore the cache and trace again (`costlab cache info`).")]
 
 FUSION_HELP = "Fold batch norms (bn), and also fuse element-wise operators (pointwise)."
+COMPILE_HELP = "Predict for torch.compile, as --fusion pointwise."
 Device = Annotated[
     str | None, option("Predict latency on this device (`costlab devices` lists them).", "NAME", "--device")
 ]
@@ -105,9 +106,15 @@ class ExecutionOptions:
     """A device, and how the network runs on it."""
 
     device: Device = None
-    fusion: Annotated[Fusion, option(FUSION_HELP)] = "none"
+    fused: Annotated[Fusion, option(FUSION_HELP, None, "--fusion")] = "none"
+    compiled: Annotated[bool, flag("--compile", COMPILE_HELP)] = False
     amp: Amp = False
     channels_last: ChannelsLast = False
+
+    @property
+    def fusion(self) -> Fusion:
+        """Which operators run as one."""
+        return "pointwise" if self.compiled else self.fused
 
     def config(self) -> ExecutionConfig | None:
         """The configuration to predict for; None without a device.

@@ -94,7 +94,8 @@ def plot_arguments(kind: str, draw: Any, execution: ExecutionOptions, options: P
     from costlab.core.metrics import sortable_metric
     from costlab.latency.devices import find_device
 
-    asked = {**vars(options), **vars(execution), "fusion": None if execution.fusion == "none" else execution.fusion}
+    running = {key: getattr(execution, key) for key in ("device", "amp", "channels_last")}
+    asked = {**vars(options), **running, "fusion": None if execution.fusion == "none" else execution.fusion}
     arguments = {name: value for name, value in asked.items() if value}
     accepted = inspect.signature(draw).parameters
     for name in arguments:

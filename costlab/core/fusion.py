@@ -162,11 +162,7 @@ def merge_pointwise(profile: Profile) -> Profile:
     """
     if any(op.kind == GROUP for op in profile.ops):
         return profile
-    sizes = storage_sizes(profile.trace)
-    readers: dict[int, int] = {}  # by storage, the last operator that reads it
-    for position, op in enumerate(profile.ops):
-        if not op.free:
-            readers.update((t.storage, position) for t in op.inputs)
+    sizes, readers = storage_sizes(profile.trace), last_readers(profile)
     found = [group(profile, members, sizes, readers) for members in connected(profile)]
     limit = max(live_activation_bytes(profile.trace), default=0)
     position_of = {op.name: position for position, op in enumerate(profile.ops)}
@@ -273,6 +269,15 @@ def group(
     names = ["output"] if len(writes) == 1 else [str(i) for i in range(len(writes))]
     outputs = tuple(t._replace(name=name) for t, name in zip(writes, names, strict=True))
     return joined(profile, members, host, ops[-1], GROUP, inputs, outputs, cost)
+
+
+def last_readers(profile: Profile) -> dict[int, int]:
+    """By storage, the position of the last operator that reads it."""
+    readers: dict[int, int] = {}
+    for position, op in enumerate(profile.ops):
+        if not op.free:
+            readers.update((t.storage, position) for t in op.inputs)
+    return readers
 
 
 def storage_sizes(trace: Trace) -> dict[int, tuple[int, int]]:

@@ -18,6 +18,8 @@ from costlab.guidelines.registry import GUIDELINES, find_guideline
 if TYPE_CHECKING:
     from costlab.latency.device import Device
 
+CHECKED = "bn"  # the fusion that guidelines check by default
+
 
 @gc_paused()
 def lint(
@@ -25,7 +27,7 @@ def lint(
     *,
     select: Iterable[str] | None = None,
     ignore: Iterable[str] = (),
-    fusion: str = "bn",
+    fusion: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     per_module_ignores: Mapping[str, Iterable[str]] | None = None,
     rules: Mapping[str, Guideline] = GUIDELINES,
@@ -36,14 +38,15 @@ def lint(
     Args:
         select: codes or names of the guidelines to check; default: all of `rules`.
         ignore: codes or names of guidelines to leave out.
-        fusion: which operators run as one: "none", "bn" (folded batch norm) or "pointwise" (generated code).
+        fusion: which operators run as one: "none", "bn" (folded batch norm) or "pointwise" (generated code). Default:
+            guidelines check the network with folded batch norms, and seconds are those of the network as traced.
         thresholds: limits from which guidelines count as broken, by code or name: a share of the memory access for G1
             and G2, a width for G3, a share for G4. Sets a limit for a rule that has none by default.
         per_module_ignores: guidelines to ignore in some modules, by glob on module paths. Their findings do not count
             towards the verdict either.
         rules: guidelines by code; add your own with `GUIDELINES | {"MY1": Guideline(...)}`.
-        device: predict what following each advice saves on this device (see `costlab.predict`), in eager mode, or as
-            generated code with fusion "pointwise". Guidelines that check the network as traced are priced as traced.
+        device: predict what following each advice saves on this device (see `costlab.predict`). A finding whose advice
+            saves no time there is a note.
 
     Returns:
         The findings, and a verdict for each guideline. Findings that save most come first: seconds if there is a
@@ -57,19 +60,21 @@ def lint(
     limits = {guideline.code: guideline.limit for guideline in selected} | checked_thresholds(thresholds or {}, rules)
     ignored = [(glob, codes(names, rules)) for glob, names in (per_module_ignores or {}).items()]
     on = resolve_device(device)
-    checks: dict[str, tuple[RuleVerdict, list[Finding]]] = {}
-    for view, as_traced in ((profile, True), (profile.fused(fusion), False)):
-        group = [guideline for guideline in selected if guideline.as_traced == as_traced]
-        results = [guideline.check(view, limits[guideline.code]) for guideline in group]
-        results = [without_ignored(result, g.code, ignored) for g, result in zip(group, results, strict=True)]
-        if on:
-            results = with_seconds(results, profile, view, on, "none" if as_traced else fusion)
-        for guideline, result in zip(group, results, strict=True):
-            checks[guideline.code] = judge(guideline, result, view, limits[guideline.code])
-    findings = [finding for guideline in selected for finding in checks[guideline.code][1]]
+    checked, runs = fusion or CHECKED, fusion or "none"
+    findings: list[Finding] = []
+    verdicts: list[RuleVerdict] = []
+    for guideline in selected:
+        view = profile.fused(runs if guideline.as_run else checked)
+        limit = limits[guideline.code]
+        result = without_ignored(guideline.check(view, limit), guideline.code, ignored)
+        verdict, found = judge(guideline, result, view, limit)
+        verdicts.append(verdict)
+        findings += found
+    if on:
+        findings = priced(findings, profile, on, runs)
+        verdicts = [with_doubts(verdict, findings, on) for verdict in verdicts]
     findings.sort(key=sort_key, reverse=True)
-    verdicts = tuple(checks[guideline.code][0] for guideline in selected)
-    return LintResult(profile.name, fusion, tuple(findings), verdicts, on.name if on else None)
+    return LintResult(profile.name, checked, tuple(findings), tuple(verdicts), on.name if on else None, runs)
 
 
 def codes(names: Iterable[str], rules: Mapping[str, Guideline]) -> set[str]:
@@ -102,23 +107,22 @@ def resolve_device(device: str | Path | Device | None) -> Device | None:
     return find_device(device)
 
 
-def with_seconds(
-    results: Sequence[CheckResult], profile: Profile, view: Profile, device: Device, fusion: str
-) -> list[CheckResult]:
-    """Results of checks on `view` whose findings with a fix know the seconds that it saves.
-
-    All are predicted together, so the network is lowered to kernels once.
-    """
-    from costlab.guidelines.pricing import seconds_saved  # numpy, which nothing else here needs
+def priced(findings: Sequence[Finding], profile: Profile, device: Device, fusion: str) -> list[Finding]:
+    """Findings with the seconds that they save on a device; a warning that saves no time there becomes a note."""
+    from costlab.guidelines.pricing import with_seconds  # numpy, which nothing else here needs
     from costlab.latency.execution import ExecutionConfig
 
-    fixes = [f.fix for result in results for f in result.findings if f.fix]
-    config = ExecutionConfig(device, fusion=fusion)
-    seconds = iter(seconds_saved(profile, view, fixes, config) if fixes else ())
-    return [
-        replace(r, findings=[replace(f, predicted_seconds_saved=next(seconds)) if f.fix else f for f in r.findings])
-        for r in results
-    ]
+    timed = with_seconds(findings, profile, ExecutionConfig(device, fusion=fusion))
+    return [f if f.helps or f.severity == "error" else replace(f, severity="note") for f in timed]
+
+
+def with_doubts(verdict: RuleVerdict, findings: Sequence[Finding], device: Device) -> RuleVerdict:
+    """A verdict on elements, which says so if no advice on its findings saves time on a device."""
+    own = [f for f in findings if f.rule == verdict.rule and f.advice]
+    if verdict.verdict != "broken" or not own or any(f.helps for f in own):
+        return verdict
+    detail = f"in elements: no advice saves time on {device.name}"
+    return replace(verdict, detail="; ".join(filter(None, (verdict.detail, detail))))
 
 
 def judge(

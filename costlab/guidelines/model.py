@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
@@ -16,13 +16,23 @@ FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
 
 
+class Channels(NamedTuple):
+    """The channels of a layer, and its groups."""
+
+    inputs: int
+    outputs: int
+    groups: int
+
+
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """The network that follows an advice, as edits to the checked profile. Operators are positions in it."""
+    """The network that follows an advice, as edits of operators by name (see `costlab.guidelines.edits`)."""
 
-    removed: tuple[int, ...] = ()
-    replaced: Mapping[int, Op] = field(default_factory=dict)
-    merged: tuple[tuple[int, ...], ...] = ()  # each tuple becomes one operator with the same mult-adds
+    removed: tuple[str, ...] = ()
+    replaced: Mapping[str, Op] = field(default_factory=dict)
+    resized: Mapping[str, Channels] = field(default_factory=dict)  # layers with other channels
+    fused: tuple[tuple[str, ...], ...] = ()  # element-wise operators, or a convolution and its batch norms, as one
+    merged: tuple[tuple[str, ...], ...] = ()  # independent operators as one of each kind, with the same mult-adds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +52,13 @@ class Finding:
     excess_memory_access: int | None = None  # elements; None if unknown
     excess_bytes: int | None = None
     excess_launches: int | None = None  # operators that would not have to be launched
-    predicted_seconds_saved: float | None = None  # on a device; negative if following the advice costs time there
+    predicted_seconds_saved: float | None = None  # on a device; 0 or less if following the advice does not help there
     fix: Fix | None = field(default=None, repr=False)  # None if the seconds cannot be predicted
+
+    @property
+    def helps(self) -> bool:
+        """Whether following the advice may save something: it does not if it saves no time on the device."""
+        return self.predicted_seconds_saved is None or self.predicted_seconds_saved > 0
 
     @property
     def from_guideline(self) -> bool:
@@ -55,7 +70,7 @@ class Finding:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "fix"}
 
 
-def removable(position: int, op: Op, cost: Cost, message: str, advice: str) -> Finding:
+def removable(op: Op, cost: Cost, message: str, advice: str) -> Finding:
     """A finding about an operator that could be removed, which saves all that it moves and its launch."""
     return Finding(
         module=op.module,
@@ -65,7 +80,7 @@ def removable(position: int, op: Op, cost: Cost, message: str, advice: str) -> F
         excess_memory_access=cost.memory_access,
         excess_bytes=cost.bytes_accessed,
         excess_launches=1,
-        fix=Fix(removed=(position,)),
+        fix=Fix(removed=(op.name,)),
     )
 
 
@@ -96,10 +111,11 @@ class LintResult:
     """The findings on one network, most expensive first, and a verdict for each rule. Prints nothing."""
 
     model: str
-    fusion: str
+    fusion: str  # the view that guidelines check
     findings: tuple[Finding, ...] = field(repr=False)
     verdicts: tuple[RuleVerdict, ...]
     device: str | None = None  # for which seconds are predicted
+    predicted_fusion: str = "none"  # how the network runs there
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -156,7 +172,8 @@ class Guideline:
     limit: float | None = None  # broken from this value on; None for a guideline that only reports notes
     breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
     severity: str = "warning"  # of a finding if the guideline is broken
-    as_traced: bool = False  # checks the network before fusion
+    as_run: bool = False  # checks the network as it runs, not with folded batch norms
+    price: str = "saves"  # what the elements of a finding mean: the advice "saves" them, or the operator "moves" them
     # Networks by title: Python source that defines `network` and `inputs`, a shape or a tensor.
     bad: Mapping[str, str] = field(default_factory=dict)
     good: Mapping[str, str] = field(default_factory=dict)

@@ -53,14 +53,23 @@ def predict(
 
 
 @gc_paused()
-def predict_with(profile: Profile, config: ExecutionConfig) -> Prediction:
-    """Predict the latency of one forward pass, as `predict` does. Raises CostlabError."""
+def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None = None) -> Prediction:
+    """Predict the latency of one forward pass, as `predict` does. Raises CostlabError.
+
+    Args:
+        profile: the network as traced.
+        config: how it runs.
+        view: the operators that run, if they are not those of `profile.fused(config.fusion)`: an edited network.
+    """
     traced = traced_batch(profile)
     if config.batch is not None and traced is None:
         raise CostlabError(f"{profile.name} has no input whose first dimension could be the batch")
     scale = config.batch / (traced or 1) if config.batch else 1.0
-    view = profile.fused(config.fusion)
-    kernels = kernel_table(profile, view, config)
+    if view is None:
+        view = profile.fused(config.fusion)
+        kernels = kernel_table(profile, view, config)
+    else:
+        kernels = KernelTable(lower(profile, view, config), len(view.ops))
     model = RooflineModel(kernels, config.device, scale)
     terms = model.terms(config.efficiency)
     by_op = np.bincount(kernels.op, terms.seconds, kernels.ops)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
+RUNS = {"none": "as traced", "bn": "batch norms folded", "pointwise": "torch.compile"}  # by fusion, in headers
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The predicted latency of one forward pass."""
@@ -36,14 +39,14 @@ class Prediction:
 
     @property
     def setup(self) -> str:
-        """The device and mode of the prediction, as text: `rtx3090, batch 8, float32, autocast, fusion pointwise`."""
+        """The device and mode of the prediction, as text: `rtx3090, batch 8, float32, autocast, torch.compile`."""
         parts = {
             self.device: True,
             f"batch {self.batch}": self.batch is not None,
             self.dtype or "": self.dtype,
             "autocast": self.amp,
             "channels-last": self.channels_last,
-            f"fusion {self.fusion}": self.fusion != "none",
+            RUNS[self.fusion]: True,
         }
         return visible(", ".join(part for part, stated in parts.items() if stated))
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from costlab.ci.lint_run import SEVERITIES, LintRun
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
-from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
+from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.guidelines.model import BUDGET, Finding, LintResult, RuleVerdict, sort_key
+from costlab.guidelines.grouping import FindingGroup, group_findings
+from costlab.guidelines.model import BUDGET, Finding, LintResult, RuleVerdict
 from costlab.guidelines.registry import GUIDELINES
+from costlab.latency.prediction import RUNS
 
 FUSIONS = {
     "none": "nothing fused",
@@ -21,33 +22,16 @@ FUSIONS = {
 }
 
 
-class FindingGroup(NamedTuple):
-    """Findings that differ only in the repetition of a block that they are in."""
-
-    path: str  # of all of them: layer{1-3}.0.conv
-    findings: tuple[Finding, ...]
-
-    @property
-    def first(self) -> Finding:
-        """The first of them, which has the message and the price of all."""
-        return self.findings[0]
-
-    @property
-    def location(self) -> str:
-        """`layer{1-3}.0.conv (3 times)`."""
-        times = len(self.findings)
-        return f"{visible(self.path) or ROOT}{f' ({times} times)' if times > 1 else ''}"
+def heading(result: LintResult) -> str:
+    """What is checked, and what seconds are of: `checked with batch norm folded, predicted as traced on rtx3090`."""
+    checked = f"checked with {FUSIONS[result.fusion]}"
+    return f"{checked}, predicted for {result.device}, {RUNS[result.predicted_fusion]}" if result.device else checked
 
 
-def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
-    """Findings with those in repeated blocks together, most expensive group first."""
-    alike: dict[tuple[Any, ...], list[Finding]] = {}
-    for f in findings:
-        prices = f.excess_memory_access, f.excess_bytes, f.excess_launches
-        key = f.model, f.rule, f.severity, f.message, f.advice, prices, path_pattern(f.module)
-        alike.setdefault(key, []).append(f)
-    groups = [FindingGroup(merge_paths([f.module for f in group]), tuple(group)) for group in alike.values()]
-    return sorted(groups, key=lambda group: sort_key(*group.findings), reverse=True)
+def location(group: FindingGroup) -> str:
+    """`layer{1-3}.0.conv (3 times)`."""
+    times = len(group.findings)
+    return f"{visible(group.path) or ROOT}{f' ({times} times)' if times > 1 else ''}"
 
 
 def top_groups(findings: Iterable[Finding], top: int | None) -> tuple[list[FindingGroup], str]:
@@ -77,20 +61,23 @@ def savings(findings: Sequence[Finding], device: str | None) -> str:
 
 
 def time_saved(seconds: float, device: str) -> str:
-    """`saves 10.20 us on rtx3090`, or `costs` if following the advice is slower there."""
-    return f"{'costs' if seconds < 0 else 'saves'} {units.seconds(abs(seconds)) if seconds else 'no time'} on {device}"
+    """`saves 10.20 us on rtx3090`, or `would cost` if following the advice is slower there."""
+    if seconds < 0:
+        return f"would cost {units.seconds(-seconds)} on {device}"
+    return f"saves {units.seconds(seconds) if seconds else 'no time'} on {device}"
 
 
 def traffic_saved(findings: Sequence[Finding]) -> str:
-    """`saves 1.204 M elements, 4.817 MB, 2 launches`."""
+    """`saves 1.204 M elements, 4.817 MB, 2 launches`, or `moves` if the advice does not save all of it."""
     first, times = findings[0], len(findings)
     if first.excess_memory_access is None or first.excess_bytes is None:
         return "no price in elements" if first.excess_launches is not None else "price unknown"
+    verb = GUIDELINES[first.rule].price if first.rule in GUIDELINES else "saves"
     parts = [f"{units.short(first.excess_memory_access * times)} elements", units.size(first.excess_bytes * times)]
     launches = (first.excess_launches or 0) * times
     if launches:
         parts.append(f"{units.short(launches)} launch{'es' if launches > 1 else ''}")
-    return "saves " + ", ".join(parts) if first.excess_memory_access or launches else "saves no traffic"
+    return f"{verb} {', '.join(parts)}" if first.excess_memory_access or launches else f"{verb} no traffic"
 
 
 def rule_label(rule: str) -> str:
@@ -102,7 +89,12 @@ def group_sentence(group: FindingGroup, device: str | None) -> str:
     """What a group of findings says, except where it is: message, savings and advice."""
     first = group.first
     parts = [first.message, savings(group.findings, device) if first.from_guideline else ""]
-    return "; ".join(filter(None, [*parts, f"instead: {first.advice}" if first.advice else ""]))
+    return "; ".join(filter(None, [*parts, instead(first)]))
+
+
+def instead(finding: Finding) -> str:
+    """The advice; "" if there is none, or if following it would save no time on the device."""
+    return f"instead: {finding.advice}" if finding.advice and finding.helps else ""
 
 
 def sentence(finding: Finding, device: str | None = None) -> str:
@@ -110,9 +102,7 @@ def sentence(finding: Finding, device: str | None = None) -> str:
     parts = [finding.message]
     if finding.excess_memory_access is not None or finding.excess_launches is not None:
         parts.append(savings([finding], device))
-    if finding.advice:
-        parts.append(f"instead: {finding.advice}")
-    return visible("; ".join(parts))
+    return visible("; ".join(filter(None, [*parts, instead(finding)])))
 
 
 def located_sentence(finding: Finding, device: str | None, model: bool = False) -> str:
@@ -174,7 +164,7 @@ def verdict_table(result: LintResult) -> Table:
 def findings_table(result: LintResult, top: int | None) -> Table | None:
     """The `top` most expensive groups of findings, and a row for the rest; None without findings."""
     groups, rest = top_groups(result.findings, top)
-    rows = [(g.first.severity, g.first.rule, g.location, group_sentence(g, result.device)) for g in groups]
+    rows = [(g.first.severity, g.first.rule, location(g), group_sentence(g, result.device)) for g in groups]
     if rest:
         rows.append(("", "", rest, ""))
     if not rows:

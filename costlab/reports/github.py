@@ -7,7 +7,8 @@ import secrets
 from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
-from costlab.reports.findings import FindingGroup, group_findings, sentence
+from costlab.guidelines.grouping import FindingGroup, group_findings
+from costlab.reports.findings import sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 MAX_ANNOTATIONS = 10  # of each level: GitHub shows no more for one step

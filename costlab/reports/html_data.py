@@ -17,6 +17,7 @@ from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.grouping import FindingGroup, group_findings
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.ceilings import ceilings, main_dtype
@@ -198,10 +199,10 @@ def roofline(profile: Profile, prediction: Prediction, device: Device) -> dict[s
 
 def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guideline]) -> dict[str, Any]:
     """For every guideline its verdict, its findings and its page."""
-    groups = findings.group_findings(result.findings)
+    groups = group_findings(result.findings)
     heads = ("label", "verdict", "measured", "limit", "count", "detail")
     return {
-        "heading": findings.FUSIONS[result.fusion],
+        "heading": findings.heading(result),
         "rules": [
             {
                 **dict(zip(heads, cells, strict=True)),
@@ -213,7 +214,7 @@ def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guide
     }
 
 
-def finding_entry(group: findings.FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
+def finding_entry(group: FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:
     """Findings that differ only in the repetition of a block, with their modules."""
     first = group.first
     return {
@@ -222,7 +223,7 @@ def finding_entry(group: findings.FindingGroup, device: str | None, paths: Mappi
         "modules": numbers((f.module for f in group.findings), paths),
         "message": visible(first.message),
         "price": visible(findings.savings(group.findings, device)),
-        "advice": visible(first.advice or ""),
+        "advice": visible(first.advice if first.advice and first.helps else ""),
     }
 
 

@@ -15,6 +15,7 @@ def report(run: LintRun) -> str:
         "schema_version": 1,
         "costlab": __version__,
         "fusion": run.fusion,
+        "predicted_fusion": run.predicted_fusion,
         "device": run.device,
         "findings": [finding.to_dict() for finding in run.findings],
         "verdicts": [asdict(verdict) for model in run.models for verdict in model.result.verdicts],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from costlab.ci.lint_run import LintRun
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import markdown_code, markdown_text
-from costlab.reports.findings import FUSIONS, findings_table, sentence, statistics_table, verdict_line, verdict_table
+from costlab.reports.findings import findings_table, heading, sentence, statistics_table, verdict_line, verdict_table
 
 
 def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
@@ -22,7 +22,7 @@ def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
             lines += [f"**error:** {markdown_text(sentence(model.result.findings[0]))}", ""]
             continue
         tally = markdown_text(verdict_line(model.result, model.accepted))
-        lines += [f"{tally}, {FUSIONS[model.result.fusion]}", "", tables.markdown(verdict_table(model.result)), ""]
+        lines += [f"{tally}, {heading(model.result)}", "", tables.markdown(verdict_table(model.result)), ""]
         if not statistics and (shown := findings_table(model.result, top)):
             lines += [tables.markdown(shown), ""]
     if statistics and run.findings:

@@ -10,7 +10,9 @@ from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import visible
 from costlab.reports.findings import (
-    FUSIONS,
+    heading,
+    instead,
+    location,
     savings,
     sentence,
     statistics_table,
@@ -38,8 +40,11 @@ def report(run: LintRun, top: int | None, width: int, ascii_only: bool = False, 
             error = f"error {visible(model.title)}: {sentence(model.result.findings[0])}"
             parts.append(Text(error, style="bold red"))
             continue
-        heading = Text(f"{model.title}, {FUSIONS[model.result.fusion]}", style="bold")
-        parts += [heading, Text(), tables.text(verdict_table(model.result), width, ascii_only)]
+        parts += [
+            Text(f"{model.title}, {heading(model.result)}", style="bold"),
+            Text(),
+            tables.text(verdict_table(model.result), width, ascii_only),
+        ]
         parts += [] if statistics else findings_text(model, top)
         if model.accepted:
             parts += [Text(), Text(f"{model.accepted} in the baseline", style="dim")]
@@ -56,10 +61,10 @@ def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
         first = group.first
         head = Text(f"{first.severity} {first.rule} ", style=STYLES[first.severity])
         cost = f": {savings(group.findings, model.result.device)}" if first.from_guideline else ""
-        head.append(f"{group.location}{cost}", style="default")
+        head.append(f"{location(group)}{cost}", style="default")
         parts += [Text(), head, indented(first.message)]
-        if first.advice:
-            parts.append(indented(f"instead: {first.advice}", "dim"))
+        if advice := instead(first):
+            parts.append(indented(advice, "dim"))
     if rest:
         parts += [Text(), Text(f"{rest} (--top 0 shows all)", style="dim")]
     return parts

@@ -44,7 +44,7 @@ def lint_html(result: LintResult) -> str:
     """A verdict for each rule, and the most expensive findings."""
     shown = findings.findings_table(result, FINDINGS)
     return page(
-        f"{result.model}, {findings.FUSIONS[result.fusion]}",
+        f"{result.model}, {findings.heading(result)}",
         tables.html(findings.verdict_table(result)),
         tables.html(shown) if shown else "",
     )

@@ -73,28 +73,30 @@ redesign would save, because neighbouring layers change with it.
 following its advice would save on that device, `predicted_seconds_saved`: the predicted latency of the whole network, less
 that of the network with the fix and everything else unchanged. Findings are then sorted by seconds, those without any last.
 
-| guideline | fix |
+| guideline | the network that follows the advice |
 | --- | --- |
 | G1 | the layer has the channels of the advice; `null` if there is none |
 | G2 | the layer has one group and the same mult-adds |
 | G3 | in each level of the block (fragments equally far from its start), operators of one kind become one: it has the mult-adds of all, writes what they wrote and reads every value once |
-| G4, X1, X5 | the operator is removed |
+| G4 | element-wise operators that follow each other are one kernel, and the last of them has the price; a depthwise layer has half of its channels; a normalisation that would fold is gone; others: `null` |
+| X1, X5 | the operator is removed |
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
 | X4, X6, X7 | none: `null` |
 
-- The network runs as `--fusion` says, at the traced batch: eager for `none` and `bn`, generated code for `pointwise`. X3
-  checks the network as traced, and its seconds are those of the network as traced.
-- If a saving is negative, the guideline costs time on that device, and reports say so: other channel counts may fill its
-  units less well than the present ones.
+- Both networks are predicted like any other (`costlab report --device`): as traced, at the traced batch, or as generated code
+  with `--compile`. The header says which.
+- Findings that differ only in the repetition of a block are fixed together, and each has its part of what that saves.
+- Advice that saves no time on the device is not given: such a finding is a note and fails no run. The verdict stays, since it
+  is on elements, and says so.
 - Savings are of the whole forward pass. While a GPU waits for the CPU to launch kernels, a faster operator saves next to
   nothing, and a removed one saves its launch. Memory access counts for more at larger batches (`--batch 64`).
 
 ## Fusion
 
-Guidelines check the network as it would run: `--fusion bn`, the default, folds batch norm with fixed statistics into the
-convolution before it; `--fusion pointwise` also fuses connected element-wise operators; `--fusion none` checks every
-operator as traced. `profile.fused("bn")` is again a profile.
+G1 to G4 check the network with batch norm folded, as the paper does, and seconds are those of the network as traced.
+`--fusion` sets both: `bn` folds batch norm with fixed statistics into the convolution before it; `pointwise` (or `--compile`)
+also fuses connected element-wise operators; `none` takes every operator as traced. `profile.fused("bn")` is again a profile.
 
 - A batch norm folds if no other operator reads the convolution's output and its weight is not shared with a convolution
   that another batch norm follows. Then the convolution has a bias, and the batch norm is gone.
@@ -113,7 +115,7 @@ operator as traced. `profile.fused("bn")` is again a profile.
 
 | key | value |
 | --- | --- |
-| `schema_version`, `costlab`, `fusion`, `device` | 1, the version, the fusion, the device of the seconds (or `null`) |
+| `schema_version`, `costlab`, `fusion`, `device`, `predicted_fusion` | 1, the version, the fusion of what is checked, the device of the seconds (or `null`) and how the network runs there |
 | `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
 | `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |

@@ -76,7 +76,7 @@ def test_shufflenet_v2_has_the_smallest_element_wise_share(fusion):
 def test_the_command_line_passes_shufflenet_v2(capsys):
     assert run(["lint", "zoo:shufflenet_v2", "-a", "width=2.0"]) == 0
     out, err = capsys.readouterr()
-    assert "shufflenet_v2 (zoo, width=2.0), batch norm folded" in out
+    assert "shufflenet_v2 (zoo, width=2.0), checked with batch norm folded" in out
     assert err.startswith("nothing broken (")
 
 
@@ -266,7 +266,7 @@ def test_text_shows_guideline_verdict_measure_and_limit(saved, capsys):
 def test_fusion_and_ignore_reach_the_check(saved, capsys):
     assert run(["lint", saved, "--ignore", "G1,G4", "--fusion", "none"]) == 0
     out, err = capsys.readouterr()
-    assert "mobilenet_v2 (zoo), nothing fused" in out
+    assert "mobilenet_v2 (zoo), checked with nothing fused" in out
     assert err == "nothing broken (52 notes)\n"
 
 

@@ -77,7 +77,7 @@ def test_the_bar_of_time_says_which_device_and_how_long(networks):
     assert labels[-1].startswith("predicted time\n")
     assert labels[-1].endswith(" ms")
     (subtitle,) = [t.get_text() for t in ax.texts if "predicted for" in t.get_text()]
-    assert subtitle.endswith("rtx3090, batch 8, autocast, fusion bn")
+    assert subtitle.endswith("rtx3090, batch 8, autocast, batch norms folded")
 
 
 def test_a_network_that_waits_for_the_host_shows_it():

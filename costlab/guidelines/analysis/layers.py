@@ -10,7 +10,7 @@ from typing import NamedTuple
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op, Tensor
 from costlab.core.profile import Profile
-from costlab.guidelines.model import Fix
+from costlab.guidelines.model import Channels, Fix
 
 PRODUCTS = ("addmm", "matmul", "mm")
 
@@ -125,10 +125,10 @@ def resized(op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -
     )
 
 
-def resize_fix(position: int, op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -> Fix | None:
+def resize_fix(op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int) -> Fix | None:
     """The fix that gives a layer other channels and groups; None if it cannot be resized."""
-    other = resized(op, layer, inputs, outputs, groups)
-    return Fix(replaced={position: other}) if other else None
+    fits = resized(op, layer, inputs, outputs, groups)
+    return Fix(resized={op.name: Channels(inputs, outputs, groups)}) if fits else None
 
 
 def with_channels(tensor: Tensor, dim: int, channels: int) -> Tensor:

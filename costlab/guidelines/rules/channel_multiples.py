@@ -61,7 +61,7 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
             continue
         wasted = ", ".join(f"{percent(padding_share(channels, m))} at {m}" for m in MULTIPLES)
         inputs = layer.inputs if layer.reads_model_input else padded(layer.inputs, groups)
-        fix = resize_fix(position, op, layer, inputs, padded(layer.outputs, groups), groups)
+        fix = resize_fix(op, layer, inputs, padded(layer.outputs, groups), groups)
         findings.append(
             Finding(
                 module=op.module,

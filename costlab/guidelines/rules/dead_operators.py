@@ -38,7 +38,7 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
         op, cost = profile.ops[position], profile.costs[position]
         message, advice = f"nothing reads the result of {op.kind} on {shape(op.output.shape)}", "remove it"
         if cost:
-            findings.append(removable(position, op, cost, message, advice))
+            findings.append(removable(op, cost, message, advice))
         else:
             findings.append(Finding(module=op.module, op=op.name, message=message, advice=advice, excess_launches=1))
     return CheckResult(findings)

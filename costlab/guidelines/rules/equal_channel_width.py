@@ -76,7 +76,7 @@ def advice(layer: LayerShape) -> str | None:
 def check(profile: Profile, limit: float | None) -> CheckResult:
     """Find layers with unequal channel counts."""
     findings = []
-    for position, op, layer in layers_of(profile):
+    for _, op, layer in layers_of(profile):
         if not applies(layer) or layer.inputs == layer.outputs:
             continue
         elements, width = excess(layer), equal_width(layer)
@@ -89,7 +89,7 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
-                fix=resize_fix(position, op, layer, width, width, layer.groups) if advice(layer) else None,
+                fix=resize_fix(op, layer, width, width, layer.groups) if advice(layer) else None,
             )
         )
     return CheckResult(findings)

@@ -36,6 +36,8 @@ or query, key and value, become one layer whose output is split), or run them on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.blocks import blocks
 from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline
@@ -52,13 +54,18 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
             excess_memory_access=block.repeated_elements,
             excess_bytes=block.repeated_bytes,
             excess_launches=block.degree - block.chain,
-            fix=Fix(merged=tuple(level for level in block.levels if len(level) > 1)),
+            fix=Fix(merged=names_of(profile, block.levels)),
         )
         for block in found
         if limit is not None and block.width >= limit
     ]
     widest = max((block.width for block in found), default=0)
     return CheckResult(findings, value=widest, detail=f"{len(findings)} of {len(found)} blocks" if findings else "")
+
+
+def names_of(profile: Profile, levels: Sequence[Sequence[int]]) -> tuple[tuple[str, ...], ...]:
+    """The operators of each level that has several."""
+    return tuple(tuple(profile.ops[i].name for i in level) for level in levels if len(level) > 1)
 
 
 BAD = {

@@ -51,7 +51,7 @@ def excess(layer: LayerShape) -> int:
 def check(profile: Profile, limit: float | None) -> CheckResult:
     """Find grouped convolutions."""
     findings = []
-    for position, op, layer in layers_of(profile):
+    for _, op, layer in layers_of(profile):
         if not applies(layer):
             continue
         elements, dense = excess(layer), layer.outputs // layer.groups
@@ -64,7 +64,7 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
                 excess_memory_access=elements,
                 excess_bytes=elements * ITEM_BYTES[op.output.dtype],
                 excess_launches=0,
-                fix=resize_fix(position, op, layer, layer.inputs, dense, 1),
+                fix=resize_fix(op, layer, layer.inputs, dense, 1),
             )
         )
     return CheckResult(findings)

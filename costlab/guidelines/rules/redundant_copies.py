@@ -43,13 +43,13 @@ def views_before(profile: Profile, op: Op) -> str:
 def check(profile: Profile, limit: float | None) -> CheckResult:
     """Find copies that compute nothing."""
     findings = []
-    for position, (op, cost) in enumerate(zip(profile.ops, profile.costs, strict=True)):
+    for op, cost in zip(profile.ops, profile.costs, strict=True):
         if cost is None or not cost.memory_access or not only_copies(op):
             continue
         views = views_before(profile, op)
         message = f"{op.kind} copies {shape(op.output.shape)}" + (f" after {views}" if views else "")
         advice = "keep one layout, or let the next operator read the view" if views else "remove the copy"
-        findings.append(removable(position, op, cost, message, advice))
+        findings.append(removable(op, cost, message, advice))
     return CheckResult(findings)
 
 

@@ -1,6 +1,6 @@
 """Fold batch norm into the convolution before it when you deploy a network.
 
-**What it does.** Checks batch norms with fixed statistics right after a convolution, in the network as traced. Skips
+**What it does.** Checks batch norms with fixed statistics right after a convolution, in the network as it runs. Skips
 them if another operator reads the convolution's output, or if its weight is shared with a convolution that another
 batch norm follows.
 
@@ -37,7 +37,7 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
                 excess_memory_access=unfolded.memory_access - fold.cost.memory_access,
                 excess_bytes=unfolded.bytes_accessed - fold.cost.bytes_accessed,
                 excess_launches=len(fold.members) - 1,
-                fix=Fix(removed=fold.members[1:], replaced={fold.host: fold.op}),
+                fix=Fix(fused=(tuple(profile.ops[m].name for m in fold.members),)),
             )
         )
     return CheckResult(findings)
@@ -73,4 +73,4 @@ inputs = (1, 3, 32, 32)
 """,
 }
 
-GUIDELINE = Guideline("X3", "unfolded-batch-norm", __doc__, check, as_traced=True, bad=BAD, good=GOOD)
+GUIDELINE = Guideline("X3", "unfolded-batch-norm", __doc__, check, as_run=True, bad=BAD, good=GOOD)
