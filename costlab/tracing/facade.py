@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch._functorch import eager_transforms
+from torch.autograd import forward_ad
 from torch.nested._internal import sdpa
 from torch.nn.attention import SDPBackend
 
@@ -66,9 +67,11 @@ def facade(recorder: Recorder) -> Iterator[None]:
         fused = SDPBackend.EFFICIENT_ATTENTION  # which takes jagged tensors as they are, on any device
         stack.enter_context(replaced(sdpa, "_select_sdp_backend", lambda *args, **options: fused))
         stack.enter_context(replaced(torch._C, "_set_grad_enabled", functools.partial(set_grad_enabled, recorder)))
-        if any(name[:1].isupper() for name in recorder.kinds):
-            apply = whole_functions(recorder, vars(torch.autograd.Function)["apply"].__func__)
-            stack.enter_context(replaced(torch.autograd.Function, "apply", classmethod(apply)))
+        apply = functions_recorded(recorder, vars(torch.autograd.Function)["apply"].__func__)
+        stack.enter_context(replaced(torch.autograd.Function, "apply", classmethod(apply)))
+        for name, opens in (("enter_dual_level", True), ("exit_dual_level", False)):
+            level = dual_level(recorder, getattr(forward_ad, name), opens)
+            stack.enter_context(replaced(forward_ad, name, level))
         for name in ("grad_increment_nesting", "jvp_increment_nesting"):
             noted = noting(recorder, getattr(eager_transforms, name))
             stack.enter_context(replaced(eager_transforms, name, noted))
@@ -85,20 +88,38 @@ grad_mode = torch._C._set_grad_enabled
 
 
 def set_grad_enabled(recorder: Recorder, mode: bool) -> None:
-    """A network that enables gradients in its forward pass, to differentiate there, gets autograd back."""
+    """A network that enables gradients in its forward pass, to differentiate there, gets autograd back.
+
+    torch itself turns gradients off around hooks, without a call of this: what changes nothing is left alone.
+    """
+    if torch.is_grad_enabled() == mode:
+        return
     grad_mode(mode)
     recorder.answers.differentiates |= mode
+    exclude_autograd(not mode)
+
+
+def exclude_autograd(excluded: bool) -> None:
+    """Whether operators skip autograd in this thread."""
     for key in AUTOGRAD:
-        torch._C._dispatch_tls_set_dispatch_key_excluded(key, not mode)
+        torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)
 
 
-def whole_functions(recorder: Recorder, apply: Callable[..., Any]) -> Callable[..., Any]:
-    """`autograd.Function.apply` that records one operator for each function that the user gave a rule for."""
+def functions_recorded(recorder: Recorder, apply: Callable[..., Any]) -> Callable[..., Any]:
+    """`autograd.Function.apply` that records one operator for each function that the user gave a rule for.
+
+    torch turns gradients off and on around a function without a word to `set_grad_enabled`.
+    """
 
     def applied(function: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
-        if function.__name__ not in recorder.kinds:
-            return apply(function, *args, **kwargs)
-        return recorder.operations.as_one(function.__name__, lambda: apply(function, *args, **kwargs), (args, kwargs))
+        excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(AUTOGRAD[0])
+        try:
+            if function.__name__ not in recorder.kinds:
+                return apply(function, *args, **kwargs)
+            whole = functools.partial(apply, function, *args, **kwargs)
+            return recorder.operations.as_one(function.__name__, whole, (args, kwargs))
+        finally:
+            exclude_autograd(excluded)
 
     return applied
 
@@ -113,6 +134,17 @@ def noting(recorder: Recorder, nesting: Callable[..., Any]) -> Callable[..., Any
             yield level
 
     return nested
+
+
+def dual_level(recorder: Recorder, change: Callable[..., Any], opens: bool) -> Callable[..., Any]:
+    """A start or end of forward-mode differentiation, for which operators must not skip autograd."""
+
+    def changed(*args: Any, **options: Any) -> Any:
+        recorder.answers.differentiates |= opens
+        exclude_autograd(not opens and not torch.is_grad_enabled())
+        return change(*args, **options)
+
+    return changed
 
 
 def jagged(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from costlab.tracing.modules import ModuleTracker, source_of, tensors_in, unwrap
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import isolated
 from costlab.tracing.survivors import forget, globals_of
-from costlab.tracing.tensors import moved
+from costlab.tracing.tensors import is_meta, moved, on_meta
 
 
 def trace(
@@ -74,6 +74,8 @@ def trace_once(
     failed = True
     try:
         with isolated(list(tracker.paths), train), facade(recorder):
+            if answers.gradients:
+                drop_weights(tracker.paths)
             result = run(model, args, kwargs, train, tracker, recorder)
         failed = False
     finally:
@@ -112,6 +114,17 @@ def run(
         outputs=tuple(dict.fromkeys(outputs)),
         mode="train" if train else "eval",
     )
+
+
+def drop_weights(modules: Iterable[torch.nn.Module]) -> None:
+    """Replace parameters by ones without data, of which autograd compares the device with that of their gradients."""
+    twins: dict[int, torch.nn.Parameter] = {}
+    for module in modules:
+        for name, parameter in module._parameters.items():
+            if type(parameter) is torch.nn.Parameter and not is_meta(parameter):
+                if id(parameter) not in twins:
+                    twins[id(parameter)] = torch.nn.Parameter(on_meta(parameter), parameter.requires_grad)
+                module._parameters[name] = twins[id(parameter)]
 
 
 def mult_adds(rules: Mapping[str, Rule], op: Op) -> int:

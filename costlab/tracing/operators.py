@@ -33,7 +33,9 @@ KINDS = {
     "_local_scalar_dense": "item",
     "_native_batch_norm_legit": "batch_norm",
     "_native_batch_norm_legit_no_training": "batch_norm",
+    "_prelu_kernel": "prelu",
     "_reshape_alias": "reshape",
+    "_safe_softmax": "softmax",
     "_scaled_dot_product_attention_math": "scaled_dot_product_attention",
     "_scaled_dot_product_efficient_attention": "scaled_dot_product_attention",
     "_scaled_dot_product_flash_attention": "scaled_dot_product_attention",
@@ -42,12 +44,15 @@ KINDS = {
     "_unique2": "unique",
     "_unsafe_index": "index",
     "_unsafe_view": "view",
+    "_unsafe_index_put": "index_put",
+    "_unsafe_masked_index": "index",
     "_upsample_bicubic2d_aa": "upsample_bicubic2d",
     "_upsample_bilinear2d_aa": "upsample_bilinear2d",
     "_weight_norm_interface": "weight_norm",
     "absolute": "abs",
     "concat": "cat",
     "concatenate": "cat",
+    "convert_element_type": "to",
     "divide": "div",
     "fft_fftshift": "roll",
     "fft_ifftshift": "roll",
@@ -56,12 +61,15 @@ KINDS = {
     "fused_moving_avg_obs_fake_quant": "fake_quantize",
     "greater": "gt",
     "greater_equal": "ge",
+    "grid_sampler_2d": "grid_sampler",
+    "grid_sampler_3d": "grid_sampler",
     "is_nonzero": "item",
     "less": "lt",
     "less_equal": "le",
     "lift": "lift_fresh",
     "linalg_matmul": "matmul",
     "linalg_matrix_norm": "norm",
+    "log_sigmoid_forward": "log_sigmoid",
     "multiply": "mul",
     "negative": "neg",
     "not_equal": "ne",
@@ -89,6 +97,9 @@ IGNORED = {
     "aten::sym_constrain_range",
     "aten::sym_constrain_range_for_size",
 }
+
+# Questions about sizes and memory, which compute nothing.
+ABOUT = {f"aten::{name}" for name in "is_same_size _has_same_storage_numel dense_dim sparse_dim is_coalesced".split()}
 
 # Operators whose result does not depend on activations: computed if small, so that masks, position tables and loop
 # bounds made inside `forward` can decide its control flow.
@@ -152,7 +163,7 @@ def operator_of(func: Any) -> Operator:
         creates=schema.name in CREATES,
         absorbing=ABSORBING.get(kind_of(schema.name)),
         ignored=schema.name in IGNORED,
-        marker=schema.name.startswith(("profiler::", "prim::")),
+        marker=schema.name in ABOUT or schema.name.startswith(("profiler::", "prim::")),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
         dynamic=torch.Tag.dynamic_output_shape in func.tags
         or torch.Tag.data_dependent_output in func.tags
@@ -196,7 +207,8 @@ def kind_of(name: str) -> str:
         return base
     in_place = base.endswith("_") and not base.startswith("__")
     if namespace != "aten":
-        return f"{namespace}::{base[:-1] if in_place else base}"
+        plain = base[:-1] if in_place else base
+        return KINDS.get(plain, plain) if namespace == "prims" else f"{namespace}::{plain}"
     kind = KINDS.get(base) or KINDS.get(base[:-1] if in_place else base) or (base[:-1] if in_place else base)
     if kind.removeprefix("_").startswith("fake_quantize_per_"):
         return "fake_quantize"

@@ -53,6 +53,7 @@ class Recorder(TorchDispatchMode):
     """Collects operators while a forward pass runs under it."""
 
     supports_higher_order_operators = True
+    shape_env = None  # asked of the mode for fake tensors
 
     def __init__(
         self,

@@ -97,14 +97,6 @@ def sampled_product(op: Op) -> Cost:
     return traffic(op, mult_adds=stored * op["mat1"].shape[-1], activations=op.output.elements)
 
 
-def convolution_backward(op: Op) -> Cost:
-    """The gradients of input and weight each take as much as the convolution."""
-    wanted = sum(op.attrs.get("output_mask", [True, True])[:2])
-    weight, grad = op["weight"], op["grad_output"]
-    spread = op["input"] if op.attrs.get("transposed") else grad
-    return traffic(op, mult_adds=wanted * spread.numel * prod(weight.shape[1:]), activations=op.output.numel)
-
-
 def convolution_over_time(op: Op) -> Cost:
     """[t, n, i] with weight [k, i, o]."""
     taps, inputs, _ = op["weight"].shape

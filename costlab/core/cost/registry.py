@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from costlab.core.cost.algebra import Cost, Rule
 from costlab.core.cost.attention import attention, counted_attention
+from costlab.core.cost.backward import ATTENTION, OTHERS, PRODUCTS
 from costlab.core.cost.contractions import (
     GRU,
     LSTM,
     RNN,
     bilinear,
     convolution,
-    convolution_backward,
     convolution_over_time,
     deform_convolution,
     einsum,
@@ -76,7 +76,6 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " _mps_convolution_transpose mkldnn::_convolution_transpose_pointwise",
             transposed_convolution,
         ),
-        **each_of("convolution_backward convolution_backward_overrideable", convolution_backward),
         "conv_tbc": convolution_over_time,
         **each_of(
             "_flash_attention_forward _flash_attention_forward_no_dropout_inplace _efficient_attention_forward"
@@ -93,6 +92,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         "affine_grid_generator": matrix_product("theta"),
         "bilinear": bilinear,
         "einsum": einsum,
+        **PRODUCTS,
     },
     "attention": {
         **each_of(
@@ -101,6 +101,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             attention,
         ),
         "flex_attention": counted_attention,
+        **ATTENTION,
     },
     "linear_algebra": LINEAR_ALGEBRA,
     "quantised": QUANTISED,
@@ -177,7 +178,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
     },
     "fourier": each_of(
         "fft_fft fft_ifft fft_rfft fft_irfft fft_hfft fft_ihfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn"
-        " fft_ifftn fft_rfftn fft_irfftn",
+        " fft_ifftn fft_rfftn fft_irfftn _fft_c2c _fft_r2c _fft_c2r",
         fourier,
     ),
     "copy": {
@@ -213,9 +214,10 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " hann_window hamming_window blackman_window normal uniform exponential",
             create,
         ),
-        **each_of("empty empty_strided empty_like new_empty new_empty_strided", allocate),
+        **each_of("empty empty_strided empty_like new_empty new_empty_strided _efficientzerotensor", allocate),
         **each_of("fill zero copy", fill),
     },
+    "backward": OTHERS,
 }
 
 RULES: dict[str, Rule] = {kind: rule for family in FAMILIES.values() for kind, rule in family.items()}
