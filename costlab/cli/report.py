@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from costlab.core.profile import Profile
+    from costlab.guidelines import LintResult
+    from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.execution import ExecutionConfig
     from costlab.latency.prediction import Prediction
     from costlab.reports.profile_table import CostTable
@@ -77,16 +81,18 @@ def report(
     with working(f"tracing {model}"):
         profile = profile_of(spec, cached=not no_cache)
     prediction = predicted(profile, config)
+    checked = lint_result(model, profile, execution, config) if config or form == "html" else None
+    first = checked.what_ifs if checked else None
     shown = profile.fused(execution.fusion)
     table = partial(rows.table, shown, form, prediction)
     page = render(
         form,
         output,
-        text=lambda width, ascii_only: pages.text(shown, table(), width, ascii_only, prediction),
-        json=lambda: to_json(shown, *((prediction.summary, prediction.by_op) if prediction else ())),
+        text=lambda width, ascii_only: pages.text(shown, table(), width, ascii_only, prediction, first),
+        json=lambda: to_json(shown, *predicted_json(prediction, first)),
         csv=lambda: csv.report(table()),
-        markdown=lambda: pages.markdown(shown, table(), prediction),
-        html=lambda: html_page(model, profile, shown, prediction, config),
+        markdown=lambda: pages.markdown(shown, table(), prediction, first),
+        html=lambda: html_page(shown, checked, prediction, config),
     )
     put(page, output)
     if strict and profile.uncounted:
@@ -102,13 +108,37 @@ def predicted(profile: Profile, config: ExecutionConfig | None) -> Prediction | 
     return predict_with(profile, config)
 
 
+def predicted_json(
+    prediction: Prediction | None, first: WhatIfs | None
+) -> tuple[dict[str, Any], Mapping[str, float]] | tuple[()]:
+    """What a JSON document says of a prediction: the whole with what to do first, and the operators."""
+    if prediction is None:
+        return ()
+    return {**prediction.summary, "what_ifs": first.to_dict()["changes"] if first else []}, prediction.by_op
+
+
+def lint_result(
+    model: str, profile: Profile, execution: ExecutionOptions, config: ExecutionConfig | None
+) -> LintResult:
+    """The findings, on the device if there is one."""
+    from costlab.guidelines import lint
+
+    fusion = None if execution.fusion == "none" else execution.fusion
+    with working(f"checking {model}"):
+        return lint(
+            profile,
+            fusion=fusion,
+            device=config.device if config else None,
+            amp=execution.amp,
+            channels_last=execution.channels_last,
+        )
+
+
 def html_page(
-    model: str, profile: Profile, shown: Profile, prediction: Prediction | None, config: ExecutionConfig | None
+    shown: Profile, checked: LintResult | None, prediction: Prediction | None, config: ExecutionConfig | None
 ) -> str:
     """The report for the browser, with findings."""
-    from costlab.guidelines import lint
     from costlab.reports import html
 
-    device = config.device if config else None
-    with working(f"checking {model}"):
-        return html.report(shown, lint(profile, device=device), prediction, device)
+    assert checked is not None
+    return html.report(shown, checked, prediction, config.device if config else None)

@@ -32,6 +32,8 @@ def lint(
     per_module_ignores: Mapping[str, Iterable[str]] | None = None,
     rules: Mapping[str, Guideline] = GUIDELINES,
     device: str | Path | Device | None = None,
+    amp: bool = False,
+    channels_last: bool = False,
 ) -> LintResult:
     """Check a profile against guidelines.
 
@@ -46,7 +48,8 @@ def lint(
             towards the verdict either.
         rules: guidelines by code; add your own with `GUIDELINES | {"MY1": Guideline(...)}`.
         device: predict what following each advice saves on this device (see `costlab.predict`). A finding whose advice
-            saves no time there is a note.
+            saves no time there is a note. The result says what to do first (`what_ifs`).
+        amp, channels_last: how the network runs there, see `costlab.predict`.
 
     Returns:
         The findings, and a verdict for each guideline. Findings that save most come first: seconds if there is a
@@ -70,11 +73,13 @@ def lint(
         verdict, found = judge(guideline, result, view, limit)
         verdicts.append(verdict)
         findings += found
-    if on:
-        findings = priced(findings, profile, on, runs)
-        verdicts = [with_doubts(verdict, findings, on) for verdict in verdicts]
-    findings.sort(key=sort_key, reverse=True)
-    return LintResult(profile.name, checked, tuple(findings), tuple(verdicts), on.name if on else None, runs)
+    linted = LintResult(profile.name, checked, by_price(findings), tuple(verdicts), on.name if on else None, runs)
+    return with_seconds_on(linted, profile, on, amp, channels_last) if on else linted
+
+
+def by_price(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, those that save most first."""
+    return tuple(sorted(findings, key=sort_key, reverse=True))
 
 
 def codes(names: Iterable[str], rules: Mapping[str, Guideline]) -> set[str]:
@@ -107,13 +112,24 @@ def resolve_device(device: str | Path | Device | None) -> Device | None:
     return find_device(device)
 
 
-def priced(findings: Sequence[Finding], profile: Profile, device: Device, fusion: str) -> list[Finding]:
-    """Findings with the seconds that they save on a device; a warning that saves no time there becomes a note."""
+def with_seconds_on(result: LintResult, profile: Profile, device: Device, amp: bool, channels_last: bool) -> LintResult:
+    """The result with the seconds that findings save on a device, and what to do first.
+
+    A warning that saves no time there becomes a note.
+    """
     from costlab.guidelines.pricing import with_seconds  # numpy, which nothing else here needs
+    from costlab.guidelines.what_ifs import what_ifs
     from costlab.latency.execution import ExecutionConfig
 
-    timed = with_seconds(findings, profile, ExecutionConfig(device, fusion=fusion))
-    return [f if f.helps or f.severity == "error" else replace(f, severity="note") for f in timed]
+    config = ExecutionConfig(device, amp=amp, fusion=result.predicted_fusion, channels_last=channels_last)
+    timed = with_seconds(result.findings, profile, config)
+    findings = [f if f.helps or f.severity == "error" else replace(f, severity="note") for f in timed]
+    return replace(
+        result,
+        findings=by_price(findings),
+        verdicts=tuple(with_doubts(verdict, findings, device) for verdict in result.verdicts),
+        what_ifs=what_ifs(profile, config, findings),
+    )
 
 
 def with_doubts(verdict: RuleVerdict, findings: Sequence[Finding], device: Device) -> RuleVerdict:

@@ -6,11 +6,14 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
+
+if TYPE_CHECKING:
+    from costlab.guidelines.what_ifs import WhatIfs
 
 FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
@@ -116,6 +119,7 @@ class LintResult:
     verdicts: tuple[RuleVerdict, ...]
     device: str | None = None  # for which seconds are predicted
     predicted_fusion: str = "none"  # how the network runs there
+    what_ifs: WhatIfs | None = None  # what to do first; None without a device
 
     @property
     def broken(self) -> tuple[str, ...]:

@@ -11,14 +11,16 @@ from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
+from costlab.reports import first
 
 if TYPE_CHECKING:
+    from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.prediction import Prediction
 
 INPUTS_SHOWN = 6
 
 
-def facts(profile: Profile, prediction: Prediction | None = None) -> list[Fact]:
+def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: WhatIfs | None = None) -> list[Fact]:
     """The header of a profile, line by line."""
     cost = profile.total
     about = "about " if profile.estimated else ""
@@ -34,6 +36,7 @@ def facts(profile: Profile, prediction: Prediction | None = None) -> list[Fact]:
         Fact("memory access", f"{rough}{elements} elements, {size}"),
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
         *(latency(prediction) if prediction else ()),
+        *first.facts(what_ifs),
         *coverage(profile),
     ]
 

@@ -68,7 +68,7 @@ def document(
         "facts": [
             (label, visible(value), tone)
             for label, value, tone in (
-                *facts(profile, prediction),
+                *facts(profile, prediction, result.what_ifs),
                 Fact("versions", f"costlab {profile.costlab}, torch {profile.torch}"),
             )
         ],

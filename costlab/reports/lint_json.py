@@ -17,6 +17,11 @@ def report(run: LintRun) -> str:
         "fusion": run.fusion,
         "predicted_fusion": run.predicted_fusion,
         "device": run.device,
+        "what_ifs": [
+            {"model": model.result.model, **model.result.what_ifs.to_dict()}
+            for model in run.models
+            if model.result.what_ifs
+        ],
         "findings": [finding.to_dict() for finding in run.findings],
         "verdicts": [asdict(verdict) for model in run.models for verdict in model.result.verdicts],
         "summary": run.summary,

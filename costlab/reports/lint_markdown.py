@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from costlab.ci.lint_run import LintRun
+from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import markdown_code, markdown_text
+from costlab.reports import first
 from costlab.reports.findings import findings_table, heading, sentence, statistics_table, verdict_line, verdict_table
 
 
@@ -22,7 +24,10 @@ def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
             lines += [f"**error:** {markdown_text(sentence(model.result.findings[0]))}", ""]
             continue
         tally = markdown_text(verdict_line(model.result, model.accepted))
-        lines += [f"{tally}, {heading(model.result)}", "", tables.markdown(verdict_table(model.result)), ""]
+        lines += [f"{tally}, {heading(model.result)}", ""]
+        if model.result.what_ifs:
+            lines += [*header.markdown(first.facts(model.result.what_ifs)), ""]
+        lines += [tables.markdown(verdict_table(model.result)), ""]
         if not statistics and (shown := findings_table(model.result, top)):
             lines += [tables.markdown(shown), ""]
     if statistics and run.findings:

@@ -7,8 +7,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from costlab.ci.lint_run import LintRun, ModelLint
+from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import visible
+from costlab.reports import first
 from costlab.reports.findings import (
     heading,
     instead,
@@ -40,11 +42,10 @@ def report(run: LintRun, top: int | None, width: int, ascii_only: bool = False, 
             error = f"error {visible(model.title)}: {sentence(model.result.findings[0])}"
             parts.append(Text(error, style="bold red"))
             continue
-        parts += [
-            Text(f"{model.title}, {heading(model.result)}", style="bold"),
-            Text(),
-            tables.text(verdict_table(model.result), width, ascii_only),
-        ]
+        parts.append(Text(f"{model.title}, {heading(model.result)}", style="bold"))
+        if model.result.what_ifs:
+            parts += [Text(), header.text(first.facts(model.result.what_ifs))]
+        parts += [Text(), tables.text(verdict_table(model.result), width, ascii_only)]
         parts += [] if statistics else findings_text(model, top)
         if model.accepted:
             parts += [Text(), Text(f"{model.accepted} in the baseline", style="dim")]
@@ -58,12 +59,12 @@ def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
     groups, rest = top_groups(model.result.findings, top)
     parts: list[RenderableType] = []
     for group in groups:
-        first = group.first
-        head = Text(f"{first.severity} {first.rule} ", style=STYLES[first.severity])
-        cost = f": {savings(group.findings, model.result.device)}" if first.from_guideline else ""
+        found = group.first
+        head = Text(f"{found.severity} {found.rule} ", style=STYLES[found.severity])
+        cost = f": {savings(group.findings, model.result.device)}" if found.from_guideline else ""
         head.append(f"{location(group)}{cost}", style="default")
-        parts += [Text(), head, indented(first.message)]
-        if advice := instead(first):
+        parts += [Text(), head, indented(found.message)]
+        if advice := instead(found):
             parts.append(indented(advice, "dim"))
     if rest:
         parts += [Text(), Text(f"{rest} (--top 0 shows all)", style="dim")]

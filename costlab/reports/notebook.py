@@ -10,7 +10,7 @@ from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import LintResult
 from costlab.latency.prediction import Prediction
-from costlab.reports import findings
+from costlab.reports import findings, first
 from costlab.reports.header import latency
 
 ROWS = 20  # operators
@@ -45,6 +45,7 @@ def lint_html(result: LintResult) -> str:
     shown = findings.findings_table(result, FINDINGS)
     return page(
         f"{result.model}, {findings.heading(result)}",
+        header.html(first.facts(result.what_ifs)) if result.what_ifs else "",
         tables.html(findings.verdict_table(result)),
         tables.html(shown) if shown else "",
     )

@@ -21,6 +21,7 @@ from costlab.reports.profile_table import table as table_of
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.prediction import Prediction
 
 DROPPED = {"output": 2, "type": 3, "params": 4, "memory_access": 5}  # in this order, after the bars
@@ -28,7 +29,12 @@ FOLDED = {"module": "modules without a cost of their own", "kind": "kinds withou
 
 
 def text(
-    profile: Profile, table: CostTable, width: int, ascii_only: bool = False, prediction: Prediction | None = None
+    profile: Profile,
+    table: CostTable,
+    width: int,
+    ascii_only: bool = False,
+    prediction: Prediction | None = None,
+    what_ifs: WhatIfs | None = None,
 ) -> Group:
     """For terminals and pipes, `width` cells wide if that is 40 or more."""
     from rich.console import Group
@@ -36,16 +42,19 @@ def text(
 
     return Group(
         Text(header.title(profile), style="bold"),
-        header.text(facts(profile, prediction)),
+        header.text(facts(profile, prediction, what_ifs)),
         Text(),
         tables.text(layout(table), width, ascii_only),
         *(Text(note, style="dim") for note in notes(table)),
     )
 
 
-def markdown(profile: Profile, table: CostTable, prediction: Prediction | None = None) -> str:
+def markdown(
+    profile: Profile, table: CostTable, prediction: Prediction | None = None, what_ifs: WhatIfs | None = None
+) -> str:
     """For issues, pull requests and wikis."""
-    lines = [f"### {markdown_code(header.title(profile))}", "", *header.markdown(facts(profile, prediction)), ""]
+    about = header.markdown(facts(profile, prediction, what_ifs))
+    lines = [f"### {markdown_code(header.title(profile))}", "", *about, ""]
     lines += [tables.markdown(layout(table)), *(f"\n{markdown_text(note)}" for note in notes(table)), ""]
     return "\n".join(lines)
 

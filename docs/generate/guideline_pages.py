@@ -92,6 +92,14 @@ that of the network with the fix and everything else unchanged. Findings are the
 - Savings are of the whole forward pass. While a GPU waits for the CPU to launch kernels, a faster operator saves next to
   nothing, and a removed one saves its launch. Memory access counts for more at larger batches (`--batch 64`).
 
+## What to do first
+
+With a device, `lint`, `report --device` and the HTML report begin with at most five changes of the whole network, best first:
+fold batch norms, compile, channels-last, half precision (if the device has units for it), two and four times the batch (the time
+of each batch of now), a CUDA graph (the kernels without the time that they wait for the CPU), and the advice of the three best
+groups of findings followed together. Each is predicted by running the changed network through the model. A change that saves
+2 % or less is not named. In Python: `costlab.lint(profile, device="rtx3090").what_ifs`.
+
 ## Fusion
 
 G1 to G4 check the network with batch norm folded, as the paper does, and seconds are those of the network as traced.
@@ -116,6 +124,7 @@ also fuses connected element-wise operators; `none` takes every operator as trac
 | key | value |
 | --- | --- |
 | `schema_version`, `costlab`, `fusion`, `device`, `predicted_fusion` | 1, the version, the fusion of what is checked, the device of the seconds (or `null`) and how the network runs there |
+| `what_ifs` | with a device, for each `model`: `setup`, `predicted_seconds`, and `changes` of the whole network, best first: `change`, `how`, `predicted_seconds`, `seconds_saved`, `share` |
 | `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
 | `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
