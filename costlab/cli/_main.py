@@ -6,11 +6,12 @@ import contextlib
 import gc
 import io
 import os
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import typer
 
@@ -22,6 +23,7 @@ from costlab.errors import CostlabError
 def main() -> None:
     """The entry point of `costlab`."""
     gc.set_threshold(100_000, 20, 20)  # a short process makes little garbage, and torch is much to search through
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch's C++ code prints warnings, past Python
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -29,9 +31,14 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """End the process, even if a network's own code left threads or child processes that Python would wait for."""
-    threads = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
-    if not threads and not child_processes():
+    """End the process, with all threads and child processes that a network's own code left."""
+    waits = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if "multiprocessing" in sys.modules:
+        waits += sys.modules["multiprocessing"].active_children()
+    for child in child_processes():
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGTERM)  # which the helper process of multiprocessing ignores, as it must
+    if not waits:
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -57,10 +64,12 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def child_processes() -> list[Any]:
-    """The processes that multiprocessing started and that still run."""
-    multiprocessing = sys.modules.get("multiprocessing")
-    return multiprocessing.active_children() if multiprocessing else []
+def child_processes() -> list[int]:
+    """The processes that this one started and that still run, where the system lists them."""
+    with contextlib.suppress(OSError):
+        tasks = Path("/proc/self/task").glob("*/children")
+        return [int(child) for task in tasks for child in task.read_text().split()]
+    return []
 
 
 def is_valid_argument(argument: str) -> bool:

@@ -41,21 +41,24 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 
 
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
-    """Load a network and trace it."""
-    from costlab.models._load import load_model
+    """Load a network and trace it. Warnings and log messages, which may quote the file, stay off the terminal."""
+    from costlab.models._load import load_model, silence_libraries
     from costlab.tracing._profile import profile
     from costlab.tracing.answers import MAX_ITERATIONS
+    from costlab.tracing.global_state import global_state_restored
 
     loaded = load_model(spec)
     try:
-        return profile(
-            loaded.model,
-            loaded.inputs,
-            train=spec.mode == "train",
-            max_iterations=MAX_ITERATIONS if spec.max_iterations is None else spec.max_iterations,
-            rules=rules,
-            **loaded.origin,
-        )
+        with global_state_restored():
+            silence_libraries()
+            return profile(
+                loaded.model,
+                loaded.inputs,
+                train=spec.mode == "train",
+                max_iterations=MAX_ITERATIONS if spec.max_iterations is None else spec.max_iterations,
+                rules=rules,
+                **loaded.origin,
+            )
     except ForwardError as error:
         if not isinstance(error.__cause__, Exception):  # SystemExit and the like: no input would help
             raise

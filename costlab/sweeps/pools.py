@@ -33,9 +33,11 @@ def local_processes(jobs: int | None = None) -> Iterator[WorkerPool]:
     if forking:
         context.set_forkserver_preload(["costlab.sweeps.preloading"])  # processes then start in milliseconds
     lifeline, held_open = context.Pipe(duplex=False)
+    groups = context.SimpleQueue()  # the process group of every worker
 
     def start() -> Executor:
-        return ProcessPoolExecutor(jobs, context, start_worker, (lifeline,))
+        end_groups(groups)
+        return ProcessPoolExecutor(jobs, context, start_worker, (lifeline, groups))
 
     pool = WorkerPool(start(), lambda: jobs, start)
     try:
@@ -43,15 +45,21 @@ def local_processes(jobs: int | None = None) -> Iterator[WorkerPool]:
     finally:
         held_open.close()  # ends the processes, even busy ones, whatever threads a network left in them
         pool.executor.shutdown(cancel_futures=True)
+        end_groups(groups)
         lifeline.close()
+        groups.close()
 
 
-def start_worker(lifeline: Any) -> None:
+def start_worker(lifeline: Any, groups: Any) -> None:
     """Prepare a worker process: it ends when the other end of the lifeline closes.
 
-    Networks that print write to stderr; Ctrl-C is left to the main process.
+    Processes that networks start are in its group, and end with it. Networks that print write to stderr; Ctrl-C is left
+    to the main process.
     """
     gc.freeze()  # imported modules stay: no need to scan them again
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+        groups.put(os.getpid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         os.dup2(sys.stderr.fileno(), 1)
@@ -62,7 +70,20 @@ def exit_with(lifeline: Any) -> None:
     """End this process when the other end of the lifeline closes."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
+    end_group(os.getpid())
     os._exit(0)
+
+
+def end_groups(groups: Any) -> None:
+    """End what is left of the process groups of workers: those that died left the processes of their networks."""
+    while not groups.empty():
+        end_group(groups.get())
+
+
+def end_group(leader: int) -> None:
+    """End the processes of a group, if any is left."""
+    with contextlib.suppress(AttributeError, OSError):  # no groups on this system; none left
+        os.killpg(leader, signal.SIGKILL)
 
 
 def cores() -> int:

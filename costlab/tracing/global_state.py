@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -131,6 +132,50 @@ def leave_modes(depths: tuple[int, int]) -> None:
         dispatch._pop_mode()
 
 
+def numpy_errors() -> dict[str, Any] | None:
+    """How numpy treats floating-point errors; None if it is not loaded."""
+    return dict(sys.modules["numpy"].geterr()) if "numpy" in sys.modules else None
+
+
+def set_numpy_errors(errors: dict[str, Any] | None) -> None:
+    """Restore how numpy treats floating-point errors."""
+    if errors is not None:
+        sys.modules["numpy"].seterr(**errors)
+
+
+def streams() -> tuple[Any, Any, Any]:
+    """Standard input, output and error."""
+    return sys.stdin, sys.stdout, sys.stderr
+
+
+def set_streams(files: tuple[Any, Any, Any]) -> None:
+    """Restore standard input, output and error."""
+    sys.stdin, sys.stdout, sys.stderr = files
+
+
+def backends() -> list[Any]:
+    """The settings of torch's backends."""
+    return [getattr(getattr(torch.backends, name), setting) for name, setting in BACKENDS]
+
+
+def set_backends(values: list[Any]) -> None:
+    """Restore the settings of torch's backends that have changed."""
+    for (name, setting), value in zip(BACKENDS, values, strict=True):
+        backend: Any = getattr(torch.backends, name)
+        if getattr(backend, setting) != value:
+            setattr(backend, setting, value)
+
+
+BACKENDS = (
+    ("cudnn", "benchmark"),
+    ("cudnn", "deterministic"),
+    ("cudnn", "enabled"),
+    ("mkldnn", "enabled"),
+    ("opt_einsum", "enabled"),
+    ("opt_einsum", "strategy"),
+    ("quantized", "engine"),
+)
+
 # State that is read before and, if it has changed, restored after, in this order.
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (modes, leave_modes),
@@ -144,6 +189,14 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (torch.get_num_threads, torch.set_num_threads),
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+    (backends, set_backends),
+    (numpy_errors, set_numpy_errors),
+    (sys.getrecursionlimit, sys.setrecursionlimit),
+    (sys.gettrace, sys.settrace),
+    (sys.getprofile, sys.setprofile),
+    (gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
+    (streams, set_streams),
     (lambda: logging.root.manager.disable, logging.disable),
     (global_hooks, set_global_hooks),
     (working_directory, set_working_directory),

@@ -20,6 +20,8 @@ CONTAINERS = frozenset(
 )
 ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), torch.Tensor, torch.nn.Parameter, torch.Size))
 
+DEEPEST = 9  # levels of containers in containers that are restored
+
 
 @contextmanager
 def isolated(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
@@ -29,12 +31,11 @@ def isolated(modules: list[torch.nn.Module], train: bool) -> Iterator[None]:
         stack.enter_context(modules_restored(modules, train))
         seed_generators()
         warnings.simplefilter("ignore")
-        stack.enter_context(eager())
-        stack.enter_context(one_thread())
-        stack.enter_context(deep_recursion())
-        stack.enter_context(unchecked_distributions())
-        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.set_num_threads(1)  # tensors are small, and threads waiting for each other cost more
+        sys.setrecursionlimit(2 * sys.getrecursionlimit())  # each module of a trace takes more calls than outside
         torch.backends.mha.set_fastpath_enabled(False)  # its parts are counted one by one
+        stack.enter_context(eager())
+        stack.enter_context(unchecked_distributions())
         stack.enter_context(below_autograd())
         yield
 
@@ -60,10 +61,10 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
     weights.
     """
     saved = []
+    seen: set[int] = set()
     for module in modules:
         state = module.__dict__
-        contents: list[tuple[Any, Any]] = []
-        copy_containers(state.values(), contents)
+        contents = copy_containers(state.values(), seen)
         owned = (*module._parameters.values(), *module._buffers.values())
         memory = [(tensor, tensor.data, tensor.requires_grad, tensor.grad) for tensor in owned if tensor is not None]
         mode = getattr(module, "training", None)  # a frozen TorchScript module has none
@@ -92,26 +93,33 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
                 module.training = mode
 
 
-def copy_containers(values: Iterable[Any], copies: list[tuple[Any, Any]], depth: int = 8) -> None:
-    """Add the containers and objects among values and inside them to `copies`, each with its contents."""
-    for value in values:
-        kind = type(value)
-        if kind in ATOMS:
-            continue
-        if kind in CONTAINERS:
-            copies.append((value, value.copy() if value else ()))
-            if value and depth:
-                copy_containers(value.values() if isinstance(value, dict) else value, copies, depth - 1)
-        elif kind is tuple:
-            if depth:
-                copy_containers(value, copies, depth - 1)
-        elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-            copies.append((value, value.copy()))
-        elif depth and is_plain_object(value):
-            state = value.__dict__
-            if not any(state is container for container, _ in copies):
-                copies.append((state, state.copy()))
-                copy_containers(state.values(), copies, depth - 1)
+def copy_containers(values: Iterable[Any], seen: set[int]) -> list[tuple[Any, Any]]:
+    """The containers and objects among values and inside them, each with its contents.
+
+    Args:
+        seen: the identities of those copied before, which are left out.
+    """
+    copies: list[tuple[Any, Any]] = []
+    level = list(values)
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind in ATOMS or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if kind in CONTAINERS:
+                copies.append((value, value.copy() if value else ()))
+                inner += value.values() if isinstance(value, dict) else value
+            elif kind is tuple:
+                inner += value
+            elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+                copies.append((value, value.copy()))
+            elif is_plain_object(value):
+                copies.append((value.__dict__, value.__dict__.copy()))
+                inner += value.__dict__.values()
+        level = inner
+    return copies
 
 
 def is_plain_object(value: Any) -> bool:
@@ -150,28 +158,6 @@ def seed_generators() -> None:
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run on one thread: the tensors computed in a trace are small, and threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def deep_recursion() -> Iterator[None]:
-    """Python calls may nest deeper: each module of a trace takes more of them than outside."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(2 * limit)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 @contextmanager

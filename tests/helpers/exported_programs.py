@@ -39,6 +39,23 @@ class Nested(nn.Module):
         return {"flat": y.reshape(x.shape[0] * 8), "rest": [self.count, None, flag]}
 
 
+class Attention(nn.Module):
+    """Every form of attention that torch has, over tied embeddings of a length that may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.heads = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.out = nn.Linear(8, 20, bias=False)
+        self.out.weight = self.embed.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.layer(self.embed(tokens))
+        x = self.heads(x, x, x)[0][:, None]
+        return self.out(nn.functional.scaled_dot_product_attention(x, x, x)[:, 0])
+
+
 def save(
     path: Path,
     network: nn.Module,
@@ -65,6 +82,12 @@ def save_nested(path: Path) -> Path:
     inputs = (torch.randn(3, 8),), {"extra": {"more": [torch.randn(3, 8)]}, "flag": True}
     shapes = {"x": {0: batch}, "extra": {"more": [{0: batch}]}, "flag": None}
     return save(path, Nested(), *inputs, dynamic_shapes=shapes)
+
+
+def save_attention(path: Path) -> Path:
+    """`Attention`, exported for 2 sequences of 7 tokens, both of which may change."""
+    shapes = {"tokens": {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("length", max=50)}}
+    return save(path, Attention(), (torch.randint(0, 20, (2, 7)),), dynamic_shapes=shapes)
 
 
 def members(source: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,3 +34,13 @@ def descendants(pid: int) -> set[int]:
         size = len(found)
         found |= {child for child, parent in parents.items() if parent in found}
     return found - {pid}
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes that work in a folder, where there is /proc."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if place.readlink() == folder:
+                found.append(int(place.parent.name))
+    return found

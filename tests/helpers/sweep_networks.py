@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -29,6 +30,11 @@ def trouble(asked: dict[str, str]) -> None:
             print("I am a network")
         case "thread":
             threading.Thread(target=time.sleep, args=(1000,)).start()
+        case "process":
+            subprocess.Popen(["sleep", "1000"], cwd=asked["folder"])
+        case "process-then-die":
+            subprocess.Popen(["sleep", "1000"], cwd=asked["folder"])
+            os._exit(9)
         case "exit":
             raise SystemExit(3)
         case "die":

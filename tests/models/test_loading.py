@@ -13,6 +13,7 @@ import torch
 
 import costlab
 import costlab.models
+from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.models import ModelSpec, list_models, load, load_model, profile_of
 from costlab.models.meta_init import weightless
@@ -369,17 +370,87 @@ def test_user_code_cannot_end_the_process(error, tmp_path):
         assert error.partition("(")[0] in line_of(profile_of, ModelSpec(f"{path}:build"))
 
 
+def test_files_in_different_folders_import_their_own_helpers(tmp_path):
+    import random
+
+    for width in (2, 3):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / "layers.py").write_text(f"WIDTH = {width}\n")
+        (folder / "net.py").write_text(
+            "from torch import nn\n"
+            "from layers import WIDTH\n"
+            "class Lazy(nn.Linear):\n"
+            "    def __init__(self): super().__init__(1, 1)\n"
+            "    def forward(self, x):\n"
+            "        from layers import WIDTH\n"
+            "        return x.new_ones(WIDTH, 5) @ x.new_ones(5, 7)\n"
+            "def build(): return nn.Linear(5, WIDTH, bias=False)\n"
+        )
+        (folder / "random.py").write_text("from net import build\n")
+    load_model(ModelSpec("torch.nn:Identity"))  # in no folder
+    path = sys.path[:]
+    for target, mult_adds in [("net.py:build", 1), ("net.py:Lazy", 7), ("random.py:build", 1)] * 2:
+        for width in (2, 3):
+            spec = ModelSpec(f"{tmp_path / str(width) / target}", inputs=("1,5",))
+            assert profile_of(spec).mult_adds == 5 * width * mult_adds
+    assert sys.modules["random"] is random
+    with pytest.raises(CostlabError, match="no Python module 'layers'"):
+        load_model(ModelSpec("layers:build"))
+    assert sys.path == path
+    assert "layers" not in sys.modules
+
+
+NOISY = """
+import logging, sys, torch, warnings
+def complain():
+    for name in ("torch", "torch._dynamo", "transformers", "transformers.modeling_utils", "timm", "PIL", "own"):
+        handler = logging.StreamHandler(sys.stderr)
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).critical("\x1b[31m red")
+        logging.getLogger(name).removeHandler(handler)
+    warnings.warn("\x1b[31m red")
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        complain()
+    def forward(self, x):
+        complain()
+        return x * 2
+"""
+
+
 def test_messages_of_libraries_do_not_reach_the_terminal(tmp_path, capfd):
     path = tmp_path / "noisy.py"
-    path.write_text(
-        "import logging, torch, warnings\n"
-        "def build():\n"
-        "    logging.getLogger('torch').error('\\x1b[31m red')\n"
-        "    warnings.warn('\\x1b[31m red')\n"
-        "    return torch.nn.Linear(3, 4)\n"
-    )
-    load_model(ModelSpec(f"{path}:build"))
+    path.write_text(NOISY)
+    assert profile_of(ModelSpec(f"{path}:Net")).ops
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_no_text_of_a_configuration_reaches_the_terminal_as_it_is(tmp_path, capfd):
+    red = "\x1b[31m"
+    config = {"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 1}
+    for number, change in enumerate(
+        [
+            {red: red},
+            {"hidden_act": red},
+            {"problem_type": red},
+            {"position_embedding_type": red},
+            {"torch_dtype": red},
+            {"attn_implementation": red},
+            {"architectures": [red]},
+            {"model_type": red},
+            {"id2label": {"0": red}, "num_labels": 3},
+            {"pruned_heads": {red: [1]}},
+            {"rope_scaling": {"type": red}},
+            {"tokenizer_class": red, "prefix": red, "pad_token_id": red},
+        ]
+    ):
+        path = tmp_path / f"config{number}.json"
+        path.write_text(json.dumps(config | change))
+        assert run(["report", f"hf:{path}"]) in (0, 2)
+        assert "\x1b" not in "".join(capfd.readouterr()), change
 
 
 def test_a_factory_may_freeze_a_scripted_network(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from helpers.killed_sweeps import TINY, killed_and_resumed, started
-from helpers.processes import descendants, rows_in, until
+from helpers.processes import descendants, processes_in, rows_in, until
 
 import costlab
 from costlab.cli import run
@@ -118,6 +118,13 @@ def test_a_network_that_keeps_python_from_running_is_ended_with_its_process():
 
 def test_a_thread_that_a_network_left_does_not_keep_a_sweep_from_ending():
     assert [row["error"] for row in costlab.sweep(troubled("thread"), jobs=2)] == [None] * 4
+
+
+@pytest.mark.parametrize("trouble", ["process", "process-then-die"])
+def test_a_process_that_a_network_left_ends_with_the_sweep(trouble, tmp_path):
+    rows = list(costlab.sweep(troubled(trouble, arguments={"folder": str(tmp_path)}), jobs=2))
+    assert [row["error"] is None for row in rows] == [True, True, trouble == "process", True]
+    until(lambda: not processes_in(tmp_path), 20)
 
 
 def test_a_process_that_dies_once_leaves_no_error(tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import random
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -44,6 +46,22 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "deterministic": (lambda: torch.use_deterministic_algorithms(True), torch.get_deterministic_debug_mode),
     "precision": (lambda: torch.set_float32_matmul_precision("medium"), torch.get_float32_matmul_precision),
     "threads": (lambda: torch.set_num_threads(3), torch.get_num_threads),
+    "fast path": (lambda: torch.backends.mha.set_fastpath_enabled(False), torch.backends.mha.get_fastpath_enabled),
+    "einsum": (
+        lambda: setattr(torch.backends.opt_einsum, "enabled", not torch.backends.opt_einsum.enabled),
+        lambda: torch.backends.opt_einsum.enabled,
+    ),
+    "cudnn": (lambda: setattr(torch.backends.cudnn, "enabled", False), lambda: torch.backends.cudnn.enabled),
+    "mkldnn": (lambda: setattr(torch.backends.mkldnn, "enabled", False), lambda: torch.backends.mkldnn.enabled),
+    "quantized": (
+        lambda: setattr(torch.backends.quantized, "engine", "onednn"),
+        lambda: torch.backends.quantized.engine,
+    ),
+    "numpy": (lambda: numpy.seterr(divide="raise"), numpy.geterr),
+    "recursion": (lambda: sys.setrecursionlimit(5000), sys.getrecursionlimit),
+    "profiler": (lambda: sys.setprofile(lambda *_: None), sys.getprofile),
+    "garbage": (lambda: (gc.disable if gc.isenabled() else gc.enable)(), gc.isenabled),
+    "streams": (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
     "hooks": (
         lambda: nn.modules.module.register_module_forward_hook(lambda *_: None),
         lambda: len(nn.modules.module._global_forward_hooks),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import functools
+import types
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,24 @@ def test_global_settings_and_grad_survive() -> None:
     (x * x).sum().backward()
     assert x.grad is not None
     assert torch.zeros(1).device.type == "cpu"
+
+
+def test_containers_that_hold_one_another_are_restored_in_linear_time() -> None:
+    class Tangled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lists: list[Any] = [0]
+            for _ in range(8):  # 20 to the 8th paths to the innermost
+                self.lists = [self.lists] * 20
+            self.lists.append(self.lists)
+            self.objects = [types.SimpleNamespace(number=number) for number in range(20_000)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.lists[0][0][0].clear()
+            self.objects[-1].number = None
+            return x * 2
+
+    model = Tangled()
+    profile(model, (2, 4))
+    assert len(model.lists[0][0][0]) == 20
+    assert model.objects[-1].number == 19_999

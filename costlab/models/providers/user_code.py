@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ def import_file(path: Path) -> Any:
     """The module of a file, which runs again only if the file has changed."""
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")
+    use_imports(str(path.parent.resolve()))
     status = path.stat()
     return run_file(path.absolute(), path, status.st_ino, status.st_mtime_ns, status.st_size)
 
@@ -78,19 +81,60 @@ def import_file(path: Path) -> Any:
 @lru_cache(maxsize=64)
 def run_file(place: Path, path: Path, *stamp: int) -> Any:
     """The module of a file with this modification time and size."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    taken = path.stem in sys.modules and getattr(sys.modules[path.stem], "__file__", None) != str(path)
+    spec = importlib.util.spec_from_file_location(f"user_{path.stem}" if taken else path.stem, path)
     if spec is None or spec.loader is None:
         raise CostlabError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules[spec.name] = module
     with errors_of(f"{path} fails when imported:"):
         spec.loader.exec_module(module)
     return module
 
 
+@dataclass
+class Imports:
+    """Where the imports of a user's files in one folder are searched, and the modules found there."""
+
+    path: list[str]  # sys.path
+    modules: dict[str, Any]  # while another folder is in use
+
+
+COMMON = ""  # in place of a folder: what is installed, and modules in the current folder
+IMPORTS: dict[str, Imports] = {}
+in_use = COMMON
+
+
+def use_imports(folder: str) -> None:
+    """Let imports find the modules beside a user's file, and none beside a file in another folder."""
+    global in_use
+    if folder == in_use:
+        return
+    common = IMPORTS.setdefault(COMMON, Imports(sys.path[:], {})).path
+    if in_use == COMMON:
+        common[:] = sys.path
+    else:
+        own = set(sys.path).difference(common)
+        names = [name for name in list(sys.modules) if origin(name.partition(".")[0]) in own]
+        IMPORTS[in_use] = Imports(sys.path[:], {name: sys.modules.pop(name) for name in names})
+    new = IMPORTS.get(folder) or Imports([folder, *common], {})
+    sys.path[:] = new.path
+    sys.modules.update(new.modules)
+    in_use = folder
+
+
+def origin(name: str) -> str | None:
+    """The folder from which a module or package was imported."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    if not isinstance(file, str):
+        return None
+    return os.path.dirname(os.path.dirname(file) if os.path.basename(file) == "__init__.py" else file)
+
+
 def import_module(name: str) -> Any:
     """An installed module, or one in the current folder."""
+    use_imports(COMMON)
     if "" not in sys.path:
         sys.path.insert(0, "")
     with errors_of(f"{name} fails when imported:"):

@@ -6,42 +6,36 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch.utils._python_dispatch import _pop_mode_temporarily
 
 from costlab.errors import CostlabError
+from costlab.tracing.higher_order import HANDLERS
 from costlab.tracing.recorder import active_recorder
 
 
 class Graph(Protocol):
-    """A subgraph: a function of as many nodes as its length says."""
+    """A subgraph as a function."""
 
     def __call__(self, *inputs: Any) -> Any: ...
-
-    def __len__(self) -> int: ...
 
     def lowered(self, dtype: torch.dtype | None) -> Graph: ...
 
 
-ROUNDS = 10_000  # of a loop whose condition is known
+ROUNDS = 10_000  # of a loop
 
 
 def cond(predicate: Any, yes: Graph, no: Graph, operands: Sequence[Any] = ()) -> Any:
-    """The branch that the predicate chooses; where its value is unknown, the longer, and the profile is an estimate."""
-    if unknown(predicate):
-        return max(yes, no, key=len)(*operands)
+    """The branch that the predicate chooses."""
     return (yes if predicate else no)(*operands)
 
 
 def while_loop(condition: Graph, body: Graph, carried: Sequence[Any], additional: Sequence[Any] = ()) -> Any:
-    """A loop until its condition is false; where that is unknown, one round, and the profile is an estimate."""
+    """A loop until its condition is false."""
     state = list(carried)
     for _ in range(ROUNDS):
-        going_on = condition(*state, *additional)
-        guess = unknown(going_on)
-        if not guess and not going_on:
+        if not condition(*state, *additional):
             return state
         state = listed(body(*state, *additional))
-        if guess:
-            return state
     raise CostlabError(f"a while_loop does not end within {ROUNDS:,} rounds")
 
 
@@ -76,20 +70,25 @@ def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def unknown(predicate: Any) -> bool:
-    """Whether a condition has no value while tracing; asking for it marks the profile as an estimate."""
-    recorder = active_recorder()
-    if not isinstance(predicate, torch.Tensor) or recorder is None or not recorder.is_abstract(predicate):
-        return False
-    bool(predicate)
-    return True
+def as_traced(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that in a trace gives way to the tracer's own handling, which knows about unknown conditions."""
+
+    def run(*arguments: Any) -> Any:
+        recorder = active_recorder()
+        if recorder is None:
+            return function(*arguments)
+        mode: Any = recorder._mode_key
+        with _pop_mode_temporarily(mode):
+            return HANDLERS[name](recorder, *arguments)
+
+    return run
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "cond": cond,
-    "while_loop": while_loop,
-    "map_impl": map_over,
-    "scan": scan,
+    "cond": as_traced("cond", cond),
+    "while_loop": as_traced("while_loop", while_loop),
+    "map_impl": as_traced("map_impl", map_over),
+    "scan": as_traced("scan", scan),
     "wrap_with_set_grad_enabled": lambda enabled, graph, *operands: graph(*operands),
     "wrap_with_autocast": autocast,
     "tag_activation_checkpoint": lambda graph, *operands, **_: graph(*operands),

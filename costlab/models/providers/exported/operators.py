@@ -117,7 +117,18 @@ def is_operator_name(target: str) -> bool:
 
 def function_of(target: str) -> Callable[..., Any] | None:
     """What to call for a target; None for an operator that is not in the tables."""
-    return arithmetic(target) or HIGHER_ORDER.get(target) or tensor_operator(target)
+    return arithmetic(target) or HIGHER_ORDER.get(target) or LAYOUTS.get(target) or tensor_operator(target)
+
+
+def view(tensor: torch.Tensor, size: list[int]) -> torch.Tensor:
+    """`view`; a copy if the layout of the tensor is not the one that export saw, which attention kernels choose."""
+    try:
+        return torch.ops.aten.view.default(tensor, size)
+    except RuntimeError:
+        return torch.ops.aten.reshape.default(tensor, size)
+
+
+LAYOUTS: dict[str, Callable[..., Any]] = {"torch.ops.aten.view.default": view}
 
 
 def arithmetic(target: str) -> Callable[..., Any] | None:

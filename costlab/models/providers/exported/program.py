@@ -138,9 +138,6 @@ class Subgraph:
         run.lower = dtype
         return Subgraph(run, self.graph)
 
-    def __len__(self) -> int:
-        return sum(len(call.steps) for call in self.graph.calls)
-
 
 def recorded(meta: Mapping[str, Any] | None, sizes: Sizes) -> Spec | int | None:
     """Shape, strides and dtype of a tensor, or the value of a size, as the metadata of the program describes it."""
