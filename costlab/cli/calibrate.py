@@ -17,14 +17,16 @@ def calibrate(
     threads: Threads = None,
     name: Annotated[str, option("Name the device, for --device.", "NAME")] = "here",
     quick: Annotated[bool, flag("--quick", "Measure only every fourth network, briefly.")] = False,
+    force: Annotated[bool, flag("--force", "Write the profile even if it predicts badly.")] = False,
     output: Annotated[
         Path | None, option("Write to FILE.toml instead of your folder of devices.", "FILE", "-o", "--output")
     ] = None,
 ) -> None:
     """Fit a device profile to this machine, for `report --device here` and all other predictions.
 
-    Measures about a hundred small networks for a few minutes, none of them a published one. Best on an idle machine.
-    Ctrl-C fits what was measured so far.
+    Measures about a hundred small networks for a few minutes, none of them a published one. Half of them judge a first
+    fit; nothing is written if its errors are too large, as on a machine that is not idle. Ctrl-C fits what was measured
+    so far.
     """
     from costlab.latency.devices import user_folder, write_device
 
@@ -40,9 +42,11 @@ def calibrate(
         from costlab.measurement.calibration import calibrate as fit_device
 
         result = fit_device(device, threads=threads, name=path.stem, quick=quick, progress=show)
-    write_device(result.device, path)
     from costlab.reports.devices import calibration
 
-    for line in calibration(result.device, result.fitted, result.held_out, result.blocks, result.operators):
+    for line in calibration(result):
         typer.echo(line)
+    if result.problem and not force:
+        raise CostlabError(f"{result.problem}; run it again on an idle machine, or keep the profile with --force")
+    write_device(result.device, path)
     typer.echo(f"written to {path}" + (" (interrupted: from fewer networks)" if result.interrupted else ""))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,17 +20,19 @@ from costlab.latency.efficiency import PARAMETERS, START
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
 from costlab.measurement._measure import measure
+from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
-from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
+from costlab.measurement.fit import Sample, Samples, errors, fit
 from costlab.measurement.microbenchmarks import Block, blocks
 from costlab.measurement.result import Measurement
 from costlab.measurement.timing import Progress, silent, threads_of
 from costlab.measurement.workload import find_torch_device
 from costlab.tracing._profile import profile
 
-PER_BLOCK = 0.4  # seconds spent on a block, and again on its operators
+PER_BLOCK = (0.4, 0.05)  # seconds spent on a block, and again on its operators: on a CPU; on a GPU, besides its traces
 QUICK = 0.02
 SUMS = 4  # weight of a block's total time, so that expensive operators matter more than cheap ones
+NOISY = 0.1  # IQR over median of a block that something else disturbed
 RESOLUTION = 1e-6  # seconds; shorter times are mostly those of the stopwatch
 FEWEST_BLOCKS = 8
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -61,18 +64,6 @@ NOT_ON_GPU = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A device profile, and how well it predicts the measured times."""
-
-    device: Device
-    fitted: Errors  # of the first fit, on the operators it was fitted to
-    held_out: Errors  # of the first fit, on the other operators; the profile is fitted to all
-    blocks: int
-    operators: int
-    interrupted: bool  # stopped early
-
-
 def calibrate(
     device: str = "cpu",
     *,
@@ -83,8 +74,8 @@ def calibrate(
 ) -> Calibration:
     """Measure small networks on this machine, operator by operator, and fit a device profile to them.
 
-    Takes a few minutes. Every other block is held out of a first fit, to judge it. Ctrl-C stops measuring and fits what
-    was measured so far.
+    Takes a few minutes, on a GPU one or two. Every other block is held out of a first fit, to judge it. Ctrl-C stops
+    measuring and fits what was measured so far.
 
     Args:
         device: "cpu", "cuda", "cuda:1" or "mps".
@@ -102,24 +93,31 @@ def calibrate(
     report = progress or silent
     with threads_of(threads):
         report("peaks", 0.0)
-        peaks = machine(where, name, threads or torch.get_num_threads())
+        load = environment(where)["load_average"]
+        reached = measured_peaks(where)
+        peaks = machine(where, name, threads or torch.get_num_threads(), reached)
         chosen = list(blocks())[:: 4 if quick else 1]
         groups: list[list[Sample]] = [[], []]
         gaps: list[float] = []  # mean seconds between operators, of each block
+        seconds = QUICK if quick else PER_BLOCK[where.type != "cpu"]
+        noisy = 0
         interrupted = False
         try:
             for number, block in enumerate(chosen):
                 report(block.name, number / len(chosen))
-                measurement, samples = measure_block(block, peaks, device, QUICK if quick else PER_BLOCK)
+                measurement, samples = measure_block(block, peaks, device, seconds)
                 groups[number % 2] += samples
                 gaps.append((measurement.overhead_seconds or 0.0) / max(len(measurement.ops), 1))
+                noisy += measurement.whole.iqr > NOISY * measurement.whole.median
                 if measurement.interrupted:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
     if len(gaps) < FEWEST_BLOCKS:
         raise CostlabError(f"a calibration needs {FEWEST_BLOCKS} blocks or more; {len(gaps)} were measured")
-    return fit_device(peaks, groups, max(median(gaps), 0.0), len(gaps), interrupted)
+    found = fit_device(peaks, groups, max(median(gaps), 0.0), len(gaps), interrupted)
+    per_core = load / (os.cpu_count() or 1) if isinstance(load, float) else None
+    return replace(found, peaks=beside_datasheet(reached, peaks), noisy=noisy, load=per_core)
 
 
 def measure_block(block: Block, peaks: Device, device: str, seconds: float) -> tuple[Measurement, list[Sample]]:
@@ -169,19 +167,37 @@ def fit_device(
     )
 
 
-def machine(where: torch.device, name: str, threads: int) -> Device:
-    """This machine's peaks: those of a known graphics card, else measured with large products and copies."""
+def measured_peaks(where: torch.device) -> dict[str, float]:
+    """FLOP/s of a large matrix product by dtype, and bytes/s of a large copy as "bandwidth"."""
+    dtypes = (torch.float32, torch.bfloat16) if where.type == "cpu" else (torch.float32, torch.float16, torch.bfloat16)
+    flops = {str(dtype).removeprefix("torch."): product_flops(where, dtype) for dtype in dtypes}
+    return {**flops, "bandwidth": copy_bandwidth(where)}
+
+
+def beside_datasheet(reached: Mapping[str, float], device: Device) -> tuple[Peak, ...]:
+    """The measured peaks with those of the maker, if the device has them from a datasheet."""
+
+    def published(name: str) -> float | None:
+        if known_card(device.title) is None:
+            return None
+        return device.bandwidth if name == "bandwidth" else device.peak_flops(name)
+
+    return tuple(Peak(name, value, published(name)) for name, value in reached.items())
+
+
+def machine(where: torch.device, name: str, threads: int, reached: Mapping[str, float]) -> Device:
+    """This machine: a known graphics card with its maker's peaks, else with those of `measured_peaks`."""
     here = environment(where)
     if where.type == "cuda":
         known = known_card(str(here["gpu"]))
         if known:
             return known
-    flops = {"float32": product_flops(where, torch.float32)}
-    matrix = {}
-    for dtype in (torch.float16, torch.bfloat16) if where.type != "cpu" else (torch.bfloat16,):
-        reached = product_flops(where, dtype)
-        if reached > 1.5 * flops["float32"]:
-            matrix[str(dtype).removeprefix("torch.")] = reached
+    flops = {"float32": reached["float32"]}
+    matrix = {
+        dtype: value
+        for dtype, value in reached.items()
+        if dtype not in ("float32", "bandwidth") and value > 1.5 * flops["float32"]
+    }
     units, clock = threads, here.get("cpu_hertz")
     if where.type == "cuda":
         units, clock = torch.cuda.get_device_properties(where).multi_processor_count, here.get("gpu_hertz")
@@ -204,7 +220,7 @@ def machine(where: torch.device, name: str, threads: int) -> Device:
         architecture=str(here["cpu_capability"]) if where.type == "cpu" else "unknown",
         units=units,
         clock=float(clock or 1e9),
-        bandwidth=copy_bandwidth(where),
+        bandwidth=reached["bandwidth"],
         launch_seconds=5e-6,
         vector_flops=flops,
         matrix_flops=matrix,

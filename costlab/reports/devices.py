@@ -18,7 +18,7 @@ from costlab.formatting.table import Column, Table
 from costlab.latency.device import Device
 
 if TYPE_CHECKING:
-    from costlab.measurement.fit import Errors
+    from costlab.measurement.calibration_result import Calibration, Peak
 
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"
@@ -140,14 +140,25 @@ def fitted(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, visible(value) if isinstance(value, str) else json.dumps(value)
 
 
-def calibration(device: Device, fitted: Errors, held_out: Errors, blocks: int, operators: int) -> list[str]:
+def calibration(found: Calibration) -> list[str]:
     """The result of a calibration, line by line."""
-    lines = [
-        f"{visible(device.title)}: {operators} operators of {blocks} small networks",
-        f"  float32    {units.short(int(device.peak_flops()), 'FLOP/s')} in a large matrix product",
-        f"  bandwidth  {units.short(int(device.bandwidth), 'B/s')} in a large copy",
-    ]
-    for name, found in (("fitted", fitted), ("held out", held_out)):
-        median, ninetieth = units.percent(found.median), units.percent(found.ninetieth)
+    lines = [f"{visible(found.device.title)}: {found.operators} operators of {found.blocks} small networks"]
+    for peak in found.peaks:
+        unit, work = ("B/s", "copy") if peak.name == "bandwidth" else ("FLOP/s", "matrix product")
+        lines.append(
+            f"  {peak.name:10} {units.short(int(peak.measured), unit)} in a large {work}{published(peak, unit)}"
+        )
+    for name, errors in (("fitted", found.fitted), ("held out", found.held_out)):
+        median, ninetieth = units.percent(errors.median), units.percent(errors.ninetieth)
         lines.append(f"  {name:10} median error {median} of an operator, 90th percentile {ninetieth}")
+    if found.busy:
+        lines.append(f"  NOISY      {found.busy}: run it again on an idle machine")
     return lines
+
+
+def published(peak: Peak, unit: str) -> str:
+    """`, 989.4 TFLOP/s in the datasheet (72.0% of it)`; empty without a datasheet."""
+    if peak.datasheet is None:
+        return ""
+    share = units.percent(peak.measured / peak.datasheet)
+    return f", {units.short(int(peak.datasheet), unit)} in the datasheet ({share} of it)"

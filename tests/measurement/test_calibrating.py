@@ -13,8 +13,11 @@ from costlab.errors import CostlabError
 from costlab.latency._predict import predict
 from costlab.latency.devices import find_device, read_device, write_device
 from costlab.latency.efficiency import START, efficiency_of
+from costlab.measurement.calibration_result import Calibration, Peak
+from costlab.measurement.fit import Errors
 from costlab.measurement.microbenchmarks import blocks
 from costlab.measurement.result import Measurement, Timing
+from costlab.reports.devices import calibration as report_lines
 from costlab.tracing._profile import profile
 
 pytestmark = pytest.mark.slow
@@ -46,7 +49,8 @@ def test_blocks_have_every_kind_of_work_that_networks_are_made_of():
 def obedient(monkeypatch):
     """A machine whose times are those of the equations, with `TRUE` for its efficiency."""
     device = replace(find_device("xeon-8375c"), name="here", efficiency={"eager": TRUE})
-    monkeypatch.setattr(calibrating, "machine", lambda where, name, threads: replace(device, name=name))
+    monkeypatch.setattr(calibrating, "machine", lambda where, name, threads, reached: replace(device, name=name))
+    monkeypatch.setattr(calibrating, "measured_peaks", lambda where: {"float32": 1e12, "bandwidth": 1e11})
 
     def measured(model, shape, *, channels_last, **_: object) -> Measurement:
         traced = profile(model, shape)
@@ -106,6 +110,66 @@ def test_peaks_of_this_machine_are_plausible():
     where = torch.device("cpu")
     assert 1e8 < calibrating.product_flops(where, torch.float32) < 1e14
     assert 1e8 < calibrating.copy_bandwidth(where) < 1e13
+
+
+def test_measured_peaks_stand_beside_those_of_the_datasheet():
+    reached = {"float32": 50e12, "float16": 700e12, "bandwidth": 3e12}
+    h100 = find_device("h100")
+    peaks = calibrating.beside_datasheet(reached, replace(h100, title="NVIDIA H100 80GB HBM3"))
+    assert [(peak.name, peak.datasheet) for peak in peaks] == [
+        ("float32", h100.peak_flops("float32")),
+        ("float16", h100.peak_flops("float16")),
+        ("bandwidth", h100.bandwidth),
+    ]
+    unknown = calibrating.beside_datasheet(reached, replace(h100, title="Some card"))
+    assert {peak.datasheet for peak in unknown} == {None}
+
+
+def calibrated(median: float = 0.1, ninetieth: float = 0.3, **changes: object) -> Calibration:
+    errors = Errors(100, median, ninetieth, 0.9)
+    return Calibration(find_device("h100"), errors, errors, 40, 200, False, **changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (calibrated(0.26), "26.0% in the median"),
+        (calibrated(0.1, 4.11), "411.0% at the 90th percentile"),
+        (calibrated(0.9, load=1.2), "the load average was 1.2 per core"),
+        (calibrated(0.9, noisy=30), "the times of 30 of 40 networks spread widely"),
+    ],
+)
+def test_a_calibration_that_predicts_badly_is_refused_with_its_likely_reason(found, words):
+    assert words in found.problem
+
+
+def test_a_good_calibration_under_load_says_so_and_is_accepted():
+    assert calibrated().busy is calibrated().problem is calibrated(load=0.3, noisy=4).busy is None
+    found = calibrated(load=0.8, peaks=(Peak("float16", 7e14, 1e15), Peak("bandwidth", 3e12, None)))
+    assert found.problem is None
+    lines = report_lines(found)
+    assert "  float16    700.0 TFLOP/s in a large matrix product, 1.000 PFLOP/s in the datasheet (70.0% of it)" in lines
+    assert "  bandwidth  3.000 TB/s in a large copy" in lines
+    assert lines[-1].endswith("run it again on an idle machine")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_bad_profile_is_written_only_if_forced(force, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(calibrating, "calibrate", lambda *_, **__: calibrated(3.0, 9.0))
+    path = tmp_path / "here.toml"
+    assert run(["calibrate", "-o", str(path), *(["--force"] if force else [])]) == (0 if force else 2)
+    out, err = capsys.readouterr()
+    assert "held out   median error 300.0%" in out
+    assert path.exists() == force
+    assert err.count("\n") == (0 if force else 1)
+    assert force or "--force" in err
+
+
+def test_peaks_of_a_gpu_are_of_three_dtypes(monkeypatch):
+    monkeypatch.setattr(calibrating, "product_flops", lambda where, dtype: 1.0)
+    monkeypatch.setattr(calibrating, "copy_bandwidth", lambda where: 2.0)
+    assert set(calibrating.measured_peaks(torch.device("cuda"))) == {"float32", "float16", "bfloat16", "bandwidth"}
+    assert set(calibrating.measured_peaks(torch.device("cpu"))) == {"float32", "bfloat16", "bandwidth"}
 
 
 @pytest.mark.parametrize(
