@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -139,3 +140,4 @@ class Trace:
     inputs: tuple[InputInfo, ...]
     outputs: tuple[int, ...]  # storages of what the model returns
     mode: str  # "eval" or "train"
+    absent: Mapping[str, str] = field(default_factory=dict)  # inputs that forward was not given, with the reason

@@ -134,6 +134,23 @@ class Profile:
         above = {".".join(parts[:n]) for parts in (path.split(".") for path in ran) for n in range(len(parts) + 1)}
         return tuple(m.path for m in self.trace.modules if m.path not in above)
 
+    @cached_property
+    def never_ran(self) -> dict[str, int]:
+        """The outermost modules that no input reached: path to elements of the parameters in them, if there are any."""
+        uncalled, held = set(self.uncalled), Counter[str]()
+        for module in self.trace.modules:
+            if module.path in uncalled:
+                parts = module.path.split(".")
+                paths = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+                held[next(path for path in paths if path in uncalled)] += module.unused_params
+        return {path: elements for path, elements in held.items() if elements}
+
+    @property
+    def inputs_not_given(self) -> str:
+        """The inputs that forward was not given: with reasons if a provider left some out, else all."""
+        left_out = [f"{name}: {reason}" for name, reason in self.trace.absent.items() if reason]
+        return "; ".join(left_out) or ", ".join(self.trace.absent)
+
     def by_module(self, depth: int | None = None, caller: bool = False) -> dict[str, CostRow]:
         """The cost of each module; the rows sum to the total.
 

@@ -58,6 +58,7 @@ def to_json(
         "mode": profile.mode,
         "model": {"name": profile.name, "provider": profile.provider, "arguments": jsonable(profile.arguments)},
         "inputs": [i._asdict() for i in profile.trace.inputs],
+        "absent_inputs": dict(profile.trace.absent),
         "outputs": profile.trace.outputs,
         "total": {
             **cost_fields(profile.total),
@@ -211,11 +212,19 @@ def profile_fields(document: Any) -> dict[str, Any]:
         "name": string(model, "name", "model"),
         "provider": string(model, "provider", "model"),
         "arguments": mapping(model, "arguments", "model"),
-        "trace": Trace(tuple(op for op, _ in read), read_modules(document), inputs, outputs, mode),
+        "trace": Trace(
+            tuple(op for op, _ in read), read_modules(document), inputs, outputs, mode, read_absent(document)
+        ),
         "costs": tuple(cost for _, cost in read),
         "torch": string(document, "torch", "the document"),
         "costlab": string(document, "costlab", "the document"),
     }
+
+
+def read_absent(document: Any) -> dict[str, str]:
+    """Inputs that forward was not given, each with the reason; a document of before they were written has none."""
+    written = mapping(document, "absent_inputs", "the document") if "absent_inputs" in document else {}
+    return {name: string(written, name, "absent_inputs") for name in written}
 
 
 def check_totals(document: Any, total: Total) -> None:

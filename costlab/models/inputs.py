@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def parse(specs: Sequence[str], defaults: Inputs | None = None) -> Inputs:
         else:
             args.append(tensor)
     if only_values and defaults is not None:
-        return Inputs(defaults.args, {**named, **kwargs})
+        return replace(defaults, kwargs={**named, **kwargs})
     flags = {name: value for name, value in named.items() if isinstance(value, bool)}
     return Inputs(tuple(args), {**flags, **kwargs})
 
@@ -186,4 +187,4 @@ def adjusted(inputs: Inputs, batch: int | None, resolution: int | None, dtype: t
     if len(inputs.args) == 1 and isinstance(inputs.args[0], list):  # of images, as detection networks take them
         images = [change(image) for image in inputs.args[0] for _ in range(batch or 1)]
         return Inputs((images,), moved(inputs.kwargs, change))
-    return Inputs(moved(inputs.args, change), moved(inputs.kwargs, change))
+    return replace(inputs, args=moved(inputs.args, change), kwargs=moved(inputs.kwargs, change))

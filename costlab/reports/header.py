@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from costlab.latency.prediction import Prediction
 
 INPUTS_SHOWN = 6
+MODULES_SHOWN = 4
 
 
 def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: WhatIfs | None = None) -> list[Fact]:
@@ -25,20 +26,40 @@ def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: What
     cost = profile.total
     about = "about " if profile.estimated else ""
     rough = "at least " if profile.uncounted else about
-    unused = f", {units.exact(cost.unused_params)} of them unused" if cost.unused_params else ""
     elements, size = units.short(cost.memory_access), units.size(cost.bytes_accessed)
     return [
         *inputs(profile.trace.inputs),
         Fact("mode", f"{profile.mode}, one forward pass"),
         Fact("mult-adds", f"{rough}{units.both(cost.mult_adds)}"),
         Fact("FLOPs", f"{rough}{units.short(cost.flops)} (1 mult-add = 2 FLOPs)"),
-        Fact("params", f"{units.both(cost.params)}{unused}"),
+        Fact("params", f"{units.both(cost.params)}{unread(profile)}"),
         Fact("memory access", f"{rough}{elements} elements, {size}"),
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
         *(latency(prediction) if prediction else ()),
         *first.facts(what_ifs),
         *coverage(profile),
+        *never_ran(profile),
     ]
+
+
+def unread(profile: Profile) -> str:
+    """How many parameters no operator reads, and whether because no input reached their modules."""
+    idle = sum(profile.never_ran.values())
+    unused = profile.total.unused_params - idle
+    parts = [f"{units.exact(idle)} of them in modules that never ran"] if idle else []
+    parts += [f"{units.exact(unused)} {'' if idle else 'of them '}unused"] if unused else []
+    return "".join(f", {part}" for part in parts)
+
+
+def never_ran(profile: Profile) -> list[Fact]:
+    """The modules that no input reached, and what input they may have missed."""
+    paths = profile.never_ran
+    lines = [f"{path} ({units.exact(paths[path])} params)" for path in list(paths)[:MODULES_SHOWN]]
+    if len(paths) > MODULES_SHOWN:
+        lines.append(f"and {len(paths) - MODULES_SHOWN} more modules")
+    if lines and profile.inputs_not_given:
+        lines.append(f"not given: {profile.inputs_not_given}")
+    return [Fact("never ran", line) for line in lines]
 
 
 def latency(prediction: Prediction) -> list[Fact]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from costlab.core.graph import Op, Source, Tensor
+from costlab.core.graph import ModuleInfo, Op, Source, Tensor
 from costlab.core.memory import storage_lifetimes
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
@@ -115,10 +115,15 @@ def modules(profile: Profile, paths: Mapping[str, int], words: Words) -> dict[st
         "name": [words(path.rpartition(".")[2]) for path in paths],
         "parent": [paths[path.rpartition(".")[0]] if path else None for path in paths],
         "type": [words(info.type if info else "") for info in known],
-        "output": [words(units.shape(info.output_shape) if info else units.UNKNOWN) for info in known],
+        "output": [words(output_of(info, profile) if info else units.UNKNOWN) for info in known],
         "source": [words(place(info.source) if info else "") for info in known],
         "unused_params": [info.unused_params if info else 0 for info in known],
     }
+
+
+def output_of(module: ModuleInfo, profile: Profile) -> str:
+    """The shape of the first output of a module, or why it has none."""
+    return "never ran" if module.unused_params and module.path in profile.uncalled else units.shape(module.output_shape)
 
 
 def operators(

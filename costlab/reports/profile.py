@@ -79,7 +79,7 @@ def layout(table: CostTable) -> Table:
     if table.by == "kind":
         columns.append(Column("ops", [units.short(row.ops) for row in rows], quiet))
     else:
-        shapes = ["" if row.output_shape is None else units.shape(row.output_shape) for row in rows]
+        shapes = [output_of(row) for row in rows]
         columns.append(Column("output", shapes, quiet, left=True, drop=DROPPED["output"]))
     keys = ["params", "mult_adds", "memory_access", *([PREDICTED] if table.predicted_seconds is not None else [])]
     for key in dict.fromkeys([*keys, table.key]):
@@ -87,6 +87,13 @@ def layout(table: CostTable) -> Table:
         if key == table.key:
             columns += share_columns(table, rows)
     return Table(columns, rest=len(table.rest))
+
+
+def output_of(row: ReportRow) -> str:
+    """The shape of its first output, if it has one."""
+    if row.never_ran:
+        return "never ran"
+    return "" if row.output_shape is None else units.shape(row.output_shape)
 
 
 def cost_column(table: CostTable, rows: Sequence[ReportRow], key: str) -> Column:

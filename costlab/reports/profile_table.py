@@ -21,6 +21,7 @@ class ReportRow(CostRow):
     """A row of a report."""
 
     estimated: int = 0  # operators in it whose cost depends on a guessed size
+    never_ran: bool = False  # a module with parameters that no input reached
     predicted_seconds: float | None = None  # with a device only
 
     def cost(self, key: str) -> float | None:
@@ -96,9 +97,8 @@ def table(
     if top is not None and len(lines) > top:
         rest.append(together(f"{len(lines) - top} others", lines[top:]))
         lines = lines[:top]
-    unused = unused_parameters(profile)
-    if by != "module" and unused.params:
-        rest.append(unused)
+    if by != "module":
+        rest += unread_parameters(profile)
     return CostTable(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds)
 
 
@@ -135,9 +135,11 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]
     group = grouping(by, depth)
     estimated = Counter(group(op) for op in profile.ops if op.estimated)
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
+    uncalled = set(profile.uncalled)
     for name, row in rows.items():
         known_row = {field.name: getattr(row, field.name) for field in fields(CostRow)}
-        yield ReportRow(**known_row, estimated=estimated[name])
+        never_ran = by == "module" and name in uncalled and row.unused_params > 0
+        yield ReportRow(**known_row, estimated=estimated[name], never_ran=never_ran)
 
 
 def grouping(by: str, depth: int | None) -> Callable[[Op], str]:
@@ -173,15 +175,23 @@ def together(name: str, lines: Iterable[ReportRow]) -> ReportRow:
     )
 
 
-def unused_parameters(profile: Profile) -> ReportRow:
+def unread_parameters(profile: Profile) -> list[ReportRow]:
     """Parameters that no operator reads: they belong to a module, but to no operator and no kind."""
-    modules = profile.trace.modules
-    return ReportRow(
-        name="unused parameters",
-        params=sum(m.unused_params for m in modules),
-        param_bytes=sum(m.unused_param_bytes for m in modules),
-        unused_params=sum(m.unused_params for m in modules),
-    )
+    uncalled = set(profile.uncalled)
+    groups = {
+        "modules that never ran": [m for m in profile.trace.modules if m.path in uncalled],
+        "unused parameters": [m for m in profile.trace.modules if m.path not in uncalled],
+    }
+    rows = [
+        ReportRow(
+            name=name,
+            params=sum(m.unused_params for m in modules),
+            param_bytes=sum(m.unused_param_bytes for m in modules),
+            unused_params=sum(m.unused_params for m in modules),
+        )
+        for name, modules in groups.items()
+    ]
+    return [row for row in rows if row.params]
 
 
 def default_depth(profile: Profile) -> int:

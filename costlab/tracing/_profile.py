@@ -80,7 +80,8 @@ def trace_inputs(
 
     call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
     try:
-        return trace(model, call.args, call.kwargs, rules, train, max_iterations)
+        traced = trace(model, call.args, call.kwargs, rules, train, max_iterations)
+        return replace(traced, absent={**traced.absent, **call.absent})
     except ForwardError as error:
         if other is None:
             raise

@@ -15,6 +15,7 @@ from costlab.core.graph import InputInfo, ModuleInfo, Op, Source, Trace
 from costlab.errors import CostlabError, ForwardError
 from costlab.tracing.answers import MAX_ITERATIONS, Answers
 from costlab.tracing.facade import facade
+from costlab.tracing.inputs import absent_tensors
 from costlab.tracing.layouts import SPARSE, is_wrapper, plain_tensors, rewrapped, size_of
 from costlab.tracing.lazy_modules import materialised
 from costlab.tracing.modules import ModuleTracker, source_of, tensors_in, unwrap
@@ -113,6 +114,7 @@ def run(
         inputs=tuple(inputs),
         outputs=tuple(dict.fromkeys(outputs)),
         mode="train" if train else "eval",
+        absent=dict.fromkeys(absent_tensors(model, args, kwargs), ""),
     )
 
 

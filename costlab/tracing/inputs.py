@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     import torch
+
+# Arguments that steer what forward does with its data.
+BESIDE_DATA = re.compile(r"mask|label|position|token_type|past_|cache|embeds|output|return|^use_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +26,7 @@ class Inputs(Sequence[Any]):
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)  # arguments that a provider left out, with the reason
 
     def call(self, model: torch.nn.Module) -> Any:
         """What the model returns for these inputs."""
@@ -52,7 +58,7 @@ def as_inputs(inputs: Any = (), kwargs: Mapping[str, Any] | None = None) -> Inpu
 
     named = {key: tensor_of(value) for key, value in (kwargs or {}).items()}
     if isinstance(inputs, Inputs):
-        return Inputs(inputs.args, {**inputs.kwargs, **named})
+        return replace(inputs, kwargs={**inputs.kwargs, **named})
     if isinstance(inputs, (torch.Tensor, Mapping)) or is_shape(inputs):
         return Inputs((tensor_of(inputs),), named)
     if isinstance(inputs, (list, tuple)):
@@ -76,6 +82,23 @@ def shape(*sizes: int, dtype: str | torch.dtype = "float32") -> torch.Tensor:
     if any(size < 1 for size in sizes):
         raise CostlabError(f"sizes must be 1 or more, got the shape {sizes}")
     return torch.empty(sizes, dtype=kind, device="meta")
+
+
+def absent_tensors(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+    """Optional tensors of forward that are not among its arguments; masks, labels, positions and caches left out."""
+    signature = inspect.signature(model.forward)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:  # forward of a scripted module
+        return []
+    return [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.default is None
+        and given.get(name) is None
+        and not BESIDE_DATA.search(name)
+        and (parameter.annotation is parameter.empty or "Tensor" in str(parameter.annotation))
+    ]
 
 
 def with_tuples(inputs: Any, kwargs: Mapping[str, Any] | None) -> Inputs | None:

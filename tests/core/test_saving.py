@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_every_key_that_matters_must_be_there():
     derived = {"coverage", "bytes_accessed", "arithmetic_intensity", "peak_activation_bytes"}
     modules_own = {"path", "type", "source", "output_shape", "unused_params", "unused_param_bytes"}
     for section, entry in (("", original), ("model", original["model"]), ("total", original["total"])):
-        for key in set(entry) - derived:
+        for key in set(entry) - derived - {"absent_inputs"}:
             spoilt = copy.deepcopy(original)
             del (spoilt[section] if section else spoilt)[key]
             assert repr(key) in refused(json.dumps(spoilt))
@@ -208,6 +209,16 @@ def test_every_key_that_matters_must_be_there():
             spoilt = copy.deepcopy(original)
             del spoilt[section][0][key]
             assert repr(key) in refused(json.dumps(spoilt))
+
+
+def test_a_document_of_before_absent_inputs_is_read_without_them():
+    network = replace(examples()["tiny"], trace=replace(examples()["tiny"].trace, absent={"y": "", "z": "too wide"}))
+    written = json.loads(network.to_json())
+    assert written["absent_inputs"] == {"y": "", "z": "too wide"}
+    assert Profile.from_json(json.dumps(written)).inputs_not_given == "z: too wide"
+    del written["absent_inputs"]
+    assert Profile.from_json(json.dumps(written)).trace.absent == {}
+    assert "absent_inputs.y" in refused(json.dumps({**written, "absent_inputs": {"y": 1}}))
 
 
 def test_a_truncated_document_is_refused_wherever_it_ends():

@@ -109,8 +109,38 @@ def test_the_price_of_an_unfolded_batch_norm_is_what_folding_saves():
 
 def test_unused_parameters_are_listed_by_module_with_a_price_of_zero():
     findings = found(examples()["wasteful"], "X4")
-    assert {f.module: f.message.split()[0] for f in findings} == {"": "7", "idle.0": str(3 * 3 + 3)}
+    assert {f.module: f.message.split()[0] for f in findings} == {"": "7", "idle": str(3 * 3 + 3)}
     assert {(f.excess_memory_access, f.excess_bytes, f.excess_launches) for f in findings} == {(0, 0, 0)}
+
+
+class Towers(nn.Module):
+    """Takes text and, if there is one, an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text, self.vision = nn.Linear(4, 4), nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+
+    def forward(
+        self,
+        x: Tensor,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        top: int | None = None,
+    ) -> Tensor:
+        return self.text(x) if pixel_values is None else self.text(x) + self.vision(pixel_values)
+
+
+def test_a_tower_without_an_input_never_ran():
+    alone, both = costlab.profile(Towers(), (1, 4)), costlab.profile(Towers(), [(1, 4), (1, 8)])
+    assert alone.never_ran == {"vision": 8 * 8 + 8 + 8 * 4 + 4}
+    assert (both.never_ran, both.inputs_not_given) == ({}, "")
+    (finding,) = found(alone, "X4")
+    assert (finding.module, finding.message) == (
+        "vision",
+        "108 parameters (432 B) are in a module that never ran: no input reached it",
+    )
+    assert finding.advice == "give it an input (not given: pixel_values), or build the network without it"
+    assert found(both, "X4") == []
 
 
 # X5: dead operators.

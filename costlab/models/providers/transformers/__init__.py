@@ -30,4 +30,4 @@ def build(reference: str, arguments: Mapping[str, Any], construct: Construct) ->
     with offline():
         config = read_config(reference, arguments)
         model = from_config(config, construct)
-        return model, Inputs(kwargs=default_inputs(model, config))
+        return model, default_inputs(model, config)

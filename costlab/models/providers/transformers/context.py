@@ -18,6 +18,7 @@ class Context:
     config: Any
     parameters: dict[str, inspect.Parameter]  # of forward
     made: dict[str, Any] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)  # inputs that a tower cannot take, with the reason
 
     def entry(self, *names: str, default: Any = None, part: tuple[str, ...] = ()) -> Any:
         """The first entry that a configuration has: those of a part first, then the whole, then the others."""

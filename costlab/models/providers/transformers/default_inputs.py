@@ -27,11 +27,12 @@ from costlab.models.providers.transformers.images import (
 )
 from costlab.models.providers.transformers.signals import frames_mask, series, spectrogram, waveform
 from costlab.models.providers.transformers.towers import TOWERS, is_absent, parameters_of, place_features, towers
+from costlab.tracing.inputs import Inputs
 
 TOKENS = 128
 
 
-def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
+def default_inputs(model: torch.nn.Module, config: Any) -> Inputs:
     """Keyword inputs for whatever forward takes; floating-point tensors have no data, tokens and masks have values."""
     signature = inspect.signature(model.forward).parameters
     parameters = {n: p for n, p in signature.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
@@ -44,7 +45,8 @@ def default_inputs(model: torch.nn.Module, config: Any) -> dict[str, Any]:
     place_features(context)
     if "use_cache" in parameters:
         context.made["use_cache"] = False
-    return {name: value for name, value in context.made.items() if value is not None}
+    made = {name: value for name, value in context.made.items() if value is not None}
+    return Inputs(kwargs=made, absent={n: why for n, why in context.absent.items() if n in parameters})
 
 
 def wanted(context: Context, special: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from costlab.errors import CostlabError
+from costlab.models.providers.transformers.architecture import one_line
 from costlab.models.providers.transformers.context import Context
 from costlab.tracing.inputs import Inputs
 
@@ -75,8 +76,10 @@ def place_features(context: Context) -> None:
         if "input_ids" not in made or tower.input not in made or token is None:
             continue
         inputs = {name: made[name] for name in parameters_of(tower, owner) if name in made and name != "input_ids"}
-        count = features_of(owner, tower.getter, inputs, context.model)
-        if count is None:
+        try:
+            count = features_of(owner, tower.getter, inputs, context.model)
+        except CostlabError as error:
+            context.absent[tower.input] = unfit(tower, error)
             for name in inputs:
                 del made[name]
         else:
@@ -90,10 +93,17 @@ def place_features(context: Context) -> None:
         made["mm_token_type_ids"] = torch.cat([torch.zeros_like(text), *kinds, torch.zeros_like(text)], dim=1)
 
 
-def features_of(owner: torch.nn.Module, getter: str, inputs: dict[str, Any], model: Any) -> int | None:
+def unfit(tower: Tower, error: CostlabError) -> str:
+    """Why a tower gets no input."""
+    why = f"fails, {one_line(error.__cause__)}" if error.__cause__ else f"does not fit, {error}"
+    return f"the {tower.part.partition('_')[0]} tower of this configuration {why}"
+
+
+def features_of(owner: torch.nn.Module, getter: str, inputs: dict[str, Any], model: Any) -> int:
     """How many tokens a tower's features take the place of: the tower is traced once by itself.
 
-    None where it cannot run, or its features are not as wide as the embeddings of the text.
+    Raises:
+        CostlabError: it cannot run, or its features are not as wide as the embeddings of the text.
     """
     from costlab.tracing._profile import profile
 
@@ -115,10 +125,9 @@ def features_of(owner: torch.nn.Module, getter: str, inputs: dict[str, Any], mod
             shapes.append((sum(prod(member.shape[:-1]) for member in members), members[0].shape[-1]))
             return result
 
-    try:
-        profile(Alone(), Inputs(kwargs=inputs))
-    except CostlabError:
-        return None
+    profile(Alone(), Inputs(kwargs=inputs))
     count, width = shapes[-1]
-    embeddings = model.get_input_embeddings()
-    return count if getattr(embeddings, "embedding_dim", width) == width else None
+    embedded = getattr(model.get_input_embeddings(), "embedding_dim", width)
+    if width != embedded:
+        raise CostlabError(f"its features are {width:,} wide, the embeddings of the text {embedded:,}")
+    return count
