@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from costlab.core.graph import Fusion
+from costlab.core.graph import Fusion, Mode
 from costlab.core.parsing import parse_value
 from costlab.errors import CostlabError
 
@@ -91,14 +91,17 @@ class ModelOptions:
 class TracedModelOptions(ModelOptions):
     """The options of a network that is traced."""
 
-    train: Annotated[bool, flag("--train", "Trace the forward pass in train mode.")] = False
+    mode: Annotated[Mode, option("Trace inference, a forward pass in train mode, or a whole training step.")] = "eval"
+    optimizer: Annotated[str | None, option("Set the optimizer of a training step.", "NAME", show_default="sgd")] = None
     max_iterations: Annotated[
         int | None, option("Limit loops whose condition depends on unknown values.", "N", min=1, show_default="100")
     ] = None
 
     def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
-        mode = "train" if self.train else "eval"
-        return replace(super().spec(target, more), mode=mode, max_iterations=self.max_iterations)
+        if self.optimizer and self.mode != "step":
+            raise CostlabError("--optimizer needs a training step: add --mode step")
+        spec = super().spec(target, more)
+        return replace(spec, mode=self.mode, optimizer=self.optimizer, max_iterations=self.max_iterations)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def plot_arguments(kind: str, draw: Any, execution: ExecutionOptions, options: P
 
 def check_unused(network: TracedModelOptions, execution: ExecutionOptions) -> None:
     """Raise CostlabError for options of a MODEL, where there are only tables."""
-    for name, value in {**vars(network), "device": execution.device}.items():
+    mode = None if network.mode == "eval" else network.mode
+    for name, value in {**vars(network), "mode": mode, "device": execution.device}.items():
         if value:
             raise CostlabError(
                 f"{spelling({'inputs': 'input'}.get(name, name))} needs a MODEL, but there are only tables"

@@ -37,7 +37,12 @@ ITEM_BYTES = {
     "complex128": 16,
 }
 
+Phase = Literal["forward", "backward", "optimizer"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+Mode = Literal["eval", "train", "step"]  # inference, a forward pass in train mode, a whole training step
+MODES: tuple[Mode, ...] = get_args(Mode)
 ROLES = ("input", "parameter", "buffer", "constant", "activation")
+CATEGORIES = ("parameter", "buffer", "input", "gradient", "optimizer", "saved", "activation", "temporary")
 Fusion = Literal["none", "bn", "pointwise"]  # how operators are merged, see core/fusion.py
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
@@ -72,7 +77,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operator of the forward pass: a node of the graph."""
+    """One operator: a node of the graph."""
 
     name: str  # unique: "features.3.conv.0/conv2d"
     kind: str  # "conv2d"
@@ -86,6 +91,7 @@ class Op:
     estimated: bool  # its sizes are estimates
     params: int  # elements of the parameters that it is the first to read
     param_bytes: int
+    phase: Phase = "forward"
 
     def find(self, name: str) -> Tensor | None:
         """The input of that name; None if it is missing."""
@@ -131,13 +137,37 @@ class InputInfo(NamedTuple):
     dtype: str
 
 
+class StorageInfo(NamedTuple):
+    """Memory that a training step allocates, or that lives before it, and how long it lives."""
+
+    number: int  # as in `Tensor.storage`
+    bytes: int
+    category: str  # one of CATEGORIES
+    first: int  # position of the operator that allocates it; -1: before the step
+    last: int  # position of the last operator during which it lives
+    saved_by: int  # position of the operator that keeps it for the backward pass; -1: none
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """What a trace knows of a training step beyond its operators."""
+
+    optimizer: str
+    trainable_params: int
+    gradient_bytes: int  # of all trainable parameters
+    optimizer_bytes: int
+    storages: tuple[StorageInfo, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What one forward pass did: operators in execution order, and the modules they belong to."""
+    """What a pass did: operators in execution order, and the modules they belong to."""
 
     ops: tuple[Op, ...]
     modules: tuple[ModuleInfo, ...]
     inputs: tuple[InputInfo, ...]
     outputs: tuple[int, ...]  # storages of what the model returns
-    mode: str  # "eval" or "train"
+    mode: str  # one of MODES
     absent: Mapping[str, str] = field(default_factory=dict)  # inputs that forward was not given, with the reason
+    buffer_bytes: int | None = None  # of the distinct buffers; None if unknown
+    step: TrainingStep | None = None  # in mode "step"

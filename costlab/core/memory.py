@@ -1,11 +1,12 @@
-"""The lifetimes of activation storages, and the memory that is live at every operator."""
+"""The lifetimes of storages, and the memory that is live at every operator."""
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import accumulate
 from typing import NamedTuple
 
-from costlab.core.graph import ITEM_BYTES, Op, Trace
+from costlab.core.graph import CATEGORIES, ITEM_BYTES, Op, Trace, TrainingStep
 
 
 class StorageLifetime(NamedTuple):
@@ -55,3 +56,58 @@ def live_activation_bytes(trace: Trace) -> list[int]:
 def peak_activation_bytes(trace: Trace) -> int:
     """The largest sum of live storages in execution order."""
     return max(live_activation_bytes(trace), default=0)
+
+
+# Everything that lives: parameters, buffers and inputs beside activations; in a training step also the rest.
+
+
+class Peak(NamedTuple):
+    """The moment at which the most memory is in use."""
+
+    bytes: int
+    position: int  # of the operator that runs then
+    categories: dict[str, int]  # bytes by category
+
+
+def allocated(size: int, block: int) -> int:
+    """The bytes that an allocator of whole blocks reserves."""
+    return -(-size // block) * block
+
+
+def live_bytes(step: TrainingStep, operators: int, block: int = 1) -> dict[str, list[int]]:
+    """The bytes of each category that live at every operator of a training step.
+
+    Args:
+        operators: how many there are.
+        block: round each storage up to a multiple of this; torch's CUDA allocator rounds to 512 bytes.
+    """
+    changes = {category: [0] * (operators + 1) for category in CATEGORIES}
+    for storage in step.storages:
+        change, size = changes[storage.category], allocated(storage.bytes, block)
+        change[max(storage.first, 0)] += size
+        change[storage.last + 1] -= size
+    return {category: list(accumulate(change[:-1])) for category, change in changes.items()}
+
+
+def peak_of_step(trace: Trace, block: int = 1) -> Peak:
+    """The peak of a training step; its trace has one.
+
+    Raises:
+        ValueError: the trace is of a forward pass.
+    """
+    if trace.step is None:
+        raise ValueError(f"a trace in {trace.mode} mode has no training step")
+    live = live_bytes(trace.step, len(trace.ops), block)
+    sums = [sum(column) for column in zip(*live.values(), strict=True)]
+    position = max(range(len(sums)), key=sums.__getitem__, default=0)
+    at = {category: values[position] for category, values in live.items()} if sums else {}
+    return Peak(sum(at.values()), position, at)
+
+
+def saved_bytes(trace: Trace) -> dict[int, int]:
+    """The bytes that each operator of a training step keeps for the backward pass, by its position."""
+    saved: Counter[int] = Counter()
+    for storage in trace.step.storages if trace.step else ():
+        if storage.saved_by >= 0:
+            saved[storage.saved_by] += storage.bytes
+    return dict(saved)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.fusion import fold_batch_norms, merge_pointwise
 from costlab.core.graph import FUSIONS, Op, Source, Trace
-from costlab.core.memory import peak_activation_bytes
+from costlab.core.memory import peak_activation_bytes, peak_of_step, saved_bytes
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
 from costlab.formatting.notebook import html_repr
@@ -27,6 +27,11 @@ class Total(Cost):
 
     unused_params: int = 0  # elements of parameters that no operator reads, part of `params`
     peak_activation_bytes: int = 0  # largest sum of live storages in execution order
+    peak_bytes: int | None = None  # the same of everything, parameters and buffers included; None if unknown
+    saved_bytes: int | None = None  # kept for the backward pass; this and the rest in mode "step" only
+    gradient_bytes: int | None = None  # of all trainable parameters
+    optimizer_bytes: int | None = None
+    trainable_params: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class CostRow(Cost):
     ops: int = 0  # operators that are not free
     unused_params: int = 0
     uncounted: int = 0  # operators without a cost rule, which the sums leave out
+    saved_bytes: int | None = None  # kept for the backward pass, in mode "step"
 
 
 class EndedLoop(NamedTuple):
@@ -51,7 +57,7 @@ class EndedLoop(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of one forward pass, operator by operator: plain data that never changes."""
+    """The cost of one forward pass or training step, operator by operator: plain data that never changes."""
 
     name: str
     provider: str  # "zoo", "torchvision", "python", ...
@@ -68,7 +74,7 @@ class Profile:
 
     @property
     def mode(self) -> str:
-        """ "eval" or "train"."""
+        """ "eval", "train" or "step"."""
         return self.trace.mode
 
     @cached_property
@@ -77,7 +83,24 @@ class Profile:
         unused = sum(m.unused_params for m in self.trace.modules)
         unused_bytes = sum(m.unused_param_bytes for m in self.trace.modules)
         sums = summed(zip(self.ops, self.costs, strict=True), unused, unused_bytes)
-        return Total(**sums, unused_params=unused, peak_activation_bytes=peak_activation_bytes(self.trace))
+        peak = peak_activation_bytes(self.trace)
+        return Total(
+            **sums, unused_params=unused, peak_activation_bytes=peak, **self._memory(sums["param_bytes"], peak)
+        )
+
+    def _memory(self, param_bytes: int, peak_activation: int) -> dict[str, int]:
+        """What is known of memory beyond activations."""
+        step = self.trace.step
+        if step is not None:
+            known = {key: getattr(step, key) for key in ("gradient_bytes", "optimizer_bytes", "trainable_params")}
+            return {**known, "saved_bytes": sum(self.saved.values()), "peak_bytes": peak_of_step(self.trace).bytes}
+        buffers = self.trace.buffer_bytes
+        return {} if buffers is None else {"peak_bytes": param_bytes + buffers + peak_activation}
+
+    @cached_property
+    def saved(self) -> dict[int, int]:
+        """The bytes that each operator keeps for the backward pass, by its position."""
+        return saved_bytes(self.trace)
 
     @property
     def params(self) -> int:
@@ -195,6 +218,8 @@ class Profile:
         costs = [(self.ops[p], self.costs[p]) for p in positions]
         sums = summed(costs, unused, unused_bytes)
         ops, uncounted = sum(not op.free for op, _ in costs), sum(cost is None for _, cost in costs)
+        if self.trace.step is not None:
+            about["saved_bytes"] = sum(self.saved.get(p, 0) for p in positions)
         return CostRow(**sums, name=name, ops=ops, unused_params=unused, uncounted=uncounted, **about)
 
     def fused(self, fusion: str) -> Profile:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from costlab.core.cost import COST_KEYS, Cost
 from costlab.core.gc import gc_paused
-from costlab.core.graph import ROLES, InputInfo, ModuleInfo, Op, Source, Tensor, Trace
+from costlab.core.graph import MODES, PHASES, ROLES, InputInfo, ModuleInfo, Op, Phase, Source, Tensor, Trace
 from costlab.core.metrics import PREDICTED
+from costlab.core.step_document import read_step, step_data
 from costlab.core.validation import (
     DEEPEST,
     abbreviated,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from costlab.core.profile import Profile, Total
 
 SCHEMA_VERSION = 1
-MODES = ("eval", "train")
 
 
 def to_json(
@@ -64,7 +64,9 @@ def to_json(
             **cost_fields(profile.total),
             "unused_params": profile.total.unused_params,
             "peak_activation_bytes": profile.total.peak_activation_bytes,
+            **training_fields(profile.total),
         },
+        "buffer_bytes": profile.trace.buffer_bytes,
         "coverage": {
             "ops": len(profile.ops),
             "counted": len(profile.ops) - sum(op.free for op in profile.ops) - sum(profile.uncounted.values()),
@@ -83,9 +85,17 @@ def to_json(
             for op, cost in zip(profile.ops, profile.costs, strict=True)
         ],
         "edges": profile.edges(),
+        **({} if profile.trace.step is None else {"step": step_data(profile.trace.step)}),
         **({} if latency is None else {"latency": latency}),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"
+
+
+def training_fields(total: Total) -> dict[str, Any]:
+    """The totals of memory; of a forward pass only its peak."""
+    step = ("saved_bytes", "gradient_bytes", "optimizer_bytes", "trainable_params")
+    known = {key: getattr(total, key) for key in step if getattr(total, key) is not None}
+    return {"peak_bytes": total.peak_bytes, **known}
 
 
 def json_lines(value: Any) -> str:
@@ -154,6 +164,7 @@ def op_data(op: Op, cost: Cost | None) -> dict[str, Any]:
         "outputs": [tensor_data(t) for t in op.outputs],
         "attrs": dict(op.attrs),
         "source": op.source._asdict() if op.source else None,
+        **({} if op.phase == "forward" else {"phase": op.phase}),
     }
 
 
@@ -213,7 +224,14 @@ def profile_fields(document: Any) -> dict[str, Any]:
         "provider": string(model, "provider", "model"),
         "arguments": mapping(model, "arguments", "model"),
         "trace": Trace(
-            tuple(op for op, _ in read), read_modules(document), inputs, outputs, mode, read_absent(document)
+            ops=tuple(op for op, _ in read),
+            modules=read_modules(document),
+            inputs=inputs,
+            outputs=outputs,
+            mode=mode,
+            absent=read_absent(document),
+            buffer_bytes=count(document, "buffer_bytes", "the document") if "buffer_bytes" in document else None,
+            step=read_step(document, len(read)) if mode == "step" else None,
         ),
         "costs": tuple(cost for _, cost in read),
         "torch": string(document, "torch", "the document"),
@@ -251,6 +269,7 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
         estimated=flag(entry, "estimated", where),
         params=params,
         param_bytes=param_bytes,
+        phase=read_phase(entry, where),
     )
     wrong = validate_op(op)
     if wrong:
@@ -258,6 +277,13 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
     if all(field(entry, key, where) is None for key in COST_KEYS if key not in ("params", "param_bytes")):
         return op, None
     return op, Cost(**{key: count(entry, key, where) for key in COST_KEYS})
+
+
+def read_phase(entry: Any, where: str) -> Phase:
+    """The phase of an operator; without one it is of a forward pass."""
+    phase = string(entry, "phase", where) if "phase" in entry else "forward"
+    found = next((known for known in PHASES if known == phase), None)
+    return reject(f"{where}.phase", f"one of {', '.join(PHASES)}", phase) if found is None else found
 
 
 def read_tensor(entry: Any, where: str) -> Tensor:

@@ -54,7 +54,8 @@ def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
             return profile(
                 loaded.model,
                 loaded.inputs,
-                train=spec.mode == "train",
+                mode=spec.mode,
+                optimizer=spec.optimizer,
                 max_iterations=MAX_ITERATIONS if spec.max_iterations is None else spec.max_iterations,
                 rules=rules,
                 **loaded.origin,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from costlab.core.graph import Mode
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -17,7 +19,8 @@ class ModelSpec:
     batch: int | None = None  # None: that of the inputs
     resolution: int | None = None  # height and width of images
     dtype: str | None = None  # floating-point type of network and inputs
-    mode: str = "eval"  # or "train"
+    mode: Mode = "eval"
+    optimizer: str | None = None  # in mode "step"; None: the default of `costlab.profile`
     max_iterations: int | None = None  # of a loop whose condition is unknown; None: the default of `costlab.profile`
 
     @property

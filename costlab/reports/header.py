@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from costlab.core.graph import InputInfo
+from costlab.core.memory import peak_of_step
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
@@ -29,12 +30,13 @@ def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: What
     elements, size = units.short(cost.memory_access), units.size(cost.bytes_accessed)
     return [
         *inputs(profile.trace.inputs),
-        Fact("mode", f"{profile.mode}, one forward pass"),
+        Fact("mode", mode(profile)),
         Fact("mult-adds", f"{rough}{units.both(cost.mult_adds)}"),
         Fact("FLOPs", f"{rough}{units.short(cost.flops)} (1 mult-add = 2 FLOPs)"),
         Fact("params", f"{units.both(cost.params)}{unread(profile)}"),
         Fact("memory access", f"{rough}{elements} elements, {size}"),
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
+        *memory(profile, about),
         *(latency(prediction) if prediction else ()),
         *first.facts(what_ifs),
         *coverage(profile),
@@ -60,6 +62,27 @@ def never_ran(profile: Profile) -> list[Fact]:
     if lines and profile.inputs_not_given:
         lines.append(f"not given: {profile.inputs_not_given}")
     return [Fact("never ran", line) for line in lines]
+
+
+def mode(profile: Profile) -> str:
+    """What was traced."""
+    step = profile.trace.step
+    return f"{profile.mode}, one forward pass" if step is None else f"step: forward, backward, {step.optimizer}"
+
+
+def memory(profile: Profile, about: str) -> list[Fact]:
+    """The memory of a training step."""
+    step = profile.trace.step
+    if step is None:
+        return []
+    peak = peak_of_step(profile.trace)
+    parts = sorted(((size, name) for name, size in peak.categories.items() if size), reverse=True)
+    return [
+        Fact("trainable", units.both(step.trainable_params)),
+        Fact("saved", f"{about}{units.size(profile.total.saved_bytes)} for the backward pass"),
+        Fact("peak memory", f"{about}{units.size(peak.bytes)} at {visible(profile.ops[peak.position].name)}"),
+        Fact("peak memory", ", ".join(f"{name} {units.size(size)}" for size, name in parts)),
+    ]
 
 
 def latency(prediction: Prediction) -> list[Fact]:

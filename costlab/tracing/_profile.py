@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from costlab._version import __version__
 from costlab.core.cost import COST_KEYS, RULES, Cost, Rule, cost_of
 from costlab.core.gc import gc_paused
-from costlab.core.graph import Op, Trace
+from costlab.core.graph import MODES, Mode, Op, Trace
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError, ForwardError
 from costlab.tracing.answers import MAX_ITERATIONS
@@ -18,26 +19,30 @@ from costlab.tracing.inputs import as_inputs, with_tuples
 if TYPE_CHECKING:
     import torch
 
+    from costlab.tracing.forward import RecorderType
+
 
 def profile(
     model: torch.nn.Module,
     inputs: Any = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    train: bool = False,
+    mode: Mode = "eval",
+    optimizer: str | None = None,
     max_iterations: int = MAX_ITERATIONS,
     rules: Mapping[str, Rule] = RULES,
     name: str | None = None,
     provider: str = "python",
     arguments: Mapping[str, Any] | None = None,
 ) -> Profile:
-    """The cost of one forward pass of `model`, which is left exactly as it was.
+    """The cost of one forward pass or training step of `model`, which is left exactly as it was.
 
     Args:
         inputs: a shape `(1, 3, 224, 224)`, a list of shapes, an example tensor, the positional arguments of
             forward, or the `Inputs` that `costlab.load` returns.
         kwargs: keyword arguments of forward; tensors or shapes.
-        train: trace the forward pass in train mode.
+        mode: "eval", "train" (the forward pass in train mode), or "step" (forward, backward and optimizer).
+        optimizer: of a training step: "sgd" (the default), "momentum", "adam", "adamw", "adafactor" or "adamw8bit".
         max_iterations: how often a loop runs whose condition depends on unknown values.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
         name: the profile's name; default: the class of the model.
@@ -47,14 +52,24 @@ def profile(
         The profile: costs by operator, module, kind and in total.
 
     Raises:
-        CostlabError: `model` is not an nn.Module, or its forward fails on these inputs.
+        CostlabError: `model` is not an nn.Module, its forward fails on these inputs, or an option is wrong.
     """
     import torch
 
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if mode not in MODES:
+        raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     with gc_paused():
-        traced = trace_inputs(model, inputs, kwargs, rules, train, max_iterations)
+        traced = trace_inputs(
+            model,
+            inputs,
+            kwargs,
+            rules=rules,
+            mode=mode,
+            max_iterations=max_iterations,
+            recorder_type=recorder_of(mode, optimizer),
+        )
         costs = tuple(cost_with_params(op, rules) for op in traced.ops)
     return Profile(
         name=name or type(model).__name__,
@@ -67,26 +82,42 @@ def profile(
     )
 
 
+def recorder_of(mode: Mode, optimizer: str | None) -> RecorderType:
+    """What records a pass in this mode.
+
+    Raises:
+        CostlabError: the optimizer is unknown, or there is nothing to optimize in this mode.
+    """
+    if mode == "step":
+        from costlab.tracing.step.options import OPTIMIZER, StepOptions
+        from costlab.tracing.step.whole_step import StepRecorder
+
+        return partial(StepRecorder, StepOptions(optimizer or OPTIMIZER))
+    from costlab.tracing.recorder import Recorder
+
+    if optimizer is not None:
+        raise CostlabError(f"optimizer {optimizer!r} needs mode 'step', got mode {mode!r}")
+    return Recorder
+
+
 def trace_inputs(
     model: torch.nn.Module,
     inputs: Any,
     kwargs: Mapping[str, Any] | None,
-    rules: Mapping[str, Rule],
-    train: bool,
-    max_iterations: int,
+    **options: Any,
 ) -> Trace:
     """The trace for what a user wrote as inputs; if forward fails, with tuples that are not shapes."""
     from costlab.tracing.forward import trace
 
     call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
     try:
-        traced = trace(model, call.args, call.kwargs, rules, train, max_iterations)
+        traced = trace(model, call.args, call.kwargs, **options)
         return replace(traced, absent={**traced.absent, **call.absent})
     except ForwardError as error:
         if other is None:
             raise
         try:
-            return trace(model, other.args, other.kwargs, rules, train, max_iterations)
+            return trace(model, other.args, other.kwargs, **options)
         except ForwardError:
             raise error from error.__cause__
 

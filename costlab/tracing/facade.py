@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.nested._internal import sdpa
 from torch.nn.attention import SDPBackend
 
+from costlab.tracing.autograd import AUTOGRAD, exclude_autograd
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.tensors import true_device
 
@@ -66,7 +67,7 @@ def facade(recorder: Recorder) -> Iterator[None]:
             stack.enter_context(replaced(torch.nested, name, jagged(getattr(torch.nested, name))))
         fused = SDPBackend.EFFICIENT_ATTENTION  # which takes jagged tensors as they are, on any device
         stack.enter_context(replaced(sdpa, "_select_sdp_backend", lambda *args, **options: fused))
-        stack.enter_context(replaced(torch._C, "_set_grad_enabled", functools.partial(set_grad_enabled, recorder)))
+        stack.enter_context(replaced(torch._C, "_set_grad_enabled", recorder.set_grad_enabled))
         apply = functions_recorded(recorder, vars(torch.autograd.Function)["apply"].__func__)
         stack.enter_context(replaced(torch.autograd.Function, "apply", classmethod(apply)))
         for name, opens in (("enter_dual_level", True), ("exit_dual_level", False)):
@@ -76,33 +77,6 @@ def facade(recorder: Recorder) -> Iterator[None]:
             noted = noting(recorder, getattr(eager_transforms, name))
             stack.enter_context(replaced(eager_transforms, name, noted))
         yield
-
-
-AUTOGRAD = (
-    torch._C.DispatchKey.AutogradFunctionality,
-    torch._C.DispatchKey.AutogradOther,
-    torch._C.DispatchKey.AutogradNestedTensor,
-    torch._C.DispatchKey.ADInplaceOrView,
-)
-grad_mode = torch._C._set_grad_enabled
-
-
-def set_grad_enabled(recorder: Recorder, mode: bool) -> None:
-    """A network that enables gradients in its forward pass, to differentiate there, gets autograd back.
-
-    torch itself turns gradients off around hooks, without a call of this: what changes nothing is left alone.
-    """
-    if torch.is_grad_enabled() == mode:
-        return
-    grad_mode(mode)
-    recorder.answers.differentiates |= mode
-    exclude_autograd(not mode)
-
-
-def exclude_autograd(excluded: bool) -> None:
-    """Whether operators skip autograd in this thread."""
-    for key in AUTOGRAD:
-        torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)
 
 
 def functions_recorded(recorder: Recorder, apply: Callable[..., Any]) -> Callable[..., Any]:

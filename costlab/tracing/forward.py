@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from costlab.core.cost import Rule, cost_of
-from costlab.core.graph import InputInfo, ModuleInfo, Op, Source, Trace
+from costlab.core.graph import InputInfo, Mode, ModuleInfo, Op, Source, Trace
 from costlab.errors import CostlabError, ForwardError
 from costlab.tracing.answers import MAX_ITERATIONS, Answers
 from costlab.tracing.facade import facade
@@ -24,14 +24,17 @@ from costlab.tracing.restoration import isolated
 from costlab.tracing.survivors import forget, globals_of
 from costlab.tracing.tensors import is_meta, moved, on_meta
 
+RecorderType = Callable[[ModuleTracker, Mapping[str, Rule], Callable[[Op], int], Answers, torch.device], Recorder]
+
 
 def trace(
     model: torch.nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     rules: Mapping[str, Rule],
-    train: bool = False,
+    mode: Mode = "eval",
     max_iterations: int = MAX_ITERATIONS,
+    recorder_type: RecorderType = Recorder,
 ) -> Trace:
     """Run `model(*args, **kwargs)` without computing it.
 
@@ -40,8 +43,9 @@ def trace(
     Args:
         args, kwargs: the arguments of forward; tensors anywhere in it. Their data is never changed.
         rules: cost rules; operators of these kinds are recorded whole, others decomposed if torch can.
-        train: trace the forward pass in train mode instead of eval mode.
+        mode: "eval", "train", or "step" with a recorder of a whole step.
         max_iterations: how often a loop runs whose condition is unknown.
+        recorder_type: makes what records the operators.
 
     Raises:
         CostlabError: forward fails on these inputs.
@@ -51,7 +55,7 @@ def trace(
     first: ForwardError | None = None
     while True:
         try:
-            return trace_once(model, args, kwargs, rules, train, answers)
+            return trace_once(model, args, kwargs, rules, mode, answers, recorder_type)
         except ForwardError as error:
             first = first or error
             others = answers.after_failure()
@@ -65,19 +69,20 @@ def trace_once(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     rules: Mapping[str, Rule],
-    train: bool,
+    mode: Mode,
     answers: Answers,
+    recorder_type: RecorderType,
 ) -> Trace:
     """One run of `trace`, with these answers for unknown conditions."""
     tracker = ModuleTracker(model)
-    recorder = Recorder(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(model))
+    recorder = recorder_type(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(model))
     before = globals_of(tracker.paths)
     failed = True
     try:
-        with isolated(list(tracker.paths), train), facade(recorder):
+        with isolated(list(tracker.paths), mode != "eval"), facade(recorder):
             if answers.gradients:
                 drop_weights(tracker.paths)
-            result = run(model, args, kwargs, train, tracker, recorder)
+            result = run(model, args, kwargs, mode, tracker, recorder)
         failed = False
     finally:
         forget(recorder.let_go(), before, failed)
@@ -88,7 +93,7 @@ def run(
     model: torch.nn.Module,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    train: bool,
+    mode: Mode,
     tracker: ModuleTracker,
     recorder: Recorder,
 ) -> Trace:
@@ -97,10 +102,12 @@ def run(
     register_state(recorder, tracker, parameters)
     call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
     inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
+    recorder.prepare(tracker.paths, parameters)
     tracker.attach()
     try:
-        with recorder:
+        with recorder.watching():
             result = model(*call_args, **call_kwargs)
+            recorder.finish(result)
     except (CostlabError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also SystemExit: a model does not end the process
@@ -113,8 +120,10 @@ def run(
         modules=tuple(module_rows(tracker, recorder, parameters)),
         inputs=tuple(inputs),
         outputs=tuple(dict.fromkeys(outputs)),
-        mode="train" if train else "eval",
+        mode=mode,
         absent=dict.fromkeys(absent_tensors(model, args, kwargs), ""),
+        buffer_bytes=sum(size_of(buffer)[1] for buffer in own_buffers(tracker)),
+        step=recorder.step,
     )
 
 
@@ -151,14 +160,18 @@ def own_parameters(tracker: ModuleTracker) -> list[tuple[torch.Tensor, str]]:
     return list(parameters.values())
 
 
+def own_buffers(tracker: ModuleTracker) -> list[torch.Tensor]:
+    """The distinct buffers."""
+    buffers = (buffer for module in tracker.paths for buffer in module._buffers.values())
+    return list({id(buffer): buffer for buffer in buffers if buffer is not None}.values())
+
+
 def register_state(recorder: Recorder, tracker: ModuleTracker, parameters: list[tuple[torch.Tensor, str]]) -> None:
     """Tell the recorder which tensors are parameters and buffers."""
     for parameter, _ in parameters:
         recorder.table.register(parameter, "parameter")
-    for module in tracker.paths:
-        for buffer in module._buffers.values():
-            if buffer is not None:
-                recorder.table.register(buffer, "buffer")
+    for buffer in own_buffers(tracker):
+        recorder.table.register(buffer, "buffer")
 
 
 def register_inputs(recorder: Recorder, arguments: Sequence[tuple[str, Any]]) -> list[InputInfo]:
@@ -180,7 +193,8 @@ def without_data(tensor: torch.Tensor) -> torch.Tensor:
     if is_wrapper(tensor):
         return rewrapped(tensor, without_data)
     if tensor.dim() and (tensor.is_floating_point() or tensor.is_complex()):
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        placeholder = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        return placeholder.requires_grad_(tensor.requires_grad)
     return tensor.detach()
 
 

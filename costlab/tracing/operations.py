@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from costlab.core.graph import Op, Source, Tensor
+from costlab.core.graph import Op, Phase, Source, Tensor
 from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator, specific_kind
@@ -33,6 +33,7 @@ class Operations:
         self.reads: list[list[tuple[str, TensorRecord]]] = []  # beside `ops`: what each of them read
         self.params_read: set[int] = set()
         self.source: Callable[[], Source | None] = SourceFinder()  # the line that called the current operator
+        self.phase: Phase = "forward"
         self._names: dict[str, int] = {}
 
     def add(
@@ -56,8 +57,8 @@ class Operations:
             if isinstance(tensor, torch.Tensor):
                 record = written.get(id(tensor))
                 if record is None:
+                    results[index] = tensor = self._of_its_own(tensor)
                     record, base = self._made(tensor, call, position, abstract)
-                    results[index] = record.tensor
                     shared = shared and base is not None
                 record.producer, record.guessed = position, guessed
                 if operator.reshapes_in_place:
@@ -144,7 +145,7 @@ class Operations:
         self.reads.append(call.inputs)
         self.ops.append(
             Op(
-                name=self._unique(f"{path}/{kind}" if path else kind),
+                name=self.unique(f"{path}/{kind}" if path else kind),
                 kind=kind,
                 module=path,
                 inputs=inputs,
@@ -156,8 +157,13 @@ class Operations:
                 estimated=guessed,
                 params=sum(elements for elements, _ in params),
                 param_bytes=sum(size for _, size in params),
+                phase=self.phase,
             )
         )
+
+    def _of_its_own(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, or another object for one that was seen before."""
+        return torch.ops.aten.alias.default(tensor) if tensor in self.table else tensor
 
     def _made(
         self, tensor: torch.Tensor, call: Arguments, position: int, abstract: bool
@@ -167,10 +173,8 @@ class Operations:
         base = None
         if storage is not None:
             base = next((record for _, record in call.inputs if record.storage is storage), None)
-        if tensor in self.table:
-            tensor = torch.ops.aten.alias.default(tensor)
         storage = storage or self.table.storage(tensor, "activation", abstract or is_meta(tensor), external=False)
-        record = TensorRecord(tensor, storage, position, base.param if base else None)
+        record = self.table.record_type(tensor, storage, position, base.param if base else None)
         record.device = call.device
         return self.table.add(record), base
 
@@ -182,7 +186,8 @@ class Operations:
         self.params_read.update(first)
         return [self.table.params[param] for param in first]
 
-    def _unique(self, name: str) -> str:
+    def unique(self, name: str) -> str:
+        """The name, or with a number if an operator has it already."""
         count = self._names[name] = self._names.get(name, -1) + 1
         return f"{name}_{count}" if count else name
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode
 
-from costlab.core.graph import Op
+from costlab.core.graph import Op, TrainingStep
 from costlab.tracing import higher_order
 from costlab.tracing.answers import Answers, Place
 from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
+from costlab.tracing.autograd import exclude_autograd, grad_mode
 from costlab.tracing.data_dependent import absorbed, guess
 from costlab.tracing.expectations import Expectations
 from costlab.tracing.inference import LIMIT, Spec, infer_outputs
@@ -62,6 +63,7 @@ class Recorder(TorchDispatchMode):
         weigh: Callable[[Op], int],
         answers: Answers,
         home: torch.device,
+        table: TensorTable | None = None,
     ) -> None:
         super().__init__()
         if torch._C._get_dispatch_mode(FAKE) is None:
@@ -72,7 +74,7 @@ class Recorder(TorchDispatchMode):
         self._expected: bool | None = None
         self._ended: int | None = None  # rounds after which the last answer ended a loop
         self.busy = False  # an operator is running: torch itself looks at tensors, not the network
-        self.table = TensorTable()
+        self.table = table or TensorTable()
         self.operations = Operations(tracker, self.table, weigh)
         tracker.whole = [kind for kind in kinds if kind[:1].isupper()]
         tracker.as_one = self.operations.as_one if tracker.whole else None
@@ -157,6 +159,31 @@ class Recorder(TorchDispatchMode):
             yield
         finally:
             self._expected = before
+
+    def set_grad_enabled(self, mode: bool) -> None:
+        """A network that enables gradients in its forward pass, to differentiate there, gets autograd back.
+
+        torch itself turns gradients off around hooks, without a call of this: what changes nothing is left alone.
+        """
+        if torch.is_grad_enabled() == mode:
+            return
+        grad_mode(mode)
+        self.answers.differentiates |= mode
+        exclude_autograd(not mode)
+
+    step: TrainingStep | None = None
+
+    def prepare(self, modules: Iterable[torch.nn.Module], parameters: list[tuple[torch.Tensor, str]]) -> None:
+        """Make a network ready for its forward pass."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """In the body the network runs."""
+        with self:
+            yield
+
+    def finish(self, result: Any) -> None:
+        """What follows the forward pass, whose result this is."""
 
     def _place(self) -> Place:
         return self.operations.source(), self.operations.tracker.path

@@ -86,6 +86,8 @@ class TensorRecord:
 class TensorTable:
     """Records of tensors, by the identity of the tensor and of its storage."""
 
+    record_type = TensorRecord
+
     def __init__(self) -> None:
         self.params: list[tuple[int, int]] = []  # elements and bytes
         self._records: dict[int, TensorRecord] = {}
@@ -107,7 +109,7 @@ class TensorTable:
             self.params.append(size_of(tensor))
         for plain in plain_tensors(tensor):
             storage = self.storage(plain, role, abstract=role == "parameter" or is_meta(plain), external=True)
-            self._records[id(plain)] = TensorRecord(plain, storage, param=param)
+            self._records[id(plain)] = self.record_type(plain, storage, param=param)
 
     def adopt(self, parameter: torch.Tensor) -> None:
         """Register a parameter that was made during the forward pass."""
@@ -141,7 +143,7 @@ class TensorTable:
     def add_twin(self, tensor: torch.Tensor, original: TensorRecord) -> None:
         """Record `tensor` as if it were the original."""
         self._storages[storage_key(tensor)] = original.storage
-        self.add(TensorRecord(tensor, original.storage, original.producer, original.param, original.guessed))
+        self.add(self.record_type(tensor, original.storage, original.producer, original.param, original.guessed))
 
     def record(self, tensor: torch.Tensor) -> TensorRecord:
         """The record of a tensor; one that was never seen before is a constant."""
@@ -155,7 +157,7 @@ class TensorTable:
             param = None
             if storage.role == "parameter":  # reached by another object, as in TorchScript
                 param = next((r.param for r in self._records.values() if r.storage is storage), None)
-            record = self.add(TensorRecord(tensor, storage, param=param))
+            record = self.add(self.record_type(tensor, storage, param=param))
         return record
 
     def known_storage(self, tensor: torch.Tensor) -> Storage | None:

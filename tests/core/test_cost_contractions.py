@@ -245,7 +245,7 @@ def test_multihead_attention_with_keys_and_values_of_other_widths() -> None:
 @pytest.mark.parametrize("train", [True, False])
 def test_encoder_layer(norm_first: bool, train: bool) -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=norm_first)
-    assert total_of(layer, (3, 5, 8), train=train).mult_adds == SELF + FEED
+    assert total_of(layer, (3, 5, 8), mode="train" if train else "eval").mult_adds == SELF + FEED
 
 
 def test_decoder_layer() -> None:

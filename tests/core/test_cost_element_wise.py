@@ -68,8 +68,8 @@ def test_table(network: Any, inputs: list[Any], operations: int) -> None:
 
 
 def test_train_mode_counts_dropout_and_finding_the_statistics() -> None:
-    assert total_of(nn.Dropout(), X, train=True).element_wise_ops == N
-    kinds = {op.kind: cost.element_wise_ops for op, cost in costs(nn.BatchNorm2d(4), X, train=True)}
+    assert total_of(nn.Dropout(), X, mode="train").element_wise_ops == N
+    kinds = {op.kind: cost.element_wise_ops for op, cost in costs(nn.BatchNorm2d(4), X, mode="train")}
     assert kinds["batch_norm"] > 2 * N
 
 
@@ -183,7 +183,7 @@ SHAPED = (
 @pytest.mark.parametrize("train", [True, False])
 def test_no_layer_of_torch_is_uncounted(train: bool) -> None:
     for layer in (*(kind() for kind in UNSHAPED), *SHAPED):
-        assert not profile_of(layer, X, train=train).uncounted, layer
+        assert not profile_of(layer, X, mode="train" if train else "eval").uncounted, layer
 
 
 def test_unpooling_is_counted() -> None:

@@ -273,7 +273,7 @@ def test_every_type_of_torch_has_its_size() -> None:
 
 
 def test_batch_norm_in_train_mode_updates_its_statistics() -> None:
-    profile = profile_of(nn.BatchNorm2d(3), (2, 3, 4, 5), train=True)
+    profile = profile_of(nn.BatchNorm2d(3), (2, 3, 4, 5), mode="train")
     _, cost = only(profile, "batch_norm")
     assert cost.memory_access == 2 * (2 * 3 * 4 * 5) + 3 * 4 + 3 * 2
     assert cost.write_bytes == 4 * (2 * 3 * 4 * 5 + 3 * 2)

@@ -123,7 +123,7 @@ def test_a_shared_convolution_folds_where_the_same_norm_follows_every_time():
 
 def test_a_batch_norm_in_train_mode_is_not_a_fixed_scale():
     network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
-    traced = profile_of(network, (2, 4, 5, 5), train=True)
+    traced = profile_of(network, (2, 4, 5, 5), mode="train")
     assert traced.fused("pointwise") == traced
 
 

@@ -298,9 +298,9 @@ def test_the_network_is_left_as_it_was(train: bool, fail: bool, was_training: bo
     generators = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
     if fail:
         with pytest.raises(CostlabError, match="ValueError: no"):
-            profile(network, x, train=train)
+            profile(network, x, mode="train" if train else "eval")
     else:
-        profile(network, x, train=train)
+        profile(network, x, mode="train" if train else "eval")
     assert_same_state(before, state_of(network))
     assert (log, shapes, network.cache) == ([], [1], None)
     assert list(network.nested) == ["seen"]
@@ -318,7 +318,7 @@ def test_the_network_is_left_as_it_was(train: bool, fail: bool, was_training: bo
 def test_any_network_is_left_as_it_was(network: Network) -> None:
     for train in (False, True):
         before = state_of(network)
-        profile(network, INPUT, train=train)
+        profile(network, INPUT, mode="train" if train else "eval")
         assert_same_state(before, state_of(network))
 
 
@@ -326,7 +326,7 @@ def test_counted_batches_are_not_counted_by_a_profile() -> None:
     network = nn.BatchNorm2d(3)
     network(torch.randn(2, 3, 4, 4))
     mean = network.running_mean.clone()
-    profile(network, (2, 3, 4, 4), train=True)
+    profile(network, (2, 3, 4, 4), mode="train")
     assert network.num_batches_tracked == 1
     assert torch.equal(network.running_mean, mean)
 

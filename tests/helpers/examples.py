@@ -73,7 +73,7 @@ def examples() -> dict[str, Profile]:
     tokens = torch.zeros(2, 6, dtype=torch.long)
     return {
         "tiny": profile(Tiny(), (2, 3, 16, 16), name="tiny", provider="zoo", arguments={"width": 0.5, "sizes": [1]}),
-        "train": profile(Tiny(), (2, 3, 16, 16), train=True),
+        "train": profile(Tiny(), (2, 3, 16, 16), mode="train"),
         "hostile": profile(Hostile(), (5, 3), name=HOSTILE, arguments={HOSTILE: HOSTILE}),
         "guessed": profile(Guessed(), (6, 4)),
         "wasteful": profile(Wasteful(), [tokens], {"scale": (1,)}),

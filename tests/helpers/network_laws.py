@@ -297,7 +297,7 @@ def the_network_is_left_as_it_was(drawn: Drawn, result: Profile) -> None:
     before = state_of(drawn)
     for train in (False, True):
         with contextlib.suppress(CostlabError):  # batch norm of one value has no statistics in train mode
-            profile(drawn.network, list(drawn.inputs), train=train)
+            profile(drawn.network, list(drawn.inputs), mode="train" if train else "eval")
         for old, new in zip(before, state_of(drawn), strict=True):
             assert old == new
 

@@ -597,7 +597,7 @@ def test_the_failing_module_is_the_innermost() -> None:
 def test_modes_are_reported() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
     assert profile(network, (2, 4)).mode == "eval"
-    trained = profile(network, (2, 4), train=True)
+    trained = profile(network, (2, 4), mode="train")
     assert trained.mode == "train"
     assert kinds(trained) == ["linear", "dropout"]
 

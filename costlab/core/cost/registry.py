@@ -32,9 +32,11 @@ from costlab.core.cost.contractions import (
 from costlab.core.cost.data_movement import allocate, copy, create, embedding_bag, fill, gather, scatter
 from costlab.core.cost.element_wise import batch_norm, cdist, fourier, nms, per_input, per_output, per_stored
 from costlab.core.cost.linear_algebra import LINEAR_ALGEBRA
+from costlab.core.cost.optimizer_steps import optimizer_step
 from costlab.core.cost.pooling import adaptive_pooling, grid_sample, interpolation, pooling, roi_align
 from costlab.core.cost.quantised import QUANTISED, QUANTISED_PRODUCTS
 from costlab.core.graph import Op
+from costlab.core.optimizers import OPTIMIZERS
 
 
 def each_of(kinds: str, rule: Rule) -> dict[str, Rule]:
@@ -192,7 +194,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " atleast_1d select_scatter slice_scatter diagonal_scatter broadcast_to broadcast_tensors cartesian_prod"
             " resize pad_packed_sequence type_as positive hsplit vsplit combinations matrix_H"
             " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d lu_unpack"
-            " unfold_backward sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
+            " sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
             " to_sparse _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr to_dense _to_dense _coalesce _indices"
             " _values indices values crow_indices col_indices sparse_mask",
             copy,
@@ -218,6 +220,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         **each_of("fill zero copy", fill),
     },
     "backward": OTHERS,
+    "optimizer": dict.fromkeys(OPTIMIZERS, optimizer_step),
 }
 
 RULES: dict[str, Rule] = {kind: rule for family in FAMILIES.values() for kind, rule in family.items()}

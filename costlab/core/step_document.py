@@ -1,0 +1,55 @@
+"""What a saved profile holds of a training step, beyond its operators."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from costlab.core.graph import CATEGORIES, StorageInfo, TrainingStep
+from costlab.core.optimizers import OPTIMIZERS
+from costlab.core.validation import count, field, items, reject, string
+
+KEYS = ("trainable_params", "gradient_bytes", "optimizer_bytes")
+
+
+def step_data(step: TrainingStep) -> dict[str, Any]:
+    """The step as plain data: a storage is a list of its fields."""
+    return {
+        "optimizer": step.optimizer,
+        **{key: getattr(step, key) for key in KEYS},
+        "storage_fields": list(StorageInfo._fields),
+        "storages": [list(storage) for storage in step.storages],
+    }
+
+
+def read_step(document: Any, operators: int) -> TrainingStep:
+    """The step of a document.
+
+    Raises:
+        CostlabError: a field is missing or has the wrong type; the message names it.
+    """
+    entry = field(document, "step", "the document")
+    optimizer = string(entry, "optimizer", "step")
+    if optimizer not in OPTIMIZERS:
+        reject("step.optimizer", f"one of {', '.join(OPTIMIZERS)}", optimizer)
+    storages = tuple(
+        read_storage(value, f"step.storages[{position}]", operators)
+        for position, value in enumerate(items(entry, "storages", "step"))
+    )
+    trainable, gradient, state = (count(entry, key, "step") for key in KEYS)
+    return TrainingStep(optimizer, trainable, gradient, state, storages)
+
+
+def read_storage(value: Any, where: str, operators: int) -> StorageInfo:
+    """One storage; its operators must exist."""
+    types = [int, int, str, int, int, int]
+    if type(value) is not list or [type(member) for member in value] != types:
+        reject(where, f"a list of {', '.join(StorageInfo._fields)}", value)
+    storage = StorageInfo(*value)
+    if storage.category not in CATEGORIES:
+        reject(f"{where}.category", " or ".join(map(json.dumps, CATEGORIES)), storage.category)
+    if storage.number < 0 or storage.bytes < 0:
+        reject(where, "a storage of 0 or more bytes", value)
+    if not -1 <= storage.first <= storage.last < operators or not -1 <= storage.saved_by < operators:
+        reject(where, "a storage that lives between two operators", value)
+    return storage

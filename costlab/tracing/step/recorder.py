@@ -1,0 +1,212 @@
+"""A recorder that differentiates: forward operators arrive whole, and each of them runs below it under autograd.
+
+Every operator of the forward pass is recorded as in a trace without gradients. To find its results, it is called once
+more with autograd: the parts into which that takes it reach the recorder again, which answers without recording them.
+The graph that autograd builds in this way is then run backwards, and what it runs is recorded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from costlab.core.graph import Op, Source
+from costlab.tracing.answers import Answers
+from costlab.tracing.arguments import Arguments, bind
+from costlab.tracing.attributes import ATTRIBUTES
+from costlab.tracing.autograd import exclude_autograd, grad_mode
+from costlab.tracing.data_dependent import guess
+from costlab.tracing.inference import infer_outputs
+from costlab.tracing.modules import ModuleTracker
+from costlab.tracing.operators import Operator
+from costlab.tracing.recorder import Recorder
+from costlab.tracing.step.forms import FORMS
+from costlab.tracing.step.lifetimes import WeakTable
+from costlab.tracing.tensors import META, all_tensors, is_meta, moved, without_values
+
+DETACH = torch.ops.aten.detach.default
+ACCUMULATE = "torch::autograd::AccumulateGrad"
+
+
+class DifferentiatingRecorder(Recorder):
+    """Collects operators while a forward pass runs under it, and while its result is differentiated."""
+
+    table: WeakTable
+
+    def __init__(
+        self,
+        tracker: ModuleTracker,
+        kinds: Collection[str],
+        weigh: Callable[[Op], int],
+        answers: Answers,
+        home: torch.device,
+    ) -> None:
+        super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
+        self.table.position = lambda: len(self.ops)
+        self.twins: dict[int, torch.Tensor] = {}  # by the id of a parameter with data: its like on the meta device
+        self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first
+        self._parts = False  # the parts of an operator arrive, not the operators of the network
+        self._guessed = False
+        self._last_nodes: list[int] = []  # sequence number of the last node that autograd made for an operator,
+        self._positions: list[int] = []  # and the position of that operator
+        self._source: Source | None = None
+
+    def set_grad_enabled(self, mode: bool) -> None:
+        """Gradients are on or off as the network wishes."""
+        grad_mode(mode)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """In the body the network runs, and what autograd keeps is noted."""
+        with self, torch.autograd.graph.saved_tensors_hooks(self.table.save, lambda tensor: tensor):
+            yield
+
+    # Forward.
+
+    def _run(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._parts:
+            return self._part(func, operator, args, kwargs)
+        if self.operations.phase == "backward":
+            if func is DETACH:  # of a saved tensor, or of a gradient: the same memory
+                return self._same(args[0])
+            if not torch.is_grad_enabled():
+                self._place_node()
+        self.table.running = True
+        try:
+            if self._differentiates(operator, args, kwargs):
+                return self._whole(func, operator, args, kwargs)
+            return super()._run(func, operator, args, kwargs)
+        finally:
+            self.table.running = False
+
+    def _differentiates(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether an operator is recorded whole and its result has a gradient."""
+        if operator.ignored or operator.marker or operator.rewrite is not None or operator.creates:
+            return False
+        if (operator.composite and operator.kind not in self.kinds) or not torch.is_grad_enabled():
+            return False
+        return any(t.requires_grad for t in all_tensors((args, kwargs)))
+
+    def _whole(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operator that autograd follows."""
+        call = bind(func, operator, args, kwargs, self.table)
+        guessed = any(record.guessed for _, record in call.inputs)
+        if operator.kind in ATTRIBUTES:
+            guessed = ATTRIBUTES[operator.kind](call) or guessed
+        if self.twins:
+            args, kwargs = moved(args, self._twin_of), moved(kwargs, self._twin_of)
+        self._guessed = False
+        with self._autograd():
+            form = FORMS.get(func.name())
+            result = form(*args, **kwargs) if form else NotImplemented
+            if result is NotImplemented:
+                result = func(*args, **kwargs)
+        for record in call.written(operator):
+            record.storage.abstract = True
+        exclude_autograd(False)
+        try:
+            result = self.operations.add(operator, call, result, True, guessed or self._guessed)
+        finally:
+            exclude_autograd(True)
+        self._last_nodes.append(torch._C._autograd._get_sequence_nr() - 1)
+        self._positions.append(len(self.ops) - 1)
+        return result
+
+    @contextmanager
+    def _autograd(self) -> Iterator[None]:
+        """In the body operators pass autograd, and their parts reach `_part`."""
+        self._parts = True
+        exclude_autograd(False)
+        try:
+            with self:
+                yield
+        finally:
+            exclude_autograd(True)
+            self._parts = False
+
+    def _twin_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.twins.get(id(tensor), tensor)
+
+    def _part(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a part of an operator, whose storages are watched."""
+        if operator.creates or not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
+            return func(*args, **kwargs)
+        if operator.dynamic:
+            found = guess(func, operator, args, self)
+            if found is not None:
+                self._guessed |= found[1]
+                return found[0]
+        outputs = infer_outputs(func, operator, args, kwargs, (func, described(args), described(kwargs)))
+        if outputs.fresh is None:
+            return func(*args, **kwargs)
+        results: list[Any] = [without_values(*spec) if isinstance(spec, tuple) else spec for spec in outputs.fresh]
+        named = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
+        for position, name in enumerate(operator.returned):
+            if name is not None:
+                results[position] = named[name]
+        for tensor in results:
+            if isinstance(tensor, torch.Tensor):
+                self.table.storage(tensor, "activation", abstract=True, external=False)
+        return results[0] if outputs.sequence is None else outputs.sequence(results)
+
+    # Backward.
+
+    def _create(
+        self,
+        func: Any,
+        operator: Operator,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Arguments,
+        guessed: bool,
+    ) -> Any:
+        """Gradients have no values."""
+        if self.operations.phase == "forward":
+            return super()._create(func, operator, args, kwargs, call, guessed)
+        result = func(*args, **{**kwargs, "device": META})
+        return self.operations.add(operator, call, result, True, guessed)
+
+    def _same(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Another tensor of the same memory, recorded as the same."""
+        known = self.table.record(tensor)
+        twin = DETACH(tensor)
+        self.table.add_twin(twin, known)
+        return twin
+
+    def _place_node(self) -> None:
+        """Attribute the next operator to the module whose forward operator autograd differentiates."""
+        node: Any = torch._C._current_autograd_node()
+        tracker = self.operations.tracker
+        if node is None:  # gradients that are added up between nodes
+            return
+        if node.name() == ACCUMULATE:
+            tracker.path = tracker.call_path = self.paths.get(id(node.variable), tracker.path)
+        else:
+            op = self.op_of(node._sequence_nr())
+            tracker.path = op.module if op else ""
+            tracker.call_path = op.attrs.get("caller", op.module) if op else ""
+            self._source = op.source if op else None
+
+    def op_of(self, sequence_number: int) -> Op | None:
+        """The forward operator for which autograd made a node."""
+        index = bisect_left(self._last_nodes, sequence_number)
+        return self.ops[self._positions[index]] if index < len(self._positions) else None
+
+    def source(self) -> Source | None:
+        """The line of the forward operator that is differentiated."""
+        return self._source
+
+
+def described(value: Any) -> Any:
+    """What the shape of a result depends on: shapes, layouts and attributes."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, (list, tuple)):
+        return tuple(map(described, value))
+    if isinstance(value, dict):
+        return tuple((key, described(member)) for key, member in value.items())
+    return type(value), value

@@ -1,0 +1,177 @@
+"""What follows the forward pass of a training step: the loss is differentiated, then the optimizer runs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from math import prod
+from typing import Any
+
+import torch
+
+from costlab.core.graph import ITEM_BYTES, Op, StorageInfo, Tensor, TrainingStep
+from costlab.core.optimizers import OPTIMIZERS
+from costlab.errors import CostlabError
+from costlab.tracing.autograd import grad_mode
+from costlab.tracing.modules import tensors_in
+from costlab.tracing.step.lifetimes import Lifetime
+from costlab.tracing.step.options import StepOptions
+from costlab.tracing.step.recorder import DifferentiatingRecorder
+from costlab.tracing.tensor_table import Storage
+from costlab.tracing.tensors import META, is_meta
+
+
+class StepRecorder(DifferentiatingRecorder):
+    """Records a whole training step."""
+
+    def __init__(self, options: StepOptions, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.options = options
+        self.parameters: list[tuple[torch.Tensor, str]] = []  # on the meta device, each with its module's path
+
+    def prepare(self, modules: Iterable[torch.nn.Module], parameters: list[tuple[torch.Tensor, str]]) -> None:
+        """Make the parameters ready: those with data get a twin without, whose gradient takes no memory."""
+        for parameter, path in parameters:
+            twin = parameter
+            if not is_meta(parameter) and type(parameter) is torch.nn.Parameter:
+                twin = torch.nn.Parameter(
+                    torch.empty_strided(parameter.shape, parameter.stride(), dtype=parameter.dtype, device=META),
+                    requires_grad=parameter.requires_grad,
+                )
+                self.table.add_twin(twin, self.table.record(parameter))
+                self.twins[id(parameter)] = twin
+            self.paths[id(twin)] = path
+            self.parameters.append((twin, path))
+            twin.grad = None
+        for module in modules:
+            for name, value in module._parameters.items():
+                if id(value) in self.twins:
+                    module._parameters[name] = self.twins[id(value)]  # type: ignore[assignment]
+        grad_mode(True)
+
+    def let_go(self) -> list[weakref.ref[torch.Tensor]]:
+        """Forget all tensors; weak references to those that were made without data."""
+        self.parameters.clear()
+        self.twins.clear()
+        return super().let_go()
+
+    def finish(self, result: Any) -> None:
+        """Differentiate the result of the forward pass, then step the optimizer."""
+        outputs = differentiable(result)
+        self.operations.phase = "backward"
+        self.operations.source = self.source
+        seeds = [torch.ones((), dtype=output.dtype, device=META).expand(output.shape) for output in outputs]
+        torch.autograd.backward(outputs, seeds)
+        self.operations.phase = "optimizer"
+        states = self._step_optimizer()
+        self.step = self._step(states)
+
+    def _step_optimizer(self) -> set[int]:
+        """Add one operator for each module with trained parameters; returns the storages of the optimizer's states."""
+        trained: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        for parameter, path in self.parameters:
+            if parameter.grad is not None:
+                trained.setdefault(path, []).append((parameter, parameter.grad))
+        states: set[int] = set()
+        for path, pairs in trained.items():
+            op = self._optimizer_op(path, pairs)
+            states.update(t.storage for t in op.each("states"))
+            self.ops.append(op)
+        return states
+
+    def _optimizer_op(self, path: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Op:
+        """The step of the optimizer for the parameters of one module, each with its gradient."""
+        kind = self.options.optimizer
+        inputs, outputs, after = [], [], set()
+        states: list[Tensor] = []
+        for number, (parameter, grad) in enumerate(pairs):
+            record, gradient = self.table.record(parameter), self.table.record(grad)
+            inputs += [
+                record.described(f"params.{number}", "parameter"),
+                gradient.described(f"grads.{number}", "activation"),
+            ]
+            outputs.append(record.described(f"params.{number}", "parameter"))
+            after.add(max(gradient.producer, gradient.storage.writer))
+            for shape, dtype in OPTIMIZERS[kind].states(record.shape, record.dtype):
+                storage = self.table.add_lifetime(prod(shape) * ITEM_BYTES[dtype], "constant")
+                states.append(Tensor(f"states.{len(states)}", shape, dtype, "constant", prod(shape), storage.number))
+        return Op(
+            name=self.operations.unique(f"{path}/{kind}" if path else kind),
+            kind=kind,
+            module=path,
+            inputs=(*inputs, *states),
+            outputs=tuple(outputs),
+            attrs={},
+            source=None,
+            after=tuple(sorted(after - {-1})),
+            free=False,
+            estimated=False,
+            params=0,
+            param_bytes=0,
+            phase="optimizer",
+        )
+
+    def _step(self, states: set[int]) -> TrainingStep:
+        """What the graph does not say of the step."""
+        trained = [p for p, _ in self.parameters if p.requires_grad]
+        gradients = {self.table.record(p.grad).storage.number for p in trained if p.grad is not None}
+        lifetimes = self.table.lifetimes
+        return TrainingStep(
+            optimizer=self.options.optimizer,
+            trainable_params=sum(p.numel() for p in trained),
+            gradient_bytes=sum(p.numel() * p.element_size() for p in trained),
+            optimizer_bytes=sum(lifetimes[number].bytes for number in states),
+            storages=tuple(self._storages(gradients, states)),
+        )
+
+    def _storages(self, gradients: set[int], states: set[int]) -> Iterable[StorageInfo]:
+        """The storages of the step, with their category and lifetime."""
+        touched: dict[int, int] = {}
+        backward = len(self.ops)
+        for position, op in enumerate(self.ops):
+            touched.update((t.storage, position) for t in (*op.inputs, *op.outputs))
+            if op.phase != "forward":
+                backward = min(backward, position)
+        end = len(self.ops) - 1
+        for number, lifetime in self.table.lifetimes.items():
+            storage, last = lifetime.storage, lifetime.last
+            if number in gradients:
+                category = "gradient"
+            elif number in states:
+                category = "optimizer"
+            else:
+                category = category_of(lifetime, backward)
+            if last is None:
+                known = not storage.abstract and not storage.external  # held by the trace for its values
+                last = touched.get(number, lifetime.first) if known else end
+            yield StorageInfo(number, lifetime.bytes, category, lifetime.first, last, lifetime.saved_by)
+
+
+def category_of(lifetime: Lifetime, backward: int) -> str:
+    """What a storage is for, if it is neither a gradient of a parameter nor the optimizer's.
+
+    Args:
+        backward: position of the first operator of the backward pass.
+    """
+    storage: Storage = lifetime.storage
+    if storage.external:
+        return "buffer" if storage.role == "constant" else storage.role
+    if lifetime.first >= backward:
+        return "temporary"
+    return "activation" if lifetime.saved_by < 0 else "saved"
+
+
+def differentiable(result: Any) -> list[torch.Tensor]:
+    """The tensors whose sum is differentiated: the loss of the network itself if there is one, else all outputs.
+
+    Raises:
+        CostlabError: nothing has a gradient.
+    """
+    loss = getattr(result, "loss", None)
+    if isinstance(loss, torch.Tensor) and loss.requires_grad:
+        return [loss]
+    outputs = [t for t in tensors_in(result) if t.requires_grad and (t.is_floating_point() or t.is_complex())]
+    distinct = list({id(t): t for t in outputs}.values())
+    if not distinct:
+        raise CostlabError("the loss has no gradient: no floating-point output depends on a trainable parameter")
+    return distinct
