@@ -194,7 +194,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " atleast_1d select_scatter slice_scatter diagonal_scatter broadcast_to broadcast_tensors cartesian_prod"
             " resize pad_packed_sequence type_as positive hsplit vsplit combinations matrix_H"
             " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d lu_unpack"
-            " sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
+            " unfold_backward sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
             " to_sparse _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr to_dense _to_dense _coalesce _indices"
             " _values indices values crow_indices col_indices sparse_mask",
             copy,
