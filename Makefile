@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: latency networks help report test quick lint soak verdicts bench experiments clean docs notebooks
+.PHONY: latency networks collect help report test quick lint soak verdicts bench experiments clean docs notebooks
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -38,6 +38,9 @@ bench: $(READY)  ## compare speed and accuracy with other counters; writes docs/
 
 experiments: $(READY)  ## run the paper's experiments on this machine; writes docs/experiments (DEVICE=cuda, PREDICT_FOR=NAME; SAVED=1: only predict again)
 	@$(BIN)/python tests/bench/experiments.py --device $(or $(DEVICE),cpu) $(if $(PREDICT_FOR),--predict-for $(PREDICT_FOR)) $(if $(SAVED),--saved)
+
+collect: $(READY)  ## measure everything that a lent GPU is asked for; writes docs/latency/CARD (ten minutes)
+	@$(BIN)/python tests/bench/collect.py --device $(or $(DEVICE),cuda)
 
 notebooks: $(READY)  ## run the notebooks and save their outputs (takes minutes, on an idle machine)
 	@$(BIN)/python docs/generate/notebook_pages.py

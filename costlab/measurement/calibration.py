@@ -24,6 +24,7 @@ from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
 from costlab.measurement.fit import Sample, Samples, errors, fit
 from costlab.measurement.microbenchmarks import Block, blocks
+from costlab.measurement.operator_timing import synchronise
 from costlab.measurement.result import Measurement
 from costlab.measurement.timing import Progress, silent, threads_of
 from costlab.measurement.workload import find_torch_device
@@ -263,14 +264,6 @@ def best(run: Callable[[], object], where: torch.device, seconds: float = 0.5) -
         synchronise(where)
         shortest = min(shortest, perf_counter() - begin)
     return shortest
-
-
-def synchronise(where: torch.device) -> None:
-    """Wait until a device has done its work."""
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
-    elif where.type == "mps":
-        torch.mps.synchronize()
 
 
 def product_flops(where: torch.device, dtype: torch.dtype) -> float:

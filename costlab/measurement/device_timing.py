@@ -15,7 +15,15 @@ from torch.profiler import ProfilerActivity, record_function
 from costlab.core.gc import gc_paused
 from costlab.measurement.device_activity import PASS, WHOLE, activity_of, fused_kinds, operator_range
 from costlab.measurement.kernel_trace import read_trace
-from costlab.measurement.operator_timing import Call, EventStopwatch, forward_pass, make, play, queue_stopwatch
+from costlab.measurement.operator_timing import (
+    Call,
+    EventStopwatch,
+    forward_pass,
+    make,
+    play,
+    queue_stopwatch,
+    synchronise,
+)
 from costlab.measurement.result import DeviceActivity, Timing
 from costlab.tracing.operators import KINDS
 from costlab.tracing.restoration import random_state
@@ -65,11 +73,11 @@ def run_passes(
     for _ in range(passes):
         with random_state(), record_function(WHOLE):
             run()
-            torch.accelerator.synchronize(device)
+            synchronise(device)
     for _ in range(passes if calls else 0):
         with record_function(PASS):
             play(calls, timed, OperatorRanges())
-            torch.accelerator.synchronize(device)
+            synchronise(device)
 
 
 class OperatorRanges:
@@ -113,9 +121,7 @@ def graph_seconds(calls: Sequence[Call], timed: Sequence[bool], passes: int, dev
     Raises:
         RuntimeError: an operator cannot be captured, for example because it waits for the device.
     """
-    watch = EventStopwatch(
-        lambda: torch.cuda.Event(enable_timing=True, external=True), lambda: torch.accelerator.synchronize(device)
-    )
+    watch = EventStopwatch(lambda: torch.cuda.Event(enable_timing=True, external=True), lambda: synchronise(device))
     graph = torch.cuda.CUDAGraph()
     with forward_pass(), gc_paused(), torch.cuda.device(device):
         with torch.cuda.graph(graph):

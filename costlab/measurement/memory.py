@@ -10,6 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from costlab.measurement.device_timing import profiler
+from costlab.measurement.operator_timing import synchronise
 
 
 def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
@@ -19,11 +20,11 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
     tensors and their workspaces, but not the scratch memory that a library allocates by itself.
     """
     if device.type == "cuda":
-        torch.accelerator.synchronize(device)
+        synchronise(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         run()
-        torch.accelerator.synchronize(device)
+        synchronise(device)
         return torch.cuda.max_memory_allocated(device) - before
     if device.type != "cpu" or torch._C._autograd._profiler_enabled():  # only one profiler at a time can run
         return None

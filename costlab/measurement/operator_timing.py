@@ -217,15 +217,19 @@ def stopwatch_for(device: torch.device) -> Stopwatch:
     if device.type == "cpu":
         return HostStopwatch()
     if device.type == "cuda":
-        return HostStopwatch(synchronise=lambda: torch.accelerator.synchronize(device))
+        return HostStopwatch(synchronise=lambda: synchronise(device))
     return queue_stopwatch(device)
 
 
 def queue_stopwatch(device: torch.device) -> EventStopwatch:
     """Events in the queue of a device."""
-    return EventStopwatch(
-        lambda: torch.Event(device=device, enable_timing=True), lambda: torch.accelerator.synchronize(device)
-    )
+    return EventStopwatch(lambda: torch.Event(device=device, enable_timing=True), lambda: synchronise(device))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done its work."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> list[float]:

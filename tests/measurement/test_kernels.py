@@ -234,7 +234,6 @@ SHAPE = (2, 3, 12, 12)
 def simulated(monkeypatch):
     """The CPU as a device that works on its own: its traces have kernels."""
     monkeypatch.setattr(_measure, "has_kernels", lambda device: True)
-    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device=None: None)
     real, ledger = device_timing.traced, {}
 
     def traced(run):
@@ -328,7 +327,6 @@ def test_without_kernels_a_captured_graph_has_the_times(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", Capture)
     monkeypatch.setattr(torch.cuda, "device", Capture)
     monkeypatch.setattr(torch.cuda, "Event", clock.event)
-    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device=None: None)
     model, x = Net().eval(), torch.randn(SHAPE)
     with torch.inference_mode():
         calls = recorded(lambda: model(x), {})
@@ -346,7 +344,6 @@ def test_operators_that_no_graph_holds_are_timed_in_the_queue(monkeypatch):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", refused)
-    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device=None: None)
     monkeypatch.setattr(device_timing, "queue_stopwatch", lambda device: HostStopwatch())
     model, x = Net().eval(), torch.randn(SHAPE)
     with torch.inference_mode():
