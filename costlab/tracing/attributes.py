@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from costlab.core.cost.attention import share_of_window
-from costlab.tracing.arguments import Arguments
+from costlab.tracing.calls import Call
 from costlab.tracing.tensor_table import TensorRecord
 
-Attributes = Callable[[Arguments], bool]
+Attributes = Callable[[Call], bool]
 
 
-def masked_share(call: Arguments) -> bool:
+def masked_share(call: Call) -> bool:
     """`computed_share` of a causal mask: a fused kernel computes no score above the diagonal."""
     if call.attrs.get("is_causal"):
         shapes = {name: record.shape for name, record in call.inputs}
@@ -22,7 +22,7 @@ def masked_share(call: Arguments) -> bool:
     return False
 
 
-def sequence_scores(call: Arguments) -> bool:
+def sequence_scores(call: Call) -> bool:
     """`scores` of attention over sequences of different lengths, and the share that a window leaves of them.
 
     Returns:

@@ -15,22 +15,20 @@ LOWERED = frozenset(
 )
 
 
-def lower_precision(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
-    """The dtype of a contraction some of whose arguments autocast has cast; None in any other case."""
-    dtypes = {t.dtype for t in tensors if castable(t)}
-    if len(dtypes) < 2 or not autocasting():
-        return None
-    return next((dtype for dtype in HALVES if dtype in dtypes), None)
+def lower_precision(dtypes: Iterable[torch.dtype]) -> torch.dtype | None:
+    """The dtype of a contraction of these, if autocast has cast some of its arguments; None in any other case."""
+    different = {dtype for dtype in dtypes if castable(dtype)}
+    return next((dtype for dtype in HALVES if dtype in different), None) if len(different) > 1 else None
 
 
 def cast_to(dtype: torch.dtype, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as autocast hands it over; one that has the dtype already is itself."""
-    return tensor.to(dtype) if castable(tensor) and tensor.dtype != dtype else tensor
+    return tensor.to(dtype) if castable(tensor.dtype) and tensor.dtype != dtype else tensor
 
 
-def castable(tensor: torch.Tensor) -> bool:
+def castable(dtype: torch.dtype) -> bool:
     """Whether autocast changes tensors of this dtype."""
-    return tensor.is_floating_point() and tensor.dtype != torch.float64
+    return dtype.is_floating_point and dtype != torch.float64
 
 
 def autocasting() -> bool:

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from costlab.tracing.arguments import Arguments
-from costlab.tracing.operators import Operator
+from costlab.tracing.calls import Call
 from costlab.tracing.tensors import is_meta
 
 LARGEST = 1 << 24  # elements of a mask whose places are listed
@@ -41,10 +40,10 @@ class Context(Protocol):
 Guess = tuple[Any, bool]  # the assumed result, and whether it rests on unknown values
 
 
-def guess(func: Any, operator: Operator, args: tuple[Any, ...], context: Context) -> Guess | None:
+def guess(call: Call, context: Context) -> Guess | None:
     """The assumed result of an operator, and whether it is a guess; None if the operator needs none after all."""
-    rule = GUESSES.get(func._schema.name.partition("::")[2])
-    return rule(args, context) if rule else None
+    rule = GUESSES.get(call.operator.overload._schema.name.partition("::")[2])
+    return rule(call.args, context) if rule else None
 
 
 def empty(tensor: torch.Tensor, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -180,12 +179,13 @@ GUESSES: dict[str, Callable[[tuple[Any, ...], Context], Guess | None]] = {
 # Truth values that are known although an operand is not.
 
 
-def absorbed(operator: Operator, call: Arguments) -> torch.Tensor | None:
+def absorbed(call: Call) -> torch.Tensor | None:
     """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
-    if operator.written or len(call.inputs) != 2 or any(not is_whole(record.tensor) for _, record in call.inputs):
+    operator, records = call.operator, call.records
+    if operator.written or len(records) != 2 or any(not is_whole(record.tensor) for record in records):
         return None
-    known = next((record.tensor for _, record in call.inputs if not record.storage.abstract), None)
-    (_, left), (_, right) = call.inputs
+    known = next((record.tensor for record in records if not record.storage.abstract), None)
+    left, right = records
     dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
     if known is None or (operator.absorbing and dtype != torch.bool):
         return None

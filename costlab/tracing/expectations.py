@@ -33,7 +33,7 @@ class Routing(NamedTuple):
 class Expectations:
     """Means of the tensors of one trace."""
 
-    def __init__(self, ops: Sequence[Op], reads: Sequence[Inputs]) -> None:
+    def __init__(self, ops: Sequence[Op], reads: Sequence[tuple[Sequence[str], Sequence[TensorRecord]]]) -> None:
         self._ops = ops
         self._reads = reads
         self._shares: dict[int, dict[Any, int]] = {}  # by routing, then by expert: the places given out
@@ -41,7 +41,9 @@ class Expectations:
     def source(self, record: TensorRecord) -> tuple[Op, Inputs, int] | None:
         """The operator that last wrote a tensor, what it read, and its position."""
         position = max(record.producer, record.storage.writer)
-        return (self._ops[position], self._reads[position], position) if position >= 0 else None
+        return (
+            (self._ops[position], list(zip(*self._reads[position], strict=True)), position) if position >= 0 else None
+        )
 
     def mean(self, record: TensorRecord, depth: int = DEPTH) -> float:
         """The mean value of a tensor; 1 if nothing is known of it."""

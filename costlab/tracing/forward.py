@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,7 +74,7 @@ def trace_once(
 ) -> Trace:
     """One run of `trace`, with these answers for unknown conditions."""
     tracker = ModuleTracker(model)
-    recorder = recorder_type(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(model))
+    recorder = recorder_type(tracker, rules, functools.partial(mult_adds, rules), answers, home_of(tracker.paths))
     before = globals_of(tracker.paths)
     failed = True
     try:
@@ -144,10 +143,11 @@ def mult_adds(rules: Mapping[str, Rule], op: Op) -> int:
     return cost.mult_adds if cost else 0
 
 
-def home_of(model: torch.nn.Module) -> torch.device:
-    """The device of a model: of its first parameter or buffer with data, else the CPU."""
-    tensors = itertools.chain(model.parameters(), model.buffers())
-    return next((t.device for t in tensors if not t.is_meta), torch.device("cpu"))
+def home_of(modules: Collection[torch.nn.Module]) -> torch.device:
+    """The device of a network: of its first parameter or buffer with data, else the CPU."""
+    members = [module._parameters for module in modules] + [module._buffers for module in modules]
+    tensors = (tensor for named in members for tensor in named.values() if tensor is not None)
+    return next((tensor.device for tensor in tensors if not tensor.is_meta), torch.device("cpu"))
 
 
 def own_parameters(tracker: ModuleTracker) -> list[tuple[torch.Tensor, str]]:
@@ -235,13 +235,13 @@ def module_rows(
         if op.source is not None:
             lines.setdefault(op.module, op.source)
     for module, paths in tracker.paths.items():
-        owner = type(module)
-        foreign = owner.__module__.startswith("torch.") or hasattr(module, "_ty")  # its class is not the user's
+        owner, exported = type(module), vars(module).get("_ty")
+        foreign = owner.__module__.startswith("torch.") or exported is not None  # its class is not the user's
         for path in (paths[0], *(p for p in paths[1:] if p in tracker.called)):
             elements, size = unused.get(path, (0, 0))
             yield ModuleInfo(
                 path=path,
-                type=(getattr(module, "_ty", None) or owner.__name__).rpartition(".")[2],
+                type=(exported or owner.__name__).rpartition(".")[2],
                 source=lines.get(path) if foreign else source_of(owner.forward),
                 output_shape=tracker.output_shapes.get(path),
                 unused_params=elements,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from costlab.tracing.arguments import bind
+from costlab.tracing.calls import bind
 from costlab.tracing.operators import Operator
 from costlab.tracing.tensors import all_tensors
 
@@ -112,9 +112,9 @@ def one_operator(
     recorder: Recorder, operator: Operator, args: tuple[Any, ...], results: Any, attrs: dict[str, Any] | None = None
 ) -> Any:
     """Record a call as one operator with the given results."""
-    call = bind(operator, operator, args, {}, recorder.table)
+    call = bind(operator, args, {}, recorder.table)
     call.attrs.update(attrs or {})
-    return recorder.operations.add(operator, call, results, True, any(r.guessed for _, r in call.inputs))
+    return recorder.operations.add(call, results, True, any(record.guessed for record in call.records))
 
 
 def flex_attention(

@@ -1,101 +1,187 @@
-"""Results of operators on tensors without values: from own shape rules or torch's meta kernels once, then cached."""
+"""Results of operators on tensors without values: from own shape rules or torch's meta kernels once, then repeated."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
 
-from costlab.tracing.operators import Operator
+from costlab.tracing.calls import Call
 from costlab.tracing.shapes import SHAPES
-from costlab.tracing.tensors import CPU, META, QUANTISED, all_tensors, moved, on_meta, real_zeros, storage_key
+from costlab.tracing.tensors import (
+    CPU,
+    META,
+    QUANTISED,
+    all_tensors,
+    moved,
+    on_meta,
+    real_zeros,
+    storage_key,
+    with_device,
+    without_values,
+)
 
 LIMIT = 1 << 22  # elements: larger tensors are not computed for real
-CACHE_SIZE = 200_000
 
-Spec = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]  # shape, stride, dtype
+
+class Fresh(NamedTuple):
+    """A result with memory of its own."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    def made(self, call: Call) -> torch.Tensor:
+        """The result, without values."""
+        return without_values(*self)
+
+
+class View(NamedTuple):
+    """A result in the memory of an argument."""
+
+    base: int  # position of the argument among the tensors
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int  # elements from the first one of the argument
+
+    def made(self, call: Call) -> torch.Tensor:
+        """The view of this call's argument."""
+        base = call.records[self.base].tensor
+        return base.as_strided(self.shape, self.stride, base.storage_offset() + self.offset)
+
+
+class Written(NamedTuple):
+    """A result that is an argument, which the operator writes."""
+
+    position: int  # of the argument among the tensors
+
+    def made(self, call: Call) -> torch.Tensor:
+        """The argument."""
+        return call.records[self.position].tensor
+
+
+class Value(NamedTuple):
+    """A result that is no tensor."""
+
+    value: Any
+
+    def made(self, call: Call) -> Any:
+        """The same every time."""
+        return self.value
 
 
 class Outputs(NamedTuple):
     """How to make the results of an operator."""
 
-    # How to make each result: numbers are kept, None stands for an argument that is returned. No tuple if results
-    # share memory with arguments: then torch makes them.
-    fresh: tuple[Spec | float | None, ...] | None
+    results: Sequence[Fresh | View | Written | Value] | None  # None: torch makes them each time
     sequence: type | None  # list or tuple; None for a single result
 
 
-CACHE: dict[tuple[Any, ...], Outputs] = {}  # by operator signature
+def infer(call: Call) -> Any:
+    """The results of a call, without values."""
+    outputs = outputs_of(call)
+    if outputs.results is None:
+        return call.run()
+    made = [result.made(call) for result in outputs.results]
+    for record in call.written:
+        record.storage.abstract = True
+    return made[0] if outputs.sequence is None else outputs.sequence(made)
 
 
-def infer_outputs(
-    func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], signature: tuple[Any, ...]
-) -> Outputs:
-    """The results of an operator; `signature` contains everything that they depend on."""
-    try:
-        outputs = CACHE.get(signature)
-    except TypeError:  # an attribute that cannot be hashed
-        signature, outputs = (), None
+def outputs_of(call: Call) -> Outputs:
+    """How to make the results of a call and of all that have its signature."""
+    outputs = call.signature.outputs
     if outputs is None:
-        outputs, lasting = ask_torch(func, operator, args, kwargs)
-        if len(CACHE) >= CACHE_SIZE:
-            CACHE.clear()
-        if signature and lasting:
-            CACHE[signature] = outputs
+        outputs, lasting = ask_torch(call)
+        if lasting:
+            call.signature.outputs = outputs
     return outputs
 
 
-def ask_torch(func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Outputs, bool]:
-    """The results by a shape rule, the meta kernel, or a run on zeros if there is neither.
+def ask_torch(call: Call) -> tuple[Outputs, bool]:
+    """How to make the results, by a shape rule, the meta kernel, or a run on zeros if there is neither.
 
-    Also returns whether they last: a run on zeros may have used values that are only known this time.
+    Also returns whether this lasts: a run on zeros may have used values that are only known this time.
     """
-    lasting = not quantised(func, args, kwargs)
+    overload = call.operator.overload
+    lasting = not quantised(call)
     reason: Exception | None = None
     if lasting:
-        shadow = moved(list(args), on_meta), moved(kwargs, on_meta)
+        args, kwargs = moved(list(call.args), on_meta), moved(call.kwargs, on_meta)
         try:
-            known = SHAPES.get(func.name())
-            result = known(*shadow[0], **shadow[1]) if known else NotImplemented
+            known = SHAPES.get(overload.name())
+            result = known(*args, **kwargs) if known else NotImplemented
             if result is NotImplemented:
-                result = func(*shadow[0], **shadow[1])
+                result = overload(*args, **kwargs)
         except (NotImplementedError, RuntimeError, IndexError, TypeError, ValueError) as error:
-            if operator.composite or sum(t.numel() for t in all_tensors((args, kwargs))) > 4 * LIMIT:
+            size = sum(t.numel() for t in all_tensors((call.args, call.kwargs)))
+            if call.operator.composite or size > 4 * LIMIT:
                 raise
             lasting, reason = False, error
     if not lasting:
-        shadow = moved(list(args), real_zeros), moved(kwargs, real_zeros)
+        args, kwargs = moved(list(call.args), real_zeros), moved(call.kwargs, real_zeros)
         try:
-            result = func(*shadow[0], **{k: CPU if v == META else v for k, v in shadow[1].items()})
+            result = overload(*args, **{k: CPU if v == META else v for k, v in kwargs.items()})
         except Exception as error:
             raise error from reason
-    shared = {storage_key(t) for t in all_tensors(shadow)}
-    return outputs_of(result, () if operator.reshapes_in_place else operator.returned, shared), lasting
+    return recipe(call, result, all_tensors((args, kwargs)), lasting), lasting
 
 
-def outputs_of(result: Any, returned: tuple[str | None, ...], shared: set[int]) -> Outputs:
-    """How to make this result again.
+def recipe(call: Call, result: Any, tensors: list[torch.Tensor], views: bool) -> Outputs:
+    """How to make this result of these arguments again.
 
     Args:
-        returned: for each result, the written argument that it is.
-        shared: the storages of the arguments.
+        views: a result may be a view of an argument; else torch makes those.
     """
-    results = result if isinstance(result, (list, tuple)) else [result]
     sequence = type(result) if isinstance(result, (list, tuple)) else None
-    specs: list[Spec | float | None] = []
-    for position, tensor in enumerate(results):
-        if any(returned[position : position + 1]):
-            specs.append(None)
+    returned = () if call.operator.reshapes_in_place else call.operator.returned
+    names = call.signature.names
+    bases = {storage_key(tensor): (position, tensor) for position, tensor in enumerate(tensors)}
+    results: list[Fresh | View | Written | Value] = []
+    for position, tensor in enumerate([result] if sequence is None else result):
+        written = returned[position] if position < len(returned) else None
+        if written is not None:
+            results.append(Written(names.index(written)) if written in names else Value(None))
         elif not isinstance(tensor, torch.Tensor):
-            specs.append(tensor)
-        elif storage_key(tensor) in shared:
-            return Outputs(None, sequence)
+            results.append(Value(tensor))
+        elif storage_key(tensor) not in bases:
+            results.append(Fresh(tuple(tensor.shape), tensor.stride(), tensor.dtype))
         else:
-            specs.append((tuple(tensor.shape), tensor.stride(), tensor.dtype))
-    return Outputs(tuple(specs), sequence)
+            base, argument = bases[storage_key(tensor)]
+            same = tensor.dtype == argument.dtype and not tensor.is_complex()
+            if not (views and same) or call.operator.reshapes_in_place:
+                return Outputs(None, sequence)
+            results.append(View(base, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())))
+    return Outputs(tuple(results), sequence)
 
 
-def quantised(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def is_too_large(call: Call) -> bool:
+    """Whether computing an operator takes too much time or memory."""
+    if sum(record.elements for record in call.records) > LIMIT:
+        return True
+    bound = prod(max(record.elements, 1) for record in call.records)
+    for value in call.attrs.values():
+        if bound > LIMIT:
+            break
+        sizes = value if isinstance(value, list) else [value]
+        bound *= prod(max(abs(n), 1) for n in sizes if isinstance(n, int) and not isinstance(n, bool))
+    if bound <= LIMIT or call.operator.dynamic:
+        return False
+    args, kwargs = call.args, call.kwargs
+    if call.operator.has_device:
+        call.args, call.kwargs = with_device(args, kwargs, META)
+    try:
+        outputs = outputs_of(call)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    finally:
+        call.args, call.kwargs = args, kwargs
+    return any(type(result) is Fresh and prod(result.shape) > 4 * LIMIT for result in outputs.results or ())
+
+
+def quantised(call: Call) -> bool:
     """Whether an operator reads or returns quantised tensors, which the meta device does not support."""
-    tensors = all_tensors((args, kwargs))
-    return func.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)
+    tensors = all_tensors((call.args, call.kwargs))
+    return call.operator.overload.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)

@@ -9,10 +9,13 @@ import torch
 
 SPARSE = frozenset((torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc))
 
+ORDINARY = (torch.Tensor, torch.nn.Parameter)
+
 
 def is_wrapper(value: Any) -> bool:
     """Whether a value is a tensor subclass that wraps plain tensors: jagged, quantised, masked."""
-    return isinstance(value, torch.Tensor) and hasattr(type(value), "__tensor_flatten__")
+    kind = type(value)
+    return kind not in ORDINARY and issubclass(kind, torch.Tensor) and hasattr(kind, "__tensor_flatten__")
 
 
 def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -53,10 +56,8 @@ def size_of(tensor: torch.Tensor) -> tuple[int, int]:
     if is_wrapper(tensor):
         inner = list(plain_tensors(tensor))
         return tensor.numel(), sum(t.numel() * t.element_size() for t in inner)
-    if tensor.layout in SPARSE:
-        count = stored_elements(tensor)
-        return count, count * tensor.element_size()
-    return tensor.numel(), tensor.numel() * tensor.element_size()
+    count = stored_elements(tensor) if tensor.layout in SPARSE else tensor.numel()
+    return count, count * tensor.element_size()
 
 
 def stored_elements(tensor: torch.Tensor) -> int:

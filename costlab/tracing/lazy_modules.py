@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +10,20 @@ from typing import Any
 import torch
 
 from costlab.errors import ForwardError
+from costlab.tracing.layouts import ORDINARY
+from costlab.tracing.modules import module_paths
 from costlab.tracing.tensors import moved, on_meta
+
+LAZY = (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)
 
 
 def is_lazy(module: torch.nn.Module) -> bool:
     """Whether a module has a parameter or buffer without a shape."""
-    tensors = itertools.chain(module._parameters.values(), module._buffers.values())
-    return any(hasattr(tensor, "materialize") for tensor in tensors)
+    for tensors in (module._parameters, module._buffers):
+        for tensor in tensors.values():
+            if type(tensor) not in ORDINARY and isinstance(tensor, LAZY):
+                return True
+    return False
 
 
 def materialised(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.nn.Module:
@@ -26,7 +32,7 @@ def materialised(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[st
     Raises:
         ForwardError: the network cannot be called on the meta device to find the shapes.
     """
-    lazy = [path for path, module in model.named_modules() if is_lazy(module)]
+    lazy = [paths[0] for module, paths in module_paths(model).items() if is_lazy(module)]
     if not lazy:
         return model
     called = without_memory(copied(model)).eval()
@@ -52,7 +58,7 @@ def copied(model: torch.nn.Module) -> torch.nn.Module:
     new: dict[int, Any] = {}
     for module in model.modules():
         for tensor in (*module._parameters.values(), *module._buffers.values()):
-            if tensor is not None and hasattr(tensor, "materialize"):
+            if isinstance(tensor, LAZY):
                 kind: Any = type(tensor)
                 new[id(tensor)] = kind(device="meta", dtype=tensor.dtype)
     return copy.deepcopy(model, new)
@@ -62,9 +68,9 @@ def without_memory(model: torch.nn.Module) -> torch.nn.Module:
     """The network with all its parameters and buffers on the meta device."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None and not hasattr(parameter, "materialize"):
+            if parameter is not None and not isinstance(parameter, LAZY):
                 module._parameters[name] = torch.nn.Parameter(on_meta(parameter), parameter.requires_grad)
         for name, buffer in module._buffers.items():
-            if buffer is not None and not hasattr(buffer, "materialize"):
+            if buffer is not None and not isinstance(buffer, LAZY):
                 module._buffers[name] = on_meta(buffer)
     return model

@@ -114,7 +114,7 @@ CREATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operator:
     """The facts about one torch operator overload that its schema contains."""
 
@@ -135,6 +135,7 @@ class Operator:
     has_device: bool = False
     makes_sparse: bool = False  # its result is a sparse tensor
     rewrite: Callable[..., Any] | None = None  # computes the same with operators that have rules
+    overload: Any = None  # what torch calls; None if this process cannot
 
 
 @functools.cache
@@ -171,6 +172,7 @@ def operator_of(func: Any) -> Operator:
         has_device=any(a.name == "device" for a in schema.arguments),
         makes_sparse=any(part in schema.name for part in ("sparse_c", "sparse_b", "to_sparse")),
         rewrite=REWRITES.get(func.name()),
+        overload=func,
     )
 
 

@@ -12,7 +12,6 @@ import functools
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import prod
 from typing import Any
 
 import torch
@@ -21,13 +20,13 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from costlab.core.graph import Op, TrainingStep
 from costlab.tracing import higher_order
 from costlab.tracing.answers import Answers, Place
-from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.attributes import ATTRIBUTES
-from costlab.tracing.autocast import LOWERED, cast_to, lower_precision
+from costlab.tracing.autocast import autocasting, cast_to
 from costlab.tracing.autograd import exclude_autograd, grad_mode
+from costlab.tracing.calls import Call, bind
 from costlab.tracing.data_dependent import absorbed, guess
 from costlab.tracing.expectations import Expectations
-from costlab.tracing.inference import LIMIT, Spec, infer_outputs
+from costlab.tracing.inference import LIMIT, Fresh, infer, is_too_large
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
@@ -122,10 +121,9 @@ class Recorder(TorchDispatchMode):
             return reader(tensor)
         with self.working(), torch._C._DisableTorchDispatch():
             values = self.expectations.values(self.table.record(tensor))
-            operator = operator_of(torch.ops.aten._local_scalar_dense.default)
-            call = bind(operator, operator, (tensor,), {}, self.table)
+            call = bind(operator_of(torch.ops.aten._local_scalar_dense.default), (tensor,), {}, self.table)
             self.answers.answer(1, self._place())
-            return reader(self.operations.add(operator, call, values, guessed=True))
+            return reader(self.operations.add(call, values, guessed=True))
 
     def places(self, mask: torch.Tensor) -> int:
         """How many elements of a mask are true, or are expected to be."""
@@ -204,74 +202,77 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         before, self.busy = self.busy, True
         try:
-            if isinstance(func, torch._ops.HigherOrderOperator):
+            if not isinstance(func, torch._ops.OpOverload):
                 return higher_order.run(self, func, args, kwargs or {})
             for kind in types:
                 if kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__"):  # it knows what is inside
                     with self, self.working(busy=False):
                         return kind.__torch_dispatch__(func, types, args, kwargs or {})
-            return self._run(func, operator_of(func), args, kwargs or {})
+            return self._run(operator_of(func), args, kwargs or {})
         finally:
             self.busy = before
 
-    def _run(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of an operator, which is recorded whole or by its parts."""
         if operator.ignored:
             return None
         if operator.marker:
-            return func(*args, **kwargs)
+            return operator.overload(*args, **kwargs)
         if operator.rewrite is not None:
             with self:
                 return operator.rewrite(*args, **kwargs)
         if operator.composite and operator.kind not in self.kinds:
-            result = self._decomposed(func, args, kwargs)
+            result = self._decomposed(operator.overload, args, kwargs)
             if result is not NotImplemented:
                 return result
-        if operator.kind in LOWERED:
-            args, kwargs = self._autocast(args, kwargs)
-        call = bind(func, operator, args, kwargs, self.table)
+        call = bind(operator, args, kwargs, self.table)
+        if call.signature.lower is not None and autocasting():
+            call = self._lowered(call, call.signature.lower)
         abstract = guessed = False
         sparse = operator.makes_sparse
         device = None
-        for _, record in call.inputs:
+        for record in call.records:
             abstract = abstract or record.storage.abstract
-            sparse = sparse or record.sparse
+            sparse = sparse or record.spec.sparse
             guessed = guessed or record.guessed
             device = device or record.device
         call.device = call.device or device
         if operator.kind in ATTRIBUTES:
             guessed = ATTRIBUTES[operator.kind](call) or guessed
         if sparse:
-            return run_sparse(self.operations, func, operator, args, kwargs, call, abstract, guessed)
+            return run_sparse(self.operations, call, abstract, guessed)
         if operator.creates:
-            return self._create(func, operator, args, kwargs, call, guessed)
+            return self._create(call, guessed)
+        if not abstract and not self._too_large(call):
+            return self.operations.add(call, self._compute(call), False, guessed)
+        return self._without_values(call, abstract, guessed)
+
+    def _without_values(self, call: Call, abstract: bool, guessed: bool) -> Any:
+        """The result of an operator on unknown values, or on so many that they are not computed."""
+        operator = call.operator
         if abstract and operator.absorbing is not None:
-            result = absorbed(operator, call)
+            result = absorbed(call)
             if result is not None:
-                return self.operations.add(operator, call, result, guessed=guessed)
-        if not abstract and not self._too_large(func, operator, args, kwargs, call):
-            return self.operations.add(
-                operator, call, self._compute(func, operator, args, kwargs, call), False, guessed
-            )
+                return self.operations.add(call, result, guessed=guessed)
         if operator.has_device:
-            args, kwargs = with_device(args, kwargs, META)
+            call.args, call.kwargs = with_device(call.args, call.kwargs, META)
         if operator.dynamic:
-            guesses = guess(func, operator, args, self)
+            guesses = guess(call, self)
             if guesses is not None:
                 if self._ended is not None:
                     call.attrs["ended_after"], self._ended = self._ended, None
-                return self.operations.add(operator, call, guesses[0], guessed=guessed or guesses[1])
+                return self.operations.add(call, guesses[0], guessed=guessed or guesses[1])
         try:
-            result = self._infer(func, operator, args, kwargs, call)
+            result = infer(call)
         except (NotImplementedError, RuntimeError, TypeError):
             if not operator.composite:
                 raise
             with self:
-                return func.decompose(*args, **kwargs)
-        return self.operations.add(operator, call, result, True, guessed)
+                return operator.overload.decompose(*call.args, **call.kwargs)
+        return self.operations.add(call, result, True, guessed)
 
     def record_unavailable(
-        self, kind: str, arguments: Mapping[str, Any], results: Sequence[Spec]
+        self, kind: str, arguments: Mapping[str, Any], results: Sequence[Fresh]
     ) -> list[torch.Tensor]:
         """Record an operator that this process cannot call.
 
@@ -280,11 +281,11 @@ class Recorder(TorchDispatchMode):
             results: shape, strides and dtype of each result.
         """
         operator = Operator(kind, tuple(arguments))
-        call = bind(None, operator, tuple(arguments.values()), {}, self.table)
-        guessed = any(record.guessed for _, record in call.inputs)
+        call = bind(operator, tuple(arguments.values()), {}, self.table)
+        guessed = any(record.guessed for record in call.records)
         with _disable_current_modes():
             made = [without_values(*spec) for spec in results]
-            return list(self.operations.add(operator, call, made, abstract=True, guessed=guessed))
+            return list(self.operations.add(call, made, abstract=True, guessed=guessed))
 
     def _decomposed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a composite operator, recorded by its parts; NotImplemented if torch cannot decompose it."""
@@ -307,90 +308,47 @@ class Recorder(TorchDispatchMode):
         self.table.add_twin(twin, self.table.record(tensor))
         return twin
 
-    def _autocast(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        """The arguments in the precision that autocast chose for some of them."""
-        dtype = lower_precision(all_tensors((args, kwargs)))
-        if dtype is None:
-            return args, kwargs
+    def _lowered(self, call: Call, dtype: torch.dtype) -> Call:
+        """The call with all of its arguments in the precision that autocast chose for some of them."""
         cast = functools.partial(cast_to, dtype)
         with self:
-            return moved(args, cast), moved(kwargs, cast)
+            args, kwargs = moved(call.args, cast), moved(call.kwargs, cast)
+        return bind(call.operator, args, kwargs, self.table)
 
-    def _create(
-        self,
-        func: Any,
-        operator: Operator,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        call: Arguments,
-        guessed: bool,
-    ) -> Any:
+    def _create(self, call: Call, guessed: bool) -> Any:
         """A new tensor of known or random values; without values if it is large."""
-        if call.device is None and call.inputs:
-            call.device = self.device_of(call.inputs[0][1].tensor)
-        result = func(*args, **{**kwargs, "device": META})
-        uninitialised = operator.kind.startswith(("empty", "new_empty"))
+        overload, kind = call.operator.overload, call.operator.kind
+        if call.device is None and call.records:
+            call.device = self.device_of(call.records[0].tensor)
+        result = overload(*call.args, **{**call.kwargs, "device": META})
+        uninitialised = kind.startswith(("empty", "new_empty"))
         large = result.numel() > (LIMIT >> 2 if uninitialised else LIMIT)
         if self.answers.gradients and result.is_floating_point():
             large = True  # autograd compares devices
         if not large:
-            result = func(*args, **{**kwargs, "device": CPU})
+            result = overload(*call.args, **{**call.kwargs, "device": CPU})
             if uninitialised:
                 result.zero_()
-        return self.operations.add(operator, call, result, large, guessed)
+        return self.operations.add(call, result, large, guessed)
 
-    def _too_large(
-        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
-    ) -> bool:
+    def _too_large(self, call: Call) -> bool:
         """Whether computing an operator takes too much time or memory."""
-        if sum(record.elements for _, record in call.inputs) > LIMIT:
-            return True
-        bound = prod(max(record.elements, 1) for _, record in call.inputs)
-        for value in call.attrs.values():
-            if bound > LIMIT:
-                break
-            sizes = value if isinstance(value, list) else [value]
-            bound *= prod(max(abs(n), 1) for n in sizes if isinstance(n, int) and not isinstance(n, bool))
-        if bound <= LIMIT or operator.dynamic:
-            return False
-        if operator.has_device:
-            args, kwargs = with_device(args, kwargs, META)
-        try:
-            outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
-        except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
-            return False
-        return any(isinstance(spec, tuple) and prod(spec[0]) > 4 * LIMIT for spec in outputs.fresh or ())
+        known = call.signature.too_large
+        if known is None:
+            known = call.signature.too_large = is_too_large(call)
+        return known
 
-    def _compute(
-        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
-    ) -> Any:
+    def _compute(self, call: Call) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""
-        for record in call.written(operator):
+        for record in call.written:
             if record.storage.external:
                 memory = without_overlap(record.tensor.detach())
                 self._written_externals.append((memory, memory.clone()))
-        if operator.has_device:
-            args, kwargs = with_device(args, kwargs, CPU)
-        if len({true_device(record.tensor) for _, record in call.inputs}) > 1:
-            args, kwargs = moved(args, torch.Tensor.cpu), moved(kwargs, torch.Tensor.cpu)
-        return func(*args, **kwargs)
-
-    def _infer(
-        self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], call: Arguments
-    ) -> Any:
-        """Results with the right shapes and layouts, without values."""
-        outputs = infer_outputs(func, operator, args, kwargs, tuple(call.signature))
-        if outputs.fresh is None:
-            return func(*args, **kwargs)
-        results = [without_values(*spec) if isinstance(spec, tuple) else spec for spec in outputs.fresh]
-        if operator.written:
-            for record in call.written(operator):
-                record.storage.abstract = True
-            targets = dict(call.inputs)
-            for position, name in enumerate(operator.returned):
-                if name in targets:
-                    results[position] = targets[name].tensor
-        return results[0] if outputs.sequence is None else outputs.sequence(results)
+        if call.operator.has_device:
+            call.args, call.kwargs = with_device(call.args, call.kwargs, CPU)
+        if len({true_device(record.tensor) for record in call.records}) > 1:
+            call.args, call.kwargs = moved(call.args, torch.Tensor.cpu), moved(call.kwargs, torch.Tensor.cpu)
+        return call.run()
 
 
 def active_recorder() -> Recorder | None:

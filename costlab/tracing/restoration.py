@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import random
 import sys
 import types
 import warnings
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,11 +15,8 @@ import torch
 
 from costlab.tracing.global_state import global_state_restored, random_states
 
-CONTAINERS = frozenset(
-    (list, dict, set, collections.OrderedDict, collections.defaultdict, collections.deque, collections.Counter)
-)
-ATOMS = frozenset((int, float, bool, str, bytes, complex, type(None), torch.Tensor, torch.nn.Parameter, torch.Size))
-
+CONTAINERS = (list, dict, set, OrderedDict, defaultdict, deque, Counter)
+ATOMS = (int, float, bool, str, bytes, complex, type(None), torch.Size)
 DEEPEST = 9  # levels of containers in containers that are restored
 
 
@@ -61,26 +58,23 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
     weights.
     """
     saved = []
-    seen: set[int] = set()
+    contents = Contents()
     for module in modules:
         state = module.__dict__
-        contents = copy_containers(state.values(), seen)
+        contents.copy(state.values())
         owned = (*module._parameters.values(), *module._buffers.values())
         memory = [(tensor, tensor.data, tensor.requires_grad, tensor.grad) for tensor in owned if tensor is not None]
         mode = getattr(module, "training", None)  # a frozen TorchScript module has none
-        saved.append((module, mode, state, dict(state), contents, memory))
+        saved.append((module, mode, state, state.copy(), memory))
     try:
         for module, mode, *_ in saved:
             if mode is not None:
                 module.training = train
         yield
     finally:
-        for module, mode, state, before, contents, memory in saved:
+        for module, mode, state, before, memory in saved:
             state.clear()
             state.update(before)
-            for container, content in contents:
-                if len(container) or len(content):
-                    refill(container, content)
             for tensor, data, requires_grad, grad in memory:
                 same = torch._C._is_alias_of(tensor, data)  # type: ignore[attr-defined]
                 if not same or tensor.shape != data.shape or tensor.stride() != data.stride():
@@ -91,53 +85,70 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
                     tensor.grad = grad
             if mode is not None and module.training != mode:  # TorchScript keeps it elsewhere
                 module.training = mode
+        contents.restore()
 
 
-def copy_containers(values: Iterable[Any], seen: set[int]) -> list[tuple[Any, Any]]:
-    """The containers and objects among values and inside them, each with its contents.
+class Contents:
+    """What containers and objects hold, to be restored."""
 
-    Args:
-        seen: the identities of those copied before, which are left out.
-    """
-    copies: list[tuple[Any, Any]] = []
-    level = list(values)
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for value in level:
-            kind = type(value)
-            if kind in ATOMS or id(value) in seen:
-                continue
-            seen.add(id(value))
-            if kind in CONTAINERS:
-                copies.append((value, value.copy() if value else ()))
-                inner += value.values() if isinstance(value, dict) else value
-            elif kind is tuple:
-                inner += value
-            elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-                copies.append((value, value.copy()))
-            elif is_plain_object(value):
-                copies.append((value.__dict__, value.__dict__.copy()))
-                inner += value.__dict__.values()
-        level = inner
-    return copies
+    def __init__(self) -> None:
+        self._empty: list[Any] = []  # containers; most are, in a module
+        self._copies: list[tuple[Any, Any]] = []  # other containers, and copies
+        self._seen: set[int] = set()
+        self._ways: dict[type, str] = {}
+
+    def copy(self, values: Iterable[Any]) -> None:
+        """Copy what the containers and objects among values, and inside them, hold."""
+        level, ways = values, self._ways
+        for _ in range(DEEPEST):
+            inner: list[Any] = []
+            for value in level:
+                way = ways.get(type(value))
+                if way is None:
+                    way = ways[type(value)] = way_to_copy(value)
+                if way == "none":
+                    continue
+                if way == "container" and not value:
+                    self._empty.append(value)
+                elif id(value) not in self._seen:
+                    self._seen.add(id(value))
+                    inside = value.__dict__ if way == "object" else value
+                    if way != "tuple":
+                        self._copies.append((inside, inside.copy()))
+                    if way != "array":
+                        inner += inside.values() if isinstance(inside, dict) else inside
+            if not inner:
+                break
+            level = inner
+
+    def restore(self) -> None:
+        """Let everything hold again what it held."""
+        for container in self._empty:
+            if container:
+                container.clear()
+        for container, content in self._copies:
+            if isinstance(container, CONTAINERS):
+                container.clear()
+                container.extend(content) if isinstance(container, (list, deque)) else container.update(content)
+            else:
+                container[...] = content
 
 
-def is_plain_object(value: Any) -> bool:
-    """Whether a value is an instance of a class of the network's own, with attributes that forward may change."""
+def way_to_copy(value: Any) -> str:
+    """How to copy what values of this type hold: "none" if forward cannot change it, or may."""
+    kind = type(value)
+    if kind in CONTAINERS:
+        return "container"
+    if kind is tuple:
+        return "tuple"
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return "array"
     skipped = (torch.nn.Module, torch.Tensor, type, types.ModuleType, types.FunctionType, types.MethodType)
-    if isinstance(value, skipped) or callable(value) or hasattr(value, "__enter__"):  # files, locks, modes of torch
-        return False
-    return hasattr(value, "__dict__")
-
-
-def refill(container: Any, content: Any) -> None:
-    """Replace what a container holds."""
-    if isinstance(container, (list, dict, set, collections.deque)):
-        container.clear()
-    else:
-        container[...] = content
-        return
-    container.extend(content) if isinstance(container, (list, collections.deque)) else container.update(content)
+    if kind in ATOMS or isinstance(value, skipped) or callable(value):
+        return "none"
+    if hasattr(value, "__enter__") or not hasattr(value, "__dict__"):  # files, locks, modes of torch
+        return "none"
+    return "object"
 
 
 @contextmanager

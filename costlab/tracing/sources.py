@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import sys
 from os.path import dirname, sep
-from types import CodeType
 from typing import Literal
 
 import torch
@@ -18,21 +17,21 @@ Owner = Literal["user", "torch", "costlab", "trace"]
 
 
 class SourceFinder:
-    """Finds the innermost frame of user code; remembers whose code each function is."""
+    """Finds the innermost frame of user code; remembers whose code each file is."""
 
     def __init__(self) -> None:
-        self._owners: dict[CodeType, Owner] = {}
+        self._owners: dict[str, Owner] = {}
 
     def __call__(self) -> Source | None:
         """The innermost line outside torch and costlab, no further out than the trace itself."""
         frame = sys._getframe(2)
         while frame is not None:
-            code = frame.f_code
-            owner = self._owners.get(code)
+            file = frame.f_code.co_filename
+            owner = self._owners.get(file)
             if owner is None:
-                owner = self._owners[code] = owner_of(code.co_filename)
+                owner = self._owners[file] = owner_of(file)
             if owner == "user":
-                return Source(code.co_filename, frame.f_lineno)
+                return Source(file, frame.f_lineno)
             if owner == "trace":
                 return None
             frame = frame.f_back  # type: ignore[assignment]

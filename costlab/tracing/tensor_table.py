@@ -3,84 +3,53 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass, replace
 
 import torch
 
 from costlab.core.graph import Tensor
-from costlab.tracing.inference import Spec
-from costlab.tracing.layouts import SPARSE, plain_tensors, size_of, stored_elements, unpacked
+from costlab.tracing.layouts import is_wrapper, plain_tensors, size_of, unpacked
+from costlab.tracing.specs import Spec, spec_of
 from costlab.tracing.tensors import is_meta, storage_key
 
-DTYPE_NAMES: dict[torch.dtype, str] = {}
 
-
+@dataclass(slots=True, eq=False)
 class Storage:
     """Memory that tensors share."""
 
-    __slots__ = ("abstract", "external", "number", "role", "writer")
-
-    def __init__(self, number: int, role: str, abstract: bool, external: bool) -> None:
-        self.number = number
-        self.role = role
-        self.abstract = abstract  # its values are unknown
-        self.external = external  # belongs to the user: restored after a write
-        self.writer = -1  # position of the last operator that wrote to it in place
+    number: int
+    role: str
+    abstract: bool  # its values are unknown
+    external: bool  # belongs to the user: restored after a write
+    writer: int = -1  # position of the last operator that wrote to it in place
 
 
+@dataclass(slots=True, eq=False)
 class TensorRecord:
     """What is known of one tensor. Keeps it alive, so that its id stays its own."""
 
-    __slots__ = (
-        "device",
-        "dtype",
-        "elements",
-        "guessed",
-        "param",
-        "producer",
-        "shape",
-        "sparse",
-        "spec",
-        "storage",
-        "tensor",
-    )
+    tensor: torch.Tensor
+    spec: Spec
+    storage: Storage
+    producer: int = -1  # position of the operator that made it
+    param: int | None = None  # position among the parameters
+    guessed: bool = False
+    device: torch.device | None = None  # that the network asked for; None for that of the model
 
-    def __init__(
-        self,
-        tensor: torch.Tensor,
-        storage: Storage,
-        producer: int = -1,
-        param: int | None = None,
-        guessed: bool = False,
-    ) -> None:
-        self.tensor = tensor
-        self.storage = storage
-        self.producer = producer  # position of the operator that made it
-        self.param = param  # position among the parameters
-        self.guessed = guessed
-        self.device: torch.device | None = None  # that the network asked for; None for that of the model
-        self.refresh()
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return self.spec.shape
 
-    def refresh(self) -> None:
-        """Read shape and layout from the tensor."""
-        self.shape = tuple(self.tensor.shape)
-        dtype = self.tensor.dtype
-        self.dtype = DTYPE_NAMES.get(dtype) or DTYPE_NAMES.setdefault(dtype, str(dtype).removeprefix("torch."))
-        self.sparse = self.tensor.layout in SPARSE
-        if self.sparse:
-            self.elements = stored_elements(self.tensor)
-            self.spec: Spec = (self.shape, (-1, self.elements), dtype)
-            return
-        stride = self.tensor.stride()
-        self.spec = (self.shape, stride, dtype)
-        elements = 1
-        for size, step in zip(self.shape, stride, strict=False):
-            if step or size == 0:
-                elements *= size
-        self.elements = elements
+    @property
+    def elements(self) -> int:
+        """The distinct elements of the tensor."""
+        return self.spec.elements
 
     def described(self, name: str, role: str) -> Tensor:
         """The tensor as the graph holds it."""
-        return Tensor(name, self.shape, self.dtype, role, self.elements, self.storage.number)
+        spec = self.spec
+        return Tensor(name, spec.shape, spec.dtype_name, role, spec.elements, self.storage.number)
 
 
 class TensorTable:
@@ -94,9 +63,6 @@ class TensorTable:
         self._storages: dict[int, Storage] = {}
         self._packed: dict[int, tuple[torch.ScriptObject, list[TensorRecord]]] = {}
 
-    def __contains__(self, tensor: torch.Tensor) -> bool:
-        return id(tensor) in self._records
-
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
         """The record of a tensor, if it was seen before."""
         return self._records.get(id(tensor))
@@ -107,9 +73,9 @@ class TensorTable:
         if role == "parameter":
             param = len(self.params)
             self.params.append(size_of(tensor))
-        for plain in plain_tensors(tensor):
+        for plain in plain_tensors(tensor) if is_wrapper(tensor) else (tensor,):
             storage = self.storage(plain, role, abstract=role == "parameter" or is_meta(plain), external=True)
-            self._records[id(plain)] = self.record_type(plain, storage, param=param)
+            self._records[id(plain)] = self.record_type(plain, spec_of(plain), storage, param=param)
 
     def adopt(self, parameter: torch.Tensor) -> None:
         """Register a parameter that was made during the forward pass."""
@@ -135,15 +101,21 @@ class TensorTable:
         self._packed.clear()
         return made
 
-    def add(self, record: TensorRecord) -> TensorRecord:
-        """Add a tensor that an operator made."""
-        self._records[id(record.tensor)] = record
-        return record
+    def add(self, tensor: torch.Tensor, inputs: list[TensorRecord], abstract: bool) -> tuple[TensorRecord, bool]:
+        """The record of a tensor that an operator made of these inputs, and whether it shares memory with one."""
+        storage, base = self.known_storage(tensor), None
+        if storage is None:
+            storage = self.storage(tensor, "activation", abstract or is_meta(tensor), external=False)
+        else:
+            base = next((record for record in inputs if record.storage is storage), None)
+        record = self.record_type(tensor, spec_of(tensor), storage, param=base.param if base else None)
+        self._records[id(tensor)] = record
+        return record, base is not None
 
     def add_twin(self, tensor: torch.Tensor, original: TensorRecord) -> None:
         """Record `tensor` as if it were the original."""
         self._storages[storage_key(tensor)] = original.storage
-        self.add(self.record_type(tensor, original.storage, original.producer, original.param, original.guessed))
+        self._records[id(tensor)] = replace(original, tensor=tensor, spec=spec_of(tensor))
 
     def record(self, tensor: torch.Tensor) -> TensorRecord:
         """The record of a tensor; one that was never seen before is a constant."""
@@ -151,13 +123,14 @@ class TensorTable:
         if record is None:
             if isinstance(tensor, torch.nn.Parameter) and self.known_storage(tensor) is not None:
                 self.adopt(tensor)
-                if tensor in self:
-                    return self._records[id(tensor)]
+                adopted = self.find(tensor)
+                if adopted is not None:
+                    return adopted
             storage = self.storage(tensor, "constant", abstract=is_meta(tensor), external=True)
             param = None
             if storage.role == "parameter":  # reached by another object, as in TorchScript
                 param = next((r.param for r in self._records.values() if r.storage is storage), None)
-            record = self.add(self.record_type(tensor, storage, param=param))
+            record = self._records[id(tensor)] = self.record_type(tensor, spec_of(tensor), storage, param=param)
         return record
 
     def known_storage(self, tensor: torch.Tensor) -> Storage | None:

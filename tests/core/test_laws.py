@@ -23,7 +23,7 @@ from costlab.core.graph import Trace
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.tracing._profile import profile
-from costlab.tracing.inference import CACHE
+from costlab.tracing.calls import SIGNATURES
 
 small = st.integers(1, 4)
 
@@ -113,7 +113,7 @@ def test_an_operator_comes_after_all_that_wrote_what_it_reads(network: Network) 
 
 @given(networks)
 def test_profiling_twice_gives_the_same(network: Network) -> None:
-    CACHE.clear()
+    SIGNATURES.clear()
     fresh, remembered = (profile(network, INPUT) for _ in range(2))
     assert fresh == remembered
 

@@ -28,7 +28,7 @@ from costlab.core.cost import FAMILY_OF, RULES, Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing import inference
+from costlab.tracing import calls, inference
 from costlab.tracing._profile import profile
 from costlab.tracing.operators import operator_of
 
@@ -267,7 +267,7 @@ def memory_access_is_what_a_plain_run_reads_and_writes(drawn: Drawn, result: Pro
 
 
 def tracing_again_gives_the_same(drawn: Drawn, result: Profile) -> None:
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
     assert profile(drawn.network, list(drawn.inputs)) == result
 
 
@@ -275,9 +275,9 @@ def own_shape_rules_say_what_meta_kernels_say(drawn: Drawn, result: Profile) -> 
     """Shapes, strides and dtypes of every answer."""
 
     def answers() -> dict[Any, Any]:
-        inference.CACHE.clear()
+        calls.SIGNATURES.clear()
         profile(drawn.network, list(drawn.inputs))
-        return dict(inference.CACHE)
+        return {key: signature.outputs for key, signature in calls.SIGNATURES.items()}
 
     with_rules, rules = answers(), dict(inference.SHAPES)
     kept = {name: rules[name] for name in rules if name.endswith(("_grouped_mm", ".data"))}  # no kernel answers these
@@ -287,7 +287,7 @@ def own_shape_rules_say_what_meta_kernels_say(drawn: Drawn, result: Profile) -> 
         from_kernels = answers()
     finally:
         inference.SHAPES.update(rules)
-        inference.CACHE.clear()
+        calls.SIGNATURES.clear()
     assert with_rules.keys() == from_kernels.keys()
     for key, answer in from_kernels.items():
         assert with_rules[key] == answer, (key, with_rules[key], answer)

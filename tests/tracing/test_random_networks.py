@@ -26,7 +26,7 @@ from costlab.core.cost import FAMILY_OF
 from costlab.core.profile import Profile
 from costlab.guidelines import lint
 from costlab.latency._predict import predict
-from costlab.tracing import inference, shapes
+from costlab.tracing import calls, shapes
 from costlab.tracing._profile import profile
 
 pytestmark = pytest.mark.slow
@@ -81,12 +81,12 @@ def test_a_wrong_shape_rule_breaks_a_law(monkeypatch):
     drawn = Drawn(Block().eval(), (torch.ones(2, 3),), (), dynamic=False)
     drawn.network.add("relu", torch.relu, (0,))
     drawn.network.results = (1,)
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
     result = profile(drawn.network, list(drawn.inputs))
     for law in (operators_are_those_of_a_plain_run, own_shape_rules_say_what_meta_kernels_say):
         with pytest.raises(AssertionError):
             law(drawn, result)
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
 
 
 # What random networks found.

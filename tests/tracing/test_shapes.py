@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab.models import ModelSpec, load_model
-from costlab.tracing import inference, shapes
+from costlab.tracing import calls, inference, shapes
 from costlab.tracing._profile import profile
 
 DTYPES = (torch.float32, torch.float32, torch.float32, torch.float16, torch.float64, torch.int64, torch.complex64)
@@ -241,7 +241,7 @@ def test_a_rule_says_what_the_meta_kernel_says(name):
 def test_a_trace_is_the_same_without_own_rules(name, monkeypatch):
     def traced():
         loaded = load_model(ModelSpec(name))
-        monkeypatch.setattr(inference, "CACHE", {})
+        monkeypatch.setattr(calls, "SIGNATURES", {})
         return profile(loaded.model, loaded.inputs).trace
 
     with_rules = traced()
@@ -256,7 +256,7 @@ def test_recurrent_layers_have_the_shapes_of_their_meta_kernels(layer, bidirecti
     network = layer(4, 5, 2, bidirectional=bidirectional, batch_first=batch_first)
 
     def traced():
-        monkeypatch.setattr(inference, "CACHE", {})
+        monkeypatch.setattr(calls, "SIGNATURES", {})
         return profile(network, (3, 6, 4)).trace
 
     with_rules = traced()

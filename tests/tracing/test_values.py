@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import costlab
 from costlab.errors import CostlabError
-from costlab.tracing import inference
+from costlab.tracing import calls
 from costlab.tracing._profile import profile
 
 
@@ -57,7 +57,7 @@ def test_an_in_place_view_is_applied_once_and_the_first_call_equals_the_second(c
         z = change(y)
         return z @ z.mT
 
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
     model = Net(network, layer=nn.Linear(16, 16))
     first, second = profile(model, (2, 16)), profile(model, (2, 16))
     assert first == second
@@ -66,7 +66,7 @@ def test_an_in_place_view_is_applied_once_and_the_first_call_equals_the_second(c
 
 
 def test_a_short_time_fourier_transform_keeps_its_sizes_in_the_first_call() -> None:
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
     window = torch.hann_window(64)
 
     def network(self: Net, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def test_the_first_call_equals_the_second_and_a_call_in_a_fresh_process() -> Non
             lines.append(f"{name} {hashlib.sha256(profile(model, inputs).to_json().encode()).hexdigest()}")
         return lines
 
-    inference.CACHE.clear()
+    calls.SIGNATURES.clear()
     first = digests()
     assert digests() == first
     fresh = subprocess.run([sys.executable, "-c", FRESH, *MODELS[::-1]], capture_output=True, text=True, check=True)

@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 
+from costlab.tracing.specs import spec_of
 from costlab.tracing.tensor_table import Storage, TensorRecord, TensorTable
 from costlab.tracing.tensors import is_meta, storage_key, without_values
 
@@ -26,7 +27,7 @@ class WeakRecord(TensorRecord):
     def tensor(self) -> torch.Tensor:
         """The tensor; another one like it if it is gone."""
         tensor = self._reference()
-        return without_values(*self.spec) if tensor is None else tensor
+        return without_values(self.spec.shape, self.spec.stride, self.spec.dtype) if tensor is None else tensor
 
     @tensor.setter
     def tensor(self, tensor: torch.Tensor) -> None:
@@ -48,6 +49,14 @@ class Lifetime:
     saved_by: int = -1  # position of the operator that keeps it for the backward pass
 
 
+class Unrecorded(TensorTable):
+    """A table that remembers no tensor."""
+
+    def record(self, tensor: torch.Tensor) -> TensorRecord:
+        """A record for this once."""
+        return TensorRecord(tensor, spec_of(tensor), Storage(-1, "activation", abstract=True, external=False))
+
+
 class WeakTable(TensorTable):
     """Records of tensors that do not keep them alive, and the lifetimes of all storages."""
 
@@ -59,9 +68,6 @@ class WeakTable(TensorTable):
         self.position: Callable[[], int] = int  # of the operator that runs
         self.running = False
         self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-
-    def __contains__(self, tensor: torch.Tensor) -> bool:
-        return self.find(tensor) is not None
 
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
         """The record of a tensor, if it was seen before."""

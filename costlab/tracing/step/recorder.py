@@ -16,17 +16,17 @@ import torch
 
 from costlab.core.graph import Op, Source
 from costlab.tracing.answers import Answers
-from costlab.tracing.arguments import Arguments, bind
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autograd import exclude_autograd, grad_mode
+from costlab.tracing.calls import Call, bind
 from costlab.tracing.data_dependent import guess
-from costlab.tracing.inference import infer_outputs
+from costlab.tracing.inference import infer
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.forms import FORMS
-from costlab.tracing.step.lifetimes import WeakTable
-from costlab.tracing.tensors import META, all_tensors, is_meta, moved, without_values
+from costlab.tracing.step.lifetimes import Unrecorded, WeakTable
+from costlab.tracing.tensors import META, all_tensors, is_meta, moved
 
 DETACH = torch.ops.aten.detach.default
 ACCUMULATE = "torch::autograd::AccumulateGrad"
@@ -51,6 +51,7 @@ class DifferentiatingRecorder(Recorder):
         self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first
         self._parts = False  # the parts of an operator arrive, not the operators of the network
         self._guessed = False
+        self._unrecorded = Unrecorded()
         self._last_nodes: list[int] = []  # sequence number of the last node that autograd made for an operator,
         self._positions: list[int] = []  # and the position of that operator
         self._source: Source | None = None
@@ -67,19 +68,19 @@ class DifferentiatingRecorder(Recorder):
 
     # Forward.
 
-    def _run(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._parts:
-            return self._part(func, operator, args, kwargs)
+            return self._part(operator, args, kwargs)
         if self.operations.phase == "backward":
-            if func is DETACH:  # of a saved tensor, or of a gradient: the same memory
+            if operator.overload is DETACH:  # of a saved tensor, or of a gradient: the same memory
                 return self._same(args[0])
             if not torch.is_grad_enabled():
                 self._place_node()
         self.table.running = True
         try:
             if self._differentiates(operator, args, kwargs):
-                return self._whole(func, operator, args, kwargs)
-            return super()._run(func, operator, args, kwargs)
+                return self._whole(operator, args, kwargs)
+            return super()._run(operator, args, kwargs)
         finally:
             self.table.running = False
 
@@ -91,25 +92,25 @@ class DifferentiatingRecorder(Recorder):
             return False
         return any(t.requires_grad for t in all_tensors((args, kwargs)))
 
-    def _whole(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _whole(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of an operator that autograd follows."""
-        call = bind(func, operator, args, kwargs, self.table)
-        guessed = any(record.guessed for _, record in call.inputs)
+        call = bind(operator, args, kwargs, self.table)
+        guessed = any(record.guessed for record in call.records)
         if operator.kind in ATTRIBUTES:
             guessed = ATTRIBUTES[operator.kind](call) or guessed
         if self.twins:
             args, kwargs = moved(args, self._twin_of), moved(kwargs, self._twin_of)
         self._guessed = False
         with self._autograd():
-            form = FORMS.get(func.name())
+            form = FORMS.get(operator.overload.name())
             result = form(*args, **kwargs) if form else NotImplemented
             if result is NotImplemented:
-                result = func(*args, **kwargs)
-        for record in call.written(operator):
+                result = operator.overload(*args, **kwargs)
+        for record in call.written:
             record.storage.abstract = True
         exclude_autograd(False)
         try:
-            result = self.operations.add(operator, call, result, True, guessed or self._guessed)
+            result = self.operations.add(call, result, True, guessed or self._guessed)
         finally:
             exclude_autograd(True)
         self._last_nodes.append(torch._C._autograd._get_sequence_nr() - 1)
@@ -131,44 +132,29 @@ class DifferentiatingRecorder(Recorder):
     def _twin_of(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.twins.get(id(tensor), tensor)
 
-    def _part(self, func: Any, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _part(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a part of an operator, whose storages are watched."""
         if operator.creates or not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
-            return func(*args, **kwargs)
+            return operator.overload(*args, **kwargs)
+        call = bind(operator, args, kwargs, self._unrecorded)
         if operator.dynamic:
-            found = guess(func, operator, args, self)
+            found = guess(call, self)
             if found is not None:
                 self._guessed |= found[1]
                 return found[0]
-        outputs = infer_outputs(func, operator, args, kwargs, (func, described(args), described(kwargs)))
-        if outputs.fresh is None:
-            return func(*args, **kwargs)
-        results: list[Any] = [without_values(*spec) if isinstance(spec, tuple) else spec for spec in outputs.fresh]
-        named = {**dict(zip(operator.arguments, args, strict=False)), **kwargs}
-        for position, name in enumerate(operator.returned):
-            if name is not None:
-                results[position] = named[name]
-        for tensor in results:
-            if isinstance(tensor, torch.Tensor):
-                self.table.storage(tensor, "activation", abstract=True, external=False)
-        return results[0] if outputs.sequence is None else outputs.sequence(results)
+        result = infer(call)
+        for tensor in all_tensors(result):
+            self.table.storage(tensor, "activation", abstract=True, external=False)
+        return result
 
     # Backward.
 
-    def _create(
-        self,
-        func: Any,
-        operator: Operator,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        call: Arguments,
-        guessed: bool,
-    ) -> Any:
+    def _create(self, call: Call, guessed: bool) -> Any:
         """Gradients have no values."""
         if self.operations.phase == "forward":
-            return super()._create(func, operator, args, kwargs, call, guessed)
-        result = func(*args, **{**kwargs, "device": META})
-        return self.operations.add(operator, call, result, True, guessed)
+            return super()._create(call, guessed)
+        result = call.operator.overload(*call.args, **{**call.kwargs, "device": META})
+        return self.operations.add(call, result, True, guessed)
 
     def _same(self, tensor: torch.Tensor) -> torch.Tensor:
         """Another tensor of the same memory, recorded as the same."""
@@ -199,14 +185,3 @@ class DifferentiatingRecorder(Recorder):
     def source(self) -> Source | None:
         """The line of the forward operator that is differentiated."""
         return self._source
-
-
-def described(value: Any) -> Any:
-    """What the shape of a result depends on: shapes, layouts and attributes."""
-    if isinstance(value, torch.Tensor):
-        return value.shape, value.stride(), value.dtype
-    if isinstance(value, (list, tuple)):
-        return tuple(map(described, value))
-    if isinstance(value, dict):
-        return tuple((key, described(member)) for key, member in value.items())
-    return type(value), value

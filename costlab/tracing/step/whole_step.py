@@ -92,7 +92,7 @@ class StepRecorder(DifferentiatingRecorder):
             ]
             outputs.append(record.described(f"params.{number}", "parameter"))
             after.add(max(gradient.producer, gradient.storage.writer))
-            for shape, dtype in OPTIMIZERS[kind].states(record.shape, record.dtype):
+            for shape, dtype in OPTIMIZERS[kind].states(record.shape, record.spec.dtype_name):
                 storage = self.table.add_lifetime(prod(shape) * ITEM_BYTES[dtype], "constant")
                 states.append(Tensor(f"states.{len(states)}", shape, dtype, "constant", prod(shape), storage.number))
         return Op(

@@ -17,7 +17,7 @@ from costlab.models.providers.exported.operators import kind_of_target
 from costlab.models.providers.exported.signature import Signature, Sizes, bound, sizes_of
 from costlab.models.providers.exported.weights import DTYPES
 from costlab.tracing.autocast import cast_to
-from costlab.tracing.inference import Spec
+from costlab.tracing.inference import Fresh
 from costlab.tracing.recorder import active_recorder
 from costlab.tracing.tensors import moved
 
@@ -139,14 +139,14 @@ class Subgraph:
         return Subgraph(run, self.graph)
 
 
-def recorded(meta: Mapping[str, Any] | None, sizes: Sizes) -> Spec | int | None:
+def recorded(meta: Mapping[str, Any] | None, sizes: Sizes) -> Fresh | int | None:
     """Shape, strides and dtype of a tensor, or the value of a size, as the metadata of the program describes it."""
     if meta is None:
         return None
     if "dtype" not in meta:
         return size_of(meta, sizes)
     shape, strides = (tuple(size_of(size, sizes) for size in meta[key]) for key in ("sizes", "strides"))
-    return shape, strides, DTYPES[meta["dtype"]]
+    return Fresh(shape, strides, DTYPES[meta["dtype"]])
 
 
 LISTS = {"as_tensors", "as_optional_tensors"}  # kinds of one result that is a list
