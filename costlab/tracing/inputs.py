@@ -86,10 +86,10 @@ def shape(*sizes: int, dtype: str | torch.dtype = "float32") -> torch.Tensor:
 
 def absent_tensors(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
     """Optional tensors of forward that are not among its arguments; masks, labels, positions and caches left out."""
-    signature = inspect.signature(model.forward)
     try:
+        signature = inspect.signature(model.forward)
         given = signature.bind(*args, **kwargs).arguments
-    except TypeError:  # forward of a scripted module
+    except (TypeError, ValueError):  # forward of a scripted module
         return []
     return [
         name
