@@ -71,7 +71,8 @@ def loop_conditions(text: str) -> dict[int, bool]:
         for node in ast.walk(loop)
         if isinstance(node, ast.If) and isinstance(node.body[-1], (ast.Break, ast.Return))
     ]
-    for node in (*(loop for loop in loops if isinstance(loop, ast.While)), *ends):
+    deciding: list[ast.While | ast.If] = [*(loop for loop in loops if isinstance(loop, ast.While)), *ends]
+    for node in deciding:
         negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
         for line in range(node.test.lineno, (node.test.end_lineno or node.test.lineno) + 1):
             found[line] = isinstance(node, ast.If) == negated
