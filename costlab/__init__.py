@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from costlab.core.profile import Profile
     from costlab.errors import CostlabError
     from costlab.exporters._export import export
+    from costlab.generations._generation import generation
+    from costlab.generations.result import Generation
     from costlab.guidelines import GUIDELINES, lint
     from costlab.guidelines.model import Finding, LintResult
     from costlab.latency._predict import predict
@@ -36,6 +38,7 @@ MODULES = {  # where each public name is defined
     "CostlabError": "costlab.errors",
     "Finding": "costlab.guidelines.model",
     "GUIDELINES": "costlab.guidelines",
+    "Generation": "costlab.generations.result",
     "LintResult": "costlab.guidelines.model",
     "Measurement": "costlab.measurement.result",
     "Prediction": "costlab.latency.prediction",
@@ -43,6 +46,7 @@ MODULES = {  # where each public name is defined
     "RULES": "costlab.core.cost",
     "compare": "costlab.comparison",
     "export": "costlab.exporters._export",
+    "generation": "costlab.generations._generation",
     "find_device": "costlab.latency.devices",
     "lint": "costlab.guidelines",
     "load": "costlab.models",
@@ -60,6 +64,7 @@ __all__ = [
     "Cost",
     "CostlabError",
     "Finding",
+    "Generation",
     "LintResult",
     "Measurement",
     "Prediction",
@@ -68,6 +73,7 @@ __all__ = [
     "compare",
     "export",
     "find_device",
+    "generation",
     "lint",
     "load",
     "measure",

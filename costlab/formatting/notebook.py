@@ -14,6 +14,7 @@ from costlab.formatting.escaping import html_text
 
 RENDERERS = (  # modules that register with `render`
     "costlab.reports.comparison",
+    "costlab.reports.generation",
     "costlab.reports.notebook",
     "costlab.reports.profile",
     "costlab.reports.timings",

@@ -6,6 +6,7 @@ notebook shows; `plots.memory(profile).figure.savefig("memory.svg")` saves it. m
 
 from costlab.plots._breakdown import breakdown
 from costlab.plots._distribution import distribution
+from costlab.plots._generations import generations
 from costlab.plots._graph import graph
 from costlab.plots._guidelines import guidelines
 from costlab.plots._memory import memory
@@ -18,6 +19,7 @@ from costlab.plots._treemap import treemap
 __all__ = [
     "breakdown",
     "distribution",
+    "generations",
     "graph",
     "guidelines",
     "memory",

@@ -70,13 +70,21 @@ def profile(
             max_iterations=max_iterations,
             recorder_type=recorder_of(mode, optimizer),
         )
-        costs = tuple(cost_with_params(op, rules) for op in traced.ops)
+        return costed(traced, rules, name or type(model).__name__, provider, arguments)
+
+
+def costed(
+    traced: Trace, rules: Mapping[str, Rule], name: str, provider: str, arguments: Mapping[str, Any] | None
+) -> Profile:
+    """The profile of a trace."""
+    import torch
+
     return Profile(
-        name=name or type(model).__name__,
+        name=name,
         provider=provider,
         arguments=dict(arguments or {}),
         trace=traced,
-        costs=costs,
+        costs=tuple(cost_with_params(op, rules) for op in traced.ops),
         torch=torch.__version__,
         costlab=__version__,
     )

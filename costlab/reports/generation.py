@@ -1,0 +1,171 @@
+"""A generation as text, Markdown, CSV and JSON, and a table of many over batch and context."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from csv import DictWriter
+from typing import TYPE_CHECKING
+
+from costlab._version import __version__
+from costlab.core.serialization import SCHEMA_VERSION
+from costlab.formatting import facts as header
+from costlab.formatting import table as tables
+from costlab.formatting import units
+from costlab.formatting.escaping import spreadsheet
+from costlab.formatting.facts import Fact
+from costlab.formatting.notebook import page, render
+from costlab.formatting.table import Column, Table
+from costlab.generations.result import Generation
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def text(results: Sequence[Generation], width: int, ascii_only: bool = False) -> Group:
+    """For terminals and pipes, `width` cells wide: one generation in full, several as a table."""
+    from rich.console import Group, RenderableType
+    from rich.text import Text
+
+    first = results[0]
+    parts: list[RenderableType] = [Text(title(first), style="bold")]
+    if len(results) > 1:
+        parts += [header.text(setting(first)), Text(), tables.text(grid(results), width, ascii_only)]
+    else:
+        parts += [header.text(facts(first)), Text(), tables.text(steps(first), width, ascii_only)]
+    return Group(*parts)
+
+
+def markdown(results: Sequence[Generation]) -> str:
+    """For issues and pull requests."""
+    first = results[0]
+    one = len(results) == 1
+    lines = [f"### {title(first)}", "", *header.markdown(facts(first) if one else setting(first)), ""]
+    return "\n".join([*lines, tables.markdown(steps(first) if one else grid(results)), ""])
+
+
+def csv(results: Sequence[Generation]) -> str:
+    """A row for each batch and context, every digit."""
+    keys = [key for key, value in results[0].data().items() if not isinstance(value, (dict, list))]
+    rows = []
+    for result in results:
+        data = result.data()
+        row = {key: data[key] for key in keys}
+        for step in ("prefill", "decode"):
+            row |= {f"{step}_{key}": value for key, value in data[step].items() if key != "parts"}
+        rows.append(row)
+    page = io.StringIO()
+    writer = DictWriter(page, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: spreadsheet(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows)
+    return page.getvalue()
+
+
+def document(results: Sequence[Generation]) -> str:
+    """Everything, exact; schema version 1 (docs/json.md). Several generations are a list under "generations"."""
+    about = {"schema_version": SCHEMA_VERSION, "costlab": __version__}
+    data = [result.data() for result in results]
+    content = {**about, **data[0]} if len(data) == 1 else {**about, "generations": data}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+@render.register
+def generation_html(result: Generation) -> str:
+    """The facts and the two steps."""
+    return page(title(result), header.html(facts(result)), tables.html(steps(result)))
+
+
+def title(result: Generation) -> str:
+    """`LlamaForCausalLM (llama), bf16 weights on h100`."""
+    where = f" on {result.devices} x {result.device}" if result.devices > 1 else f" on {result.device}"
+    return f"{result.model}, {result.weights} weights{where if result.device else ''}"
+
+
+def setting(result: Generation) -> list[Fact]:
+    """What all rows of a table have in common."""
+    active = f", {units.short(result.active_params)} active for a token" if result.active_params < result.params else ""
+    lines = [
+        Fact("params", f"{units.both(result.params)}{active}"),
+        Fact("weights", f"{units.size(result.param_bytes)}{each(result)} ({result.weights})"),
+        Fact("cache", f"{units.size(round(result.cache_bytes_per_token))} for each token of a sequence{each(result)}"),
+    ]
+    if result.device:
+        room = f", {units.size(result.memory)} of memory" if result.memory else ""
+        lines.append(Fact("engine", f"{result.engine} on {result.device}{room}"))
+    return lines
+
+
+def each(result: Generation) -> str:
+    """What bytes are of, where a network is split."""
+    return " on each device" if result.devices > 1 else ""
+
+
+def facts(result: Generation) -> list[Fact]:
+    """One generation, line by line."""
+    lines = setting(result)
+    sequences = "1 sequence" if result.batch == 1 else f"{result.batch} sequences"
+    lines.insert(
+        0, Fact("generation", f"{sequences}, {result.prompt:,} tokens of prompt, {result.generate:,} generated")
+    )
+    if result.experts_reached is not None:
+        lines.append(Fact("experts", f"{result.experts_reached:.1f} of a layer are expected in a decode step"))
+    lines.append(Fact("cache", f"{units.size(result.cache_bytes)} after the prompt"))
+    of = f" of {units.size(result.memory)}" if result.memory else ""
+    tone = "" if result.fits is not False else "alarm"
+    lines.append(Fact("peak memory", f"{units.size(result.peak_bytes)}{of}: weights, cache and activations", tone))
+    if result.largest_batch is not None:
+        context = f", longest context at this batch {result.longest_context:,}" if result.longest_context else ""
+        lines.append(Fact("fits", f"at most {result.largest_batch:,} sequences at this context{context}"))
+    if result.predicted_seconds is not None:
+        rate = units.rate(result.tokens_per_second)
+        rounds = f" in {result.rounds} rounds" if result.rounds > 1 else ""
+        lines.append(Fact("time", f"{units.seconds(result.predicted_seconds)} predicted{rounds}, {rate} tokens/s"))
+    for what, batch in result.turning_points.items():
+        meaning = "reads more cache than weights" if what == "cache" else "is bound by compute instead of weights"
+        lines.append(Fact("decode", f"{meaning} from a batch of {batch:,}"))
+    return [*lines, *(Fact("warning", words, "estimate") for words in result.warnings)]
+
+
+def steps(result: Generation) -> Table:
+    """Prefill and one decode step side by side."""
+    both = result.prefill, result.decode
+    tokens = result.batch * result.prompt, result.batch
+    columns = [
+        Column("step", ["prefill (TTFT)", "decode (TPOT)"], left=True),
+        Column("tokens", [units.exact(count) for count in tokens]),
+        Column("mult-adds", [units.short(step.mult_adds) for step in both]),
+        Column(
+            "a token", [units.short(step.mult_adds // count) for step, count in zip(both, tokens, strict=True)], drop=2
+        ),
+        Column("bytes", [units.size(step.bytes_accessed) for step in both], drop=1),
+    ]
+    if result.predicted_seconds is not None:
+        columns.append(Column("predicted", [units.seconds(step.predicted_seconds) for step in both]))
+        columns.append(Column("bound", [str(step.bound) for step in both], left=True))
+    return Table(columns)
+
+
+def grid(results: Sequence[Generation]) -> Table:
+    """A row for each batch and context."""
+    columns = [
+        Column("batch", [units.exact(r.batch) for r in results]),
+        Column("prompt", [units.exact(r.prompt) for r in results]),
+        Column("cache", [units.size(r.cache_bytes) for r in results], drop=1),
+        Column("peak", [units.size(r.peak_bytes) for r in results], [fit_tone(r) for r in results]),
+    ]
+    if results[0].predicted_seconds is None:
+        return Table([*columns, Column("mult-adds", [units.short(r.mult_adds) for r in results])])
+    columns += [
+        Column("fits", ["yes" if r.fits else "no" if r.fits is False else "-" for r in results], left=True),
+        Column("TTFT", [units.seconds(r.prefill.predicted_seconds) for r in results]),
+        Column("TPOT", [units.seconds(r.decode.predicted_seconds) for r in results]),
+        Column("tokens/s", [units.rate(r.tokens_per_second) for r in results]),
+        Column("decode bound", [str(r.decode.bound) for r in results], left=True, drop=2),
+    ]
+    return Table(columns)
+
+
+def fit_tone(result: Generation) -> str:
+    """Red where the memory does not suffice."""
+    return "alarm" if result.fits is False else ""
