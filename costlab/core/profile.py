@@ -12,13 +12,19 @@ from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.fusion import fold_batch_norms, merge_pointwise
 from costlab.core.graph import FUSIONS, Op, Source, Trace
 from costlab.core.memory import peak_activation_bytes, peak_of_step, saved_bytes
+from costlab.core.metrics import METRICS
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
+from costlab.formatting.facts import title
 from costlab.formatting.notebook import html_repr
+from costlab.formatting.units import times
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+
+
+PRINTED = ("mult_adds", "params", "memory_access", "peak_activation_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +275,12 @@ class Profile:
         profile = cls(**profile_fields(document))
         check_totals(document, profile.total)
         return profile
+
+    def __str__(self) -> str:
+        """The title, the main totals, and what they leave out."""
+        totals = ", ".join(f"{METRICS[key].format(getattr(self.total, key))} {METRICS[key].label}" for key in PRINTED)
+        left_out = f"; not counted: {times(self.uncounted)}" if self.uncounted else ""
+        return f"{title(self)}: {totals}{left_out}"
 
     def _repr_html_(self) -> str:
         return html_repr(self)

@@ -13,16 +13,17 @@ class Group(NamedTuple):
     families: tuple[str, ...]
 
 
-# The colours of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers tell apart, and grey.
+# The colours of Okabe and Ito (Color Universal Design, 2008), which colour-blind readers tell apart, and two greys: the
+# lighter one far enough from the pink of normalisation for readers without green cones.
 GROUPS = (
     Group("convolution", "#0072B2", ("convolution",)),
     Group("depthwise convolution", "#56B4E9", ()),
     Group("matmul", "#E69F00", ("matmul", "recurrent", "linear_algebra")),
     Group("attention", "#D55E00", ("attention", "softmax")),
     Group("normalisation", "#CC79A7", ("normalisation",)),
-    Group("element-wise", "#009E73", ("element_wise", "loss", "quantised")),
+    Group("element-wise", "#009E73", ("element_wise", "loss", "quantised", "backward", "optimizer")),
     Group("data movement", "#F0E442", ("copy", "indexing", "creation")),
-    Group("pooling and reduction", "#999999", ("pooling", "reduction", "interpolation", "fourier")),
+    Group("pooling and reduction", "#BBBBBB", ("pooling", "reduction", "interpolation", "fourier")),
     Group("other", "#444444", ()),
 )
 GROUP_NAMED = {group.name: group for group in GROUPS}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
-from costlab.formatting.colours import GROUPS, OTHER, Group, ink_on
+from costlab.formatting.colours import GROUP_NAMED, GROUPS, OTHER, Group, ink_on
 from costlab.formatting.units import percent, seconds
 from costlab.guidelines.analysis.groups import group_of
 from costlab.latency._predict import predict
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COSTS = ("mult_adds", "memory_access", "params")
 THICKNESS = 0.72  # of a bar; the next bar is at distance 1
 HEIGHT = 0.8  # inches per bar
+DEPTHWISE = GROUP_NAMED["depthwise convolution"]  # of the same kind as a dense one, so its label says more
 UNUSED = "unused"  # parameters that no operator reads
 HOST = "host"  # time the device waits for the CPU
 
@@ -76,7 +77,8 @@ def breakdown(
     fix_layout(ax)
     for bar, kind, share, group in drawn:
         middle = bar.get_x() + share / 2, bar.get_y() + THICKNESS / 2
-        for label in (f"{kind}\n{percent(share)}", percent(share)):
+        name = f"{group.name.partition(' ')[0]}\n{kind}" if group is DEPTHWISE else kind
+        for label in (f"{name}\n{percent(share)}", percent(share)):
             text = add_text(ax, *middle, label, ha="center", va="center", color=ink_on(group.colour))
             if fits(text, bar.get_window_extent()):
                 break

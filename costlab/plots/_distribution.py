@@ -22,9 +22,9 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 def distribution(
     networks: Sequence[Profile | NetworkRow],
-    ax: Axes | None = None,
-    *,
     x: str = "mult_adds",
+    *,
+    ax: Axes | None = None,
     device: str | Path | Device | None = None,
     amp: bool = False,
     fusion: str = "none",

@@ -23,6 +23,7 @@ from costlab.plots.style import (
     headline,
     legend,
     only_spines,
+    panel_in,
     shortened,
 )
 
@@ -64,11 +65,11 @@ def guidelines(profile: Profile, ax: Axes | None = None) -> Axes:
     verdicts = {
         v.rule: f"{v.verdict}, {percent(v.share)} of memory access" for v in lint(profile, select=("G1", "G2")).verdicts
     }
-    left = ax.inset_axes((0, 0, 0.44 if by_groups else 1, 0.92))
+    left = panel_in(ax, (0, 0, 0.44 if by_groups else 1, 0.92))
     panels = [(left, by_width, [width_curve(left, by_width)])]
     draw_panel(left, bubbles(by_width, most), f"G1 equal channel width: {verdicts['G1']}")
     if by_groups:
-        right = ax.inset_axes((0.54, 0, 0.40, 0.92))
+        right = panel_in(ax, (0.54, 0, 0.40, 0.92))
         draw_panel(right, bubbles(by_groups, most), f"G2 group convolution: {verdicts['G2']}")
         group_curves(right, by_groups)
         panels.append((right, by_groups, []))  # three curves leave no room: labels may cover them

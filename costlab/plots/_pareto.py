@@ -28,10 +28,10 @@ LONGEST = 32  # characters of a name
 
 def pareto(
     networks: Sequence[Profile | NetworkRow],
-    ax: Axes | None = None,
-    *,
     x: str = "mult_adds",
     y: str = "memory_access",
+    *,
+    ax: Axes | None = None,
     larger: Collection[str] = (),
     device: str | Path | Device | None = None,
     amp: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from costlab.core.cost import FAMILY_OF
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MOST = 32  # bars
 ROOM = 0.22, 0.1  # for numbers above and below the bars, relative to the height of the bars
 UP, DOWN = "mult_adds", "memory_access"
+IMAGE = 4  # dimensions of a batch of images, at least
 
 
 class Stage(NamedTuple):
@@ -83,8 +85,9 @@ def shares_of(profile: Profile, run: ModuleRun, cost: str) -> dict[Group, float]
 def stages_of(profile: Profile, runs: list[ModuleRun]) -> list[Stage]:
     """Consecutive runs of one resolution; a run without a resolution belongs to the previous stage."""
     result: list[Stage] = []
+    images = any(len(entry.shape) >= IMAGE for entry in profile.trace.inputs)
     for x, run in enumerate(runs):
-        resolution = resolution_of([profile.ops[p] for p in run.positions])
+        resolution = resolution_of([profile.ops[p] for p in run.positions], images)
         if result and resolution in (result[-1].resolution, ""):
             result[-1] = result[-1]._replace(end=x + 1)
         else:
@@ -92,8 +95,10 @@ def stages_of(profile: Profile, runs: list[ModuleRun]) -> list[Stage]:
     return result
 
 
-def resolution_of(ops: Sequence[Op]) -> str:
+def resolution_of(ops: Sequence[Op], images: bool) -> str:
     """Height and width, or tokens, written by the last layer with more than one position; else "".
+
+    A square number of tokens of an image is its height and width in one dimension.
 
     The last one, because a strided block ends at its new resolution. More than one, because squeeze-and-excitation has
     single positions in the middle of a block.
@@ -106,5 +111,8 @@ def resolution_of(ops: Sequence[Op]) -> str:
         channels_last = FAMILY_OF.get(op.kind) != "convolution"
         space = sizes[1:-1] if channels_last else sizes[2 - (len(sizes) < len(op["weight"].shape)) :]
         if any(s > 1 for s in space):
-            return shape(space)
+            side = isqrt(space[0])
+            if len(space) == 1 and images and side * side == space[0]:
+                return shape((side, side))
+            return shape(space) if len(space) > 1 else f"{shape(space)} tokens"
     return ""

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from costlab.core.metrics import METRICS
 from costlab.core.profile import Profile, cut
-from costlab.formatting.colours import Group
+from costlab.formatting.colours import QUIET, Group
 from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.analysis.groups import group_of
-from costlab.plots.style import add_text, fix_layout, remove_overlapping, shortened
+from costlab.plots.style import SMALL, add_text, fix_layout, remove_overlapping, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+POINTS = 72  # of an inch
+GAP = 4  # points between the names and the label of the axis
 LONGEST = 18  # characters of a name below the axis
 
 
@@ -72,9 +74,16 @@ def total_text(profile: Profile, cost: str) -> tuple[str, str]:
 
 
 def label_modules(ax: Axes, positions: Iterable[tuple[str, float]]) -> None:
-    """Module paths below the axis, as many as fit. Fixes the layout, which makes room for them."""
+    """Module paths below the axis, as many as fit, each at its first position. Fixes the layout, which makes room."""
     style = {"transform": ax.get_xaxis_transform(), "rotation": 90, "ha": "center", "va": "top"}
-    labels = [add_text(ax, x, -0.02, shortened(path or ROOT, LONGEST), **style) for path, x in positions]
+    first: dict[str, float] = {}
+    for path, x in positions:
+        first.setdefault(shortened(path or ROOT, LONGEST), x)
+    labels = [add_text(ax, x, -0.02, name, **style) for name, x in first.items()]
     fix_layout(ax)
     remove_overlapping(labels)
+    bottom = ax.get_window_extent().y0
+    lowest = min((label.get_window_extent().y0 for label in labels if label.axes), default=bottom)
+    below = (bottom - lowest) * POINTS / ax.figure.dpi + GAP
+    ax.set_xlabel("modules in execution order", fontsize=SMALL, color=QUIET, labelpad=below)
     fix_layout(ax)

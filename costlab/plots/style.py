@@ -21,6 +21,12 @@ SMALLER, SMALL, NORMAL, LARGE = 7, 8, 9, 11  # points
 LONGEST = 60  # characters of a name
 GAP = 2  # pixels between two texts
 SHORT = 2000  # a logarithmic axis with a smaller ratio of its ends has ticks at 2 and 5 as well
+LIGHT: dict[
+    Any, Any
+] = {  # a picture is a white page with dark words, whatever style the user has set: words are in these colours
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "white"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK),
+}
 TRAILING_ZEROS = re.compile(r"\.0+ ")  # of a tick: 500.0 us becomes 500 us
 
 
@@ -30,7 +36,16 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
         return ax
     from matplotlib import pyplot
 
-    return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
+    with pyplot.rc_context(LIGHT):
+        return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def panel_in(ax: Axes, bounds: tuple[float, float, float, float]) -> Axes:
+    """Axes inside others, at bounds relative to them."""
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(LIGHT):
+        return ax.inset_axes(bounds)
 
 
 def headline(ax: Axes, of: Profile | str, what: str) -> None:
@@ -70,7 +85,7 @@ def legend(ax: Axes, present: Collection[Group]) -> None:
 
     patches = [Patch(color=group.colour, label=group.name) for group in GROUPS if group in present]
     rows = 1 + (len(patches) > 5)
-    style = {"frameon": False, "fontsize": SMALL, "handlelength": 1, "handleheight": 1}
+    style = {"frameon": False, "fontsize": SMALL, "handlelength": 1, "handleheight": 1, "labelcolor": INK}
     if patches:
         ax.figure.legend(handles=patches, loc="outside lower left", ncols=-(-len(patches) // rows), **style)
 

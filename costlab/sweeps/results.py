@@ -53,6 +53,9 @@ class Sweep:
     state: SweepState  # of the whole sweep
     first_error: str | None = None  # of the first row of all
 
+    def __repr__(self) -> str:
+        return f"Sweep of {self.space.factory}: {len(self):,} networks, {len(self.columns)} columns"
+
     def __len__(self) -> int:
         return len(self.offsets)
 

@@ -10,6 +10,7 @@ from costlab.core.cost import COST_KEYS, Cost
 from costlab.core.metrics import MEASURED, METRICS, PREDICTED, SORTABLE, metric_named, sortable_metric
 from costlab.core.profile import CostRow, Total
 from costlab.errors import CostlabError
+from costlab.tracing._profile import profile
 
 NUMBERS = [name for name in dir(Total) if not name.startswith("_") and name != "ops"]
 
@@ -61,3 +62,14 @@ def test_tables_are_sorted_by_what_is_known():
     assert sortable_metric("predicted-seconds", timed=True) == PREDICTED
     with pytest.raises(CostlabError, match="--device"):
         sortable_metric(PREDICTED)
+
+
+def test_a_printed_profile_has_its_totals_and_what_they_leave_out():
+    from torch import nn
+
+    linear = profile(nn.Linear(100, 10), (2, 100), name="small")
+    assert str(linear) == (
+        "small (python): 2.000 k mult-adds, 1.010 k params, 1.230 k memory access, 880 B peak activation"
+    )
+    unknown = profile(nn.ReLU(), (2, 4), rules={})
+    assert str(unknown).endswith("; not counted: relu x1")

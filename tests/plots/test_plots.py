@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 
 import matplotlib
 import networkx as nx
+import numpy as np
 import pytest
 from helpers.examples import HOSTILE, examples
 from helpers.figures import visible_boxes
@@ -15,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch, Rectangle, StepPatch
+from matplotlib.text import Text
 from torch import nn
 
 import costlab
@@ -65,6 +69,115 @@ def draw(kind: str, of: Profile, **options):
     if kind == "roofline":
         options["device"] = "rtx3090"
     return getattr(plots, kind)(of, **options)
+
+
+# Colours.
+
+# What readers without red, green or blue cones see of linear RGB (Machado, Oliveira and Fernandes, 2009, severity 1.0).
+SEEN = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+DISTINCT = 14.0  # distance in CIELAB; 2.3 is just noticeable
+
+
+def linear(colour: str | tuple[float, float, float]) -> np.ndarray:
+    """Linear RGB of a colour of matplotlib."""
+    parts = np.array(to_rgb(colour))
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB of linear RGB."""
+    ratios = TO_XYZ @ np.clip(rgb, 0, 1) / WHITE
+    x, y, z = np.where(ratios > 0.008856, np.cbrt(ratios), 7.787 * ratios + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_colours_of_groups_are_told_apart_by_everybody(eyes):
+    seen = {group.name: lab(np.array(SEEN[eyes]) @ linear(group.colour)) for group in GROUPS}
+    near = {(a, b): np.linalg.norm(seen[a] - seen[b]) for a, b in itertools.combinations(seen, 2)}
+    assert {pair: distance for pair, distance in near.items() if distance < DISTINCT} == {}
+
+
+def test_the_simulation_finds_colours_that_are_confused():
+    """Red and green of equal lightness are far apart with all cones, and near without green ones."""
+    pair = "#C05020", "#707000"
+    apart = {
+        eyes: np.linalg.norm(np.subtract(*(lab(np.array(matrix) @ linear(colour)) for colour in pair)))
+        for eyes, matrix in SEEN.items()
+    }
+    assert apart["all cones"] > 3 * apart["no green"]
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_words_are_dark_on_white_whatever_the_users_style(kind):
+    """Notebooks on a dark page often set one."""
+    of = profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3, groups=2)), (1, 3, 16, 16))
+    with pyplot.style.context("dark_background"):
+        ax = draw(kind, of)
+        assert to_rgb(ax.figure.get_facecolor()) == (1, 1, 1)
+        words = [text for text in ax.figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        boxed = kind in ("breakdown", "treemap", "graph")  # words on dark colours are white
+        for text in words:
+            colour = to_rgb(text.get_color())
+            assert contrast(colour) >= 4.5 or (boxed and colour == (1, 1, 1)), text.get_text()
+
+
+def contrast(colour: tuple[float, float, float]) -> float:
+    """With white (WCAG 2.2)."""
+    return 1.05 / (float(TO_XYZ[1] @ linear(colour)) + 0.05)
+
+
+# Labels.
+
+
+class Tokens(nn.Module):
+    """Patches of an image in one dimension, and a pooling of the root between two layers."""
+
+    def __init__(self, side: int, extra: int):
+        super().__init__()
+        self.side, self.extra = side, extra
+        self.patch, self.first, self.second = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        tokens = nn.functional.pad(tokens, (0, 0, self.extra, 0)) + 1
+        return self.second(self.first(tokens).relu()).relu()
+
+
+@pytest.mark.parametrize(("extra", "words"), [(0, "28x28"), (1, "785 tokens")])
+def test_a_stage_is_labelled_by_height_and_width_or_by_tokens(extra, words):
+    of = profile(Tokens(28, extra), (1, 3, 112, 112))
+    found = [stage.resolution for stage in stages_of(of, module_runs(of, 32))]
+    assert list(dict.fromkeys(found)) == (["28x28"] if extra == 0 else ["28x28", words])
+
+
+def test_tokens_of_a_text_have_no_height():
+    of = profile(nn.Linear(8, 8), (1, 16, 8))
+    assert [stage.resolution for stage in stages_of(of, module_runs(of, 32))] == ["16 tokens"]
+
+
+@pytest.mark.parametrize("kind", ["stages", "memory"])
+def test_a_module_below_the_axis_is_named_once(kind):
+    of = profile(Tokens(28, 1), (1, 3, 112, 112))
+    assert [run.path for run in module_runs(of, 32)].count("") > 1
+    ax = draw(kind, of)
+    names = [text.get_text() for text in ax.texts if text.get_rotation() == 90 and text.get_ha() == "center"]
+    assert "(root)" in names
+    assert len(names) == len(set(names))
+    assert ax.get_xlabel() == "modules in execution order"
+
+
+def test_depthwise_and_dense_convolutions_have_labels_of_their_own():
+    of = profile(nn.Sequential(nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 3, groups=32)), (1, 3, 16, 16))
+    words = {text.get_text().rpartition("\n")[0] for text in plots.breakdown(of).texts}
+    assert words >= {"conv2d", "depthwise\nconv2d"}
 
 
 # All of them.

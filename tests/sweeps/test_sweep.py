@@ -71,6 +71,11 @@ def test_a_row_has_the_values_of_profile_lint_and_predict():
     assert row["error"] is None
 
 
+def test_the_repr_of_a_sweep_is_one_short_line(threads):
+    found = costlab.sweep(tiny(), threads)
+    assert repr(found) == f"Sweep of {TINY}: {len(found)} networks, {len(found.columns)} columns"
+
+
 def test_processes_threads_and_this_process_make_the_same_rows(threads):
     expected = here(tiny(device="rtx3090"))
     assert list(costlab.sweep(tiny(device="rtx3090"), jobs=2)) == expected

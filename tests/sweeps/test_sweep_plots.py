@@ -68,6 +68,13 @@ def test_every_format_is_drawn_alike_and_without_torch(tmp_path, suffix):
     assert any("1 without this number left out" in text.get_text() for text in axes.texts)
 
 
+def test_columns_can_be_given_by_position():
+    assert plots.distribution(ROWS, "mult_adds").get_xlabel() == "mult-adds"
+    axes = plots.pareto(ROWS, "mult_adds", "predicted_seconds")
+    assert axes.get_xlabel().startswith("mult-adds")
+    assert axes.get_ylabel().startswith("predicted time")
+
+
 def test_profiles_have_a_distribution_too():
     profiles = [profile_of(ModelSpec("zoo:mobilenet_v1", {"width": width}, resolution=32)) for width in (0.25, 0.5)]
     axes = plots.distribution(profiles, x="predicted_seconds", device="rtx3090")
