@@ -223,13 +223,13 @@ class Setting:
         if self.engine.schedules:
             return traces.param_bytes + last + self.chunk_bytes(prompt)
         saved = self.cache_bytes(batch, prompt) * (2 - CACHE_BYTES[self.cache])
-        reading = traces.prefill(batch, prompt).profile.total.peak_activation_bytes - saved
+        reading = traces.prefill(batch, prompt).peak_bytes - saved
         return traces.param_bytes + max(reading, last)
 
     def chunk_bytes(self, prompt: int) -> int:
         """Bytes of activations while an engine reads a part of the prompts."""
         chunk = self.traces.prefill(1, min(prompt, CHUNK))
-        return chunk.profile.total.peak_activation_bytes - chunk.cache_bytes
+        return chunk.peak_bytes - chunk.cache_bytes
 
     def largest_batch(self, prompt: int, generate: int) -> int | None:
         """The most sequences that fit with prompt and generated tokens; None if the device states no memory."""

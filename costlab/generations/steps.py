@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 
 from costlab.core.cost import RULES
 from costlab.core.gc import gc_paused
+from costlab.core.memory import allocated
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.generations.language_model import LanguageModel, forward_arguments
@@ -16,18 +18,33 @@ from costlab.tracing._profile import costed
 from costlab.tracing.forward import stand_ins, trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.recorder import Recorder
+from costlab.tracing.step.lifetimes import WeakTable
 
+BLOCK = 512  # bytes; what PyTorch's CUDA allocator rounds to
 CACHES = ("past_key_values", "cache_params", "state", "mems")  # names of the cache in transformers' outputs
 
 
 class ReturningRecorder(Recorder):
-    """Keeps what the model returns, as inputs of another trace."""
+    """Keeps what the model returns, as inputs of another trace, and sees when Python frees each tensor."""
 
+    table: WeakTable
     returned: Any = None
+    live: tuple[int, ...] = ()  # bytes of inputs and activations at every operator
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, table=WeakTable())
+        self.table.position = lambda: len(self.ops)
 
     def finish(self, result: Any) -> None:
         super().finish(result)
         self.returned = result
+        changes = [0] * (len(self.ops) + 1)
+        for lifetime in self.table.lifetimes.values():
+            if lifetime.storage.role in ("input", "activation"):
+                size = allocated(lifetime.bytes, BLOCK)
+                changes[max(lifetime.first, 0)] += size
+                changes[len(self.ops) if lifetime.last is None else lifetime.last + 1] -= size
+        self.live = tuple(accumulate(changes[:-1]))
 
     def let_go(self) -> Any:
         self.returned = stand_ins(([self.returned], {}))[0][0]
@@ -39,6 +56,7 @@ class Step:
     """One forward pass of a generation."""
 
     profile: Profile
+    peak_bytes: int  # largest sum of inputs and activations in eager mode, where Python frees a tensor
     cache_name: str  # of the argument that takes the cache
     cache: Any  # after the step, as the model made it: tensors without data
 
@@ -94,7 +112,7 @@ def step(language: LanguageModel, kwargs: dict[str, Any]) -> Step:
     for name in CACHES:
         cache = getattr(recorders[-1].returned, name, None)
         if cache is not None:
-            return Step(profile, name, cache)
+            return Step(profile, max(recorders[-1].live, default=0), name, cache)
     raise CostlabError(
         f"{language.name} returns no cache of what it has read: an encoder generates no text, and a state kept inside"
         " the modules cannot be followed; count one forward pass with: costlab report hf:..."
