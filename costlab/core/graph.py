@@ -171,3 +171,4 @@ class Trace:
     absent: Mapping[str, str] = field(default_factory=dict)  # inputs that forward was not given, with the reason
     buffer_bytes: int | None = None  # of the distinct buffers; None if unknown
     step: TrainingStep | None = None  # in mode "step"
+    autocast: str | None = None  # the lower precision, if traced under autocast

@@ -66,6 +66,7 @@ def to_json(
             "peak_activation_bytes": profile.total.peak_activation_bytes,
             **training_fields(profile.total),
         },
+        **({} if profile.trace.autocast is None else {"autocast": profile.trace.autocast}),
         "buffer_bytes": profile.trace.buffer_bytes,
         "coverage": {
             "ops": len(profile.ops),
@@ -230,6 +231,7 @@ def profile_fields(document: Any) -> dict[str, Any]:
             outputs=outputs,
             mode=mode,
             absent=read_absent(document),
+            autocast=dtype(document, "the document", "autocast") if "autocast" in document else None,
             buffer_bytes=count(document, "buffer_bytes", "the document") if "buffer_bytes" in document else None,
             step=read_step(document, len(read)) if mode == "step" else None,
         ),

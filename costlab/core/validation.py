@@ -143,10 +143,10 @@ def mapping(entry: Any, key: str, where: str) -> dict[str, Any]:
     return value
 
 
-def dtype(entry: Any, where: str) -> str:
+def dtype(entry: Any, where: str, key: str = "dtype") -> str:
     """The dtype of a tensor."""
-    value = string(entry, "dtype", where)
-    return value if value in ITEM_BYTES else reject(f"{where}.dtype", "a dtype such as float32", value)
+    value = string(entry, key, where)
+    return value if value in ITEM_BYTES else reject(f"{where}.{key}", "a dtype such as float32", value)
 
 
 def nests_deeper(value: Any, levels: int) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from costlab.tracing.forward import RecorderType
+    from costlab.tracing.recorder import Recorder
 
 
 def profile(
@@ -29,6 +30,7 @@ def profile(
     *,
     mode: Mode = "eval",
     optimizer: str | None = None,
+    amp: bool | str = False,
     max_iterations: int = MAX_ITERATIONS,
     rules: Mapping[str, Rule] = RULES,
     name: str | None = None,
@@ -43,6 +45,7 @@ def profile(
         kwargs: keyword arguments of forward; tensors or shapes.
         mode: "eval", "train" (the forward pass in train mode), or "step" (forward, backward and optimizer).
         optimizer: of a training step: "sgd" (the default), "momentum", "adam", "adamw", "adafactor" or "adamw8bit".
+        amp: trace under autocast to float16, or to "bfloat16", as on a GPU; casts are operators.
         max_iterations: how often a loop runs whose condition depends on unknown values.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
         name: the profile's name; default: the class of the model.
@@ -68,7 +71,7 @@ def profile(
             rules=rules,
             mode=mode,
             max_iterations=max_iterations,
-            recorder_type=recorder_of(mode, optimizer),
+            recorder_type=recorder_of(mode, optimizer, amp),
         )
         return costed(traced, rules, name or type(model).__name__, provider, arguments)
 
@@ -90,12 +93,28 @@ def costed(
     )
 
 
-def recorder_of(mode: Mode, optimizer: str | None) -> RecorderType:
+def recorder_of(mode: Mode, optimizer: str | None, amp: bool | str) -> RecorderType:
     """What records a pass in this mode.
 
     Raises:
-        CostlabError: the optimizer is unknown, or there is nothing to optimize in this mode.
+        CostlabError: the optimizer or the precision is unknown, or there is nothing to optimize in this mode.
     """
+    if not amp:
+        return plain_recorder_of(mode, optimizer)
+    from costlab.tracing.amp import Autocast, autocast_dtype
+
+    make, dtype = plain_recorder_of(mode, optimizer), autocast_dtype(amp)
+
+    def recorder(*arguments: Any) -> Recorder:
+        made = make(*arguments)
+        made.autocast = Autocast(dtype)
+        return made
+
+    return recorder
+
+
+def plain_recorder_of(mode: Mode, optimizer: str | None) -> RecorderType:
+    """The same without autocast."""
     if mode == "step":
         from costlab.tracing.step.options import OPTIMIZER, StepOptions
         from costlab.tracing.step.whole_step import StepRecorder

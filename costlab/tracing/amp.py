@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from costlab.errors import CostlabError
 from costlab.tracing.autocast import castable
 from costlab.tracing.tensors import all_tensors, moved
 
@@ -23,8 +24,8 @@ LOWER = frozenset(
     " lstm gru rnn_tanh rnn_relu".split()  # the last four by their kernel, `_cudnn_rnn`
 )
 FLOAT32 = frozenset(
-    "acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss cosine_similarity dist erfinv exp expm1"
-    " frobenius_norm group_norm hinge_embedding_loss huber_loss kl_div l1_loss layer_norm log log10 log1p log2"
+    "acos asin binary_cross_entropy_with_logits cdist cosh cosine_embedding_loss cosine_similarity dist erfinv exp"
+    " expm1 frobenius_norm group_norm hinge_embedding_loss huber_loss kl_div l1_loss layer_norm log log10 log1p log2"
     " logsumexp margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss native_layer_norm nll_loss"
     " nll_loss2d norm nuclear_norm pdist poisson_nll_loss pow reciprocal renorm rms_norm rsqrt sinh smooth_l1_loss"
     " soft_margin_loss softplus tan triplet_margin_loss upsample_bicubic2d upsample_bilinear2d upsample_linear1d"
@@ -34,9 +35,20 @@ FLOAT32 = frozenset(
 FLOAT32_RESULT = frozenset(
     "prod softmax log_softmax cumprod cumsum linalg_vector_norm linalg_matrix_norm sum".split()  # told by `dtype`
 )
-WIDEST = frozenset(
-    "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add".split()
-)
+WIDEST = frozenset("addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add".split())
+
+
+def autocast_dtype(amp: bool | str) -> torch.dtype:
+    """The lower precision that a user means: True is float16, as on a GPU.
+
+    Raises:
+        CostlabError: it is none that autocast knows.
+    """
+    name = "float16" if amp is True else str(amp)
+    if name not in AUTOCAST_DTYPES:
+        raise CostlabError(f"unknown precision {name!r} for autocast; choose one of {', '.join(AUTOCAST_DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 class Autocast:
@@ -61,7 +73,7 @@ class Autocast:
             return self._cast(args, kwargs, self._lowered)
         if kind in FLOAT32:
             return self._cast(args, kwargs, lambda t: raised(t, torch.float32))
-        tensors = [t for t in all_tensors((args, kwargs)) if castable(t)]
+        tensors = [t for t in all_tensors((args, kwargs)) if castable(t.dtype)]
         if kind in WIDEST and len({t.dtype for t in tensors}) > 1:
             return self._cast(args, kwargs, lambda t: raised(t, torch.float32))
         if kind in FLOAT32_RESULT and kwargs.get("dtype") is None and any(t.dtype == self.dtype for t in tensors):
@@ -74,7 +86,7 @@ class Autocast:
         return moved(args, cast), moved(kwargs, cast)
 
     def _lowered(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not castable(tensor) or tensor.dtype == self.dtype:
+        if not castable(tensor.dtype) or tensor.dtype == self.dtype:
             return tensor
         if not (tensor.dtype == torch.float32 and tensor.requires_grad and tensor.is_leaf):
             return tensor.to(self.dtype)
@@ -86,4 +98,4 @@ class Autocast:
 
 def raised(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The tensor in a wider type, if it is of floating point."""
-    return tensor.to(dtype) if castable(tensor) and tensor.dtype != dtype else tensor
+    return tensor.to(dtype) if castable(tensor.dtype) and tensor.dtype != dtype else tensor

@@ -123,6 +123,7 @@ def run(
         absent=dict.fromkeys(absent_tensors(model, args, kwargs), ""),
         buffer_bytes=sum(size_of(buffer)[1] for buffer in own_buffers(tracker)),
         step=recorder.step,
+        autocast=None if recorder.autocast is None else str(recorder.autocast.dtype).removeprefix("torch."),
     )
 
 

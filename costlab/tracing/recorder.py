@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from costlab.core.graph import Op, TrainingStep
 from costlab.tracing import higher_order
+from costlab.tracing.amp import Autocast
 from costlab.tracing.answers import Answers, Place
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autocast import autocasting, cast_to
@@ -70,6 +71,7 @@ class Recorder(TorchDispatchMode):
         self.kinds = kinds  # those with a cost rule: recorded whole; others are decomposed if torch can
         self.answers = answers
         self.home = home  # the device of the model
+        self.autocast: Autocast | None = None  # the whole pass runs under it
         self._expected: bool | None = None
         self._ended: int | None = None  # rounds after which the last answer ended a loop
         self.busy = False  # an operator is running: torch itself looks at tensors, not the network
@@ -99,6 +101,8 @@ class Recorder(TorchDispatchMode):
         made = self.table.clear()
         self.operations.reads.clear()
         self._written_externals.clear()
+        if self.autocast is not None:
+            self.autocast.clear()
         return made
 
     # What a network, and guesses, ask of tensors.
@@ -218,6 +222,9 @@ class Recorder(TorchDispatchMode):
             return None
         if operator.marker:
             return operator.overload(*args, **kwargs)
+        if self.autocast is not None:
+            with self:
+                args, kwargs = self.autocast.arguments(operator.overload.name(), args, kwargs)
         if operator.rewrite is not None:
             with self:
                 return operator.rewrite(*args, **kwargs)

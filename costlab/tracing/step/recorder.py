@@ -76,6 +76,9 @@ class DifferentiatingRecorder(Recorder):
                 return self._same(args[0])
             if not torch.is_grad_enabled():
                 self._place_node()
+        if self.autocast is not None and torch.is_grad_enabled():
+            with self:
+                args, kwargs = self.autocast.arguments(operator.overload.name(), args, kwargs)
         self.table.running = True
         try:
             if self._differentiates(operator, args, kwargs):

@@ -58,6 +58,8 @@ class StepRecorder(DifferentiatingRecorder):
     def finish(self, result: Any) -> None:
         """Differentiate the result of the forward pass, then step the optimizer."""
         outputs = differentiable(result)
+        if self.autocast is not None:
+            self.autocast.clear()
         self.operations.phase = "backward"
         self.operations.source = self.source
         seeds = [torch.ones((), dtype=output.dtype, device=META).expand(output.shape) for output in outputs]

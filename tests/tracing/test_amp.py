@@ -1,0 +1,69 @@
+"""A trace under autocast: the table against torch's dispatcher, and what is cast once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import costlab
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+from costlab.tracing.amp import FLOAT32, FLOAT32_RESULT, LOWER, WIDEST
+
+BANNED = {"binary_cross_entropy"}  # torch refuses it under autocast
+BY_KERNEL = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+
+
+def test_the_table_names_the_operators_that_have_an_autocast_kernel() -> None:
+    have = set()
+    for schema in torch._C._jit_get_all_schemas():
+        name = schema.name + (f".{schema.overload_name}" if schema.overload_name else "")
+        if schema.name.startswith("aten::") and known_to_dispatcher(name):
+            have.add(schema.name.removeprefix("aten::"))
+    assert have - BANNED == (LOWER | FLOAT32 | FLOAT32_RESULT | WIDEST) - BY_KERNEL
+
+
+def known_to_dispatcher(name: str) -> bool:
+    """Whether an operator has a kernel for autocast on CUDA."""
+    try:
+        return torch._C._dispatch_has_kernel_for_dispatch_key(name, "AutocastCUDA")
+    except RuntimeError:
+        return False
+
+
+class Twice(nn.Module):
+    """A layer that is used twice, between operators of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.norm(self.layer(x))).softmax(-1)
+
+
+@pytest.mark.parametrize(("amp", "dtype"), [(True, "float16"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize("mode", ["eval", "train", "step"])
+def test_types_are_those_of_autocast(mode: str, amp: bool | str, dtype: str) -> None:
+    profile = costlab.profile(Twice(), (2, 8), mode=mode, amp=amp)  # type: ignore[arg-type]
+    forward = [op for op in profile.ops if op.phase == "forward"]
+    made = {op.name: op.output.dtype for op in forward}
+    assert made["layer/linear"] == made["layer/linear_1"] == dtype
+    assert made["norm/layer_norm"] == made["softmax"] == "float32"
+    assert [op.kind for op in forward if not op.free].count("to") == 5  # x, weight, bias, then to float32 and back
+    assert profile.trace.autocast == dtype
+    assert Profile.from_json(profile.to_json()) == profile
+
+
+def test_gradients_of_weights_are_of_the_type_of_the_weights() -> None:
+    profile = costlab.profile(Twice(), (2, 8), mode="step", amp=True)
+    assert profile.total.gradient_bytes == profile.total.param_bytes
+    grads = [t for op in profile.ops if op.phase == "optimizer" for t in op.each("grads")]
+    assert {t.dtype for t in grads} == {"float32"}
+
+
+def test_an_unknown_precision_is_one_line() -> None:
+    with pytest.raises(CostlabError, match="unknown precision 'int8' for autocast; choose one of float16, bfloat16"):
+        costlab.profile(Twice(), (2, 8), amp="int8")
