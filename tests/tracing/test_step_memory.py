@@ -13,17 +13,17 @@ from costlab.core.memory import allocated, live_bytes, peak_of_step
 from costlab.models import ModelSpec
 from costlab.models._load import load_model
 
-NETWORKS = [
-    "zoo:mobilenet_v2",
-    "zoo:shufflenet_v2",
-    "torchvision:resnet18",
-    "timm:convnext_atto",
-    "timm:deit_tiny_patch16_224",
-]
 
-
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("zoo:shufflenet_v2", "momentum"),
+        ("torchvision:resnet18", "sgd"),
+        ("timm:convnext_atto", "momentum"),
+        ("timm:deit_tiny_patch16_224", "sgd"),
+    ],
+)
 def test_the_peak_is_that_of_mem_tracker(name: str, optimizer: str) -> None:
     loaded = load_model(ModelSpec(name, batch=4))
     with sdpa_kernel(SDPBackend.MATH):
