@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from costlab.ci.configuration import FILE_NAME, ConfigurationFile, ModelConfig
-from costlab.ci.lint_run import LintJob
+from costlab.ci.lint_run import NOWHERE, LintJob
 from costlab.ci.repository import find_repository, source_in_repository
 from costlab.core.graph import Source
 from costlab.errors import CostlabError
-
-NOWHERE = Source(FILE_NAME, 1)  # the line shown for a model that belongs to no file of the repository
 
 
 def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from costlab.ci.configuration import LintConfig, ModelConfig
 
 SEVERITIES = ("note", "warning", "error")
+NOWHERE = Source("pyproject.toml", 1)  # the line shown for a model that belongs to no file of the repository
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class ModelLint:
                 return self.entry
             module = module.rpartition(".")[0]
         return self.sources[module]
+
+    def place(self, module: str) -> Source | None:
+        """The line of a module as `source` has it; None if it is in no file of the repository."""
+        source = self.source(module)
+        return None if source == NOWHERE else source
 
     def without(self, accepted: Collection[BaselineEntry]) -> ModelLint:
         """The model without the findings that a baseline accepts."""

@@ -140,6 +140,7 @@ def lint(
     from costlab.ci.jobs import lint_jobs
     from costlab.ci.lint_run import run_lint
     from costlab.formatting.facts import title
+    from costlab.reports.findings import verdicts
 
     check_top(shown.top)
     if config and isolated:
@@ -149,13 +150,16 @@ def lint(
     file = configuration.read(path) if path else None
     settings = configuration.merge_options(file.settings.lint if file else configuration.LintConfig(), rules.settings)
     jobs = lint_jobs(models or (), file, given(network))
-    load, describe = partial(load_profile, cached=not no_cache), partial(description, context)
+    names = [model.name for model in file.settings.model] if file else []
+    load, describe = partial(load_profile, cached=not no_cache, names=names), partial(description, context)
     run = run_lint(jobs, load, settings, title=title, describe=describe)
     run = baseline.apply(run, every_model=not models)
     for form, place in destinations:
         put(rendered(run, form, shown.top or None, shown.statistics, place), place)
     for each in run.models:
-        typer.echo(verdict(each, named=len(run.models) > 1), err=True)
+        typer.echo(outcome(each, named=len(run.models) > 1), err=True)
+    for line in verdicts(run):
+        typer.echo(line, err=True)
     if any(each.result.failed for each in run.models):
         return FAILED
     return FINDINGS if not exit_zero and any(map(run.fails, run.findings)) else 0
@@ -167,13 +171,19 @@ def given(network: ModelOptions) -> dict[str, Any]:
     return {"input": spec.pop("inputs"), **{key: spec[key] for key in ("arguments", "batch", "resolution", "dtype")}}
 
 
-def load_profile(model: ModelConfig, cached: bool) -> Profile:
-    """The profile of a model."""
+def load_profile(model: ModelConfig, cached: bool, names: Sequence[str]) -> Profile:
+    """The profile of a model; the error of an unknown one suggests a similar one of `names`."""
     from costlab.models import ModelSpec, profile_of
 
     spec = ModelSpec(model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype)
-    with working(f"tracing {model.target}"):
-        return profile_of(spec, cached=cached)
+    try:
+        with working(f"tracing {model.target}"):
+            return profile_of(spec, cached=cached)
+    except CostlabError as error:
+        close = difflib.get_close_matches(model.target, names, n=1) if model.name == model.target else []
+        if not close:
+            raise
+        raise CostlabError(f"{error}; did you mean {close[0]!r}, which the configuration names?") from None
 
 
 def description(context: typer.Context, error: BaseException) -> str:
@@ -230,12 +240,12 @@ def rendered(run: LintRun, form: str, top: int | None, statistics: bool, path: P
     )
 
 
-def verdict(model: ModelLint, named: bool) -> str:
-    """How it went with a model, on one line; with its name if it is one of several."""
+def outcome(model: ModelLint, named: bool) -> str:
+    """How many findings a model has, on one line; with its name if it is one of several."""
     from costlab.formatting.escaping import visible
-    from costlab.reports.findings import verdict_line
+    from costlab.reports.findings import tally
 
-    line = verdict_line(model.result, model.accepted)
+    line = tally(model.result, model.accepted)
     if not named:
         return line
     name = visible(model.result.model)

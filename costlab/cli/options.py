@@ -84,7 +84,8 @@ class ModelOptions:
         from costlab.models import ModelSpec
 
         arguments = {**parse_arguments(self.argument), **parse_arguments(more)}
-        return ModelSpec(target, arguments, tuple(self.inputs or ()), self.batch, self.resolution, self.dtype)
+        given = ModelSpec(target, arguments, tuple(self.inputs or ()), self.batch, self.resolution, self.dtype)
+        return configured(given) or given
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,43 @@ class ExecutionOptions:
 
         device = find_device(self.device)
         return ExecutionConfig(device, amp=self.amp, fusion=self.fusion, channels_last=self.channels_last)
+
+
+def configured(given: ModelSpec) -> ModelSpec | None:
+    """The network of that name in the nearest `[tool.costlab]`; what is given overrides it. None if there is none."""
+    folders = (Path().resolve(), *Path().resolve().parents)
+    if ":" in given.target or not any(names_models(folder / "pyproject.toml") for folder in folders):
+        return None
+    from costlab.ci import configuration
+
+    path = configuration.find(Path())
+    file = configuration.read(path) if path else None
+    model = next((m for m in file.settings.model if m.name == given.target), None) if file else None
+    if model is None or file is None:
+        return None
+    return replace(
+        given,
+        target=beside(model.target, file.folder),
+        arguments={**model.arguments, **given.arguments},
+        inputs=given.inputs or tuple(model.input),
+        batch=given.batch or model.batch,
+        resolution=given.resolution or model.resolution,
+        dtype=given.dtype or model.dtype,
+    )
+
+
+def names_models(path: Path) -> bool:
+    """Whether a configuration may name models, without reading it as TOML."""
+    try:
+        return b"costlab" in path.read_bytes()
+    except OSError:
+        return False
+
+
+def beside(target: str, folder: Path) -> str:
+    """A MODEL whose file is relative to a folder, from here."""
+    file, colon, factory = target.rpartition(":") if ":" in target else (target, "", "")
+    return f"{folder / file}{colon}{factory}" if (folder / file).is_file() else target
 
 
 def split_arguments(arguments: Sequence[str] | None, twice: str = "") -> dict[str, str]:

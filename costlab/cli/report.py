@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costlab.core.profile import Profile
+    from costlab.formatting.table import Table
     from costlab.guidelines import LintResult
     from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.execution import ExecutionConfig
@@ -31,7 +32,13 @@ class TableOptions:
         int | None, option("Cut module paths to N names. Default: what fits the terminal; csv is never truncated.", "N")
     ] = None
     top: Annotated[int | None, option("Show the N most expensive rows and sum the rest.", "N")] = None
-    sort: Annotated[str | None, option("Sort by mult_adds, params, memory_access, ...", "COST")] = None
+    sort: Annotated[
+        str | None, option("Sort by a column. Default: predicted_seconds with --device, else as executed.", "COLUMN")
+    ] = None
+    columns: Annotated[
+        str | None, option("Show these columns: type,input,output,kernel,groups,ops,mult_adds, ...", "COLUMN,...")
+    ] = None
+    tree: Annotated[bool, flag("--tree", "Show nested modules, each with all inside it; repeated blocks once.")] = False
 
     def table(self, profile: Profile, form: str, prediction: Prediction | None) -> CostTable:
         """The rows of a profile as a format shows them."""
@@ -49,7 +56,27 @@ class TableOptions:
             fold=form != "csv",
             seconds=prediction.by_op if prediction else None,
             predicted_seconds=prediction.seconds if prediction else None,
+            columns=self.columns.split(",") if self.columns else (),
         )
+
+    def nested(self, profile: Profile, prediction: Prediction | None) -> Table:
+        """The modules of a profile as a tree."""
+        from costlab.reports import module_tree
+
+        if prediction is None:
+            return module_tree.table(profile, self.depth, None, None)
+        return module_tree.table(profile, self.depth, prediction.by_op, prediction.seconds)
+
+    def check(self, form: str, timed: bool) -> None:
+        """Raise CostlabError if no profile has such a table."""
+        from costlab.reports.profile_table import check_choice, column_key
+
+        check_choice(self.by, self.depth, self.top, self.sort, timed)
+        for name in self.columns.split(",") if self.columns else ():
+            column_key(name, timed)
+        others = [name for name in ("top", "sort", "columns") if getattr(self, name) is not None]
+        if self.tree and (others or self.by != "module" or form not in ("text", "markdown")):
+            raise CostlabError("--tree shows modules as text or markdown; of the options of tables it takes --depth")
 
 
 def report(
@@ -71,9 +98,8 @@ def report(
     from costlab.models import profile_of
     from costlab.reports import csv
     from costlab.reports import profile as pages
-    from costlab.reports.profile_table import check_choice
 
-    check_choice(rows.by, rows.depth, rows.top, rows.sort, execution.device is not None)
+    rows.check(form, execution.device is not None)
     config = execution.config()
     if form == "html" and output is None and sys.stdout.isatty():
         raise CostlabError("an html report is for a browser: name a file for it with -o report.html")
@@ -85,13 +111,14 @@ def report(
     first = checked.what_ifs if checked else None
     shown = profile.fused(execution.fusion)
     table = partial(rows.table, shown, form, prediction)
+    tree = rows.nested(shown, prediction) if rows.tree else None
     page = render(
         form,
         output,
-        text=lambda width, ascii_only: pages.text(shown, table(), width, ascii_only, prediction, first),
+        text=lambda width, ascii_only: pages.text(shown, table(), width, ascii_only, prediction, first, tree),
         json=lambda: to_json(shown, *predicted_json(prediction, first)),
         csv=lambda: csv.report(table()),
-        markdown=lambda: pages.markdown(shown, table(), prediction, first),
+        markdown=lambda: pages.markdown(shown, table(), prediction, first, tree),
         html=lambda: html_page(shown, checked, prediction, config),
     )
     put(page, output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from costlab.errors import CostlabError
@@ -85,8 +85,13 @@ def sortable_metric(name: str, timed: bool = False) -> str:
     return key
 
 
-def metric_named(name: str, among: Callable[[Metric], bool] = lambda metric: metric.key != MEASURED) -> Metric:
+def metric_named(
+    name: str, among: Callable[[Metric], bool] = lambda metric: metric.key != MEASURED, others: Iterable[str] = ()
+) -> Metric:
     """The metric that `name` means, with dashes or spaces for underscores, of those that `among` accepts.
+
+    Args:
+        others: what may be named instead, for the error.
 
     Raises:
         CostlabError: unknown metric; the message names the nearest.
@@ -94,7 +99,7 @@ def metric_named(name: str, among: Callable[[Metric], bool] = lambda metric: met
     keys = [metric.key for metric in METRICS.values() if among(metric)]
     key = re.sub(r"[ -]+", "_", name.strip().lower())
     if key not in keys:
-        close = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-        hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join(keys)}"
+        close = difflib.get_close_matches(key, [*keys, *others], n=1, cutoff=0.5)
+        hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join([*keys, *others])}"
         raise CostlabError(f"unknown metric {name!r}{hint}")
     return METRICS[key]

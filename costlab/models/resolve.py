@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import fnmatch
 import functools
@@ -10,10 +11,13 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from costlab.core.files import read_text
 from costlab.errors import CostlabError
 
+LARGEST = 10_000_000  # bytes of a file of Python
 LISTED = ("zoo", "torchvision", "timm")  # providers that list their networks, in the order of the search
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 FACTORY = "give the Python factory (file.py:factory) or a program of torch.export.save (model.pt2)"
@@ -64,11 +68,25 @@ def resolve(target: str) -> Resolved:
     for provider in LISTED:
         if installed(provider) and target in provider_module(provider).names():
             return Resolved(provider, target)
+    if target.endswith(".py") and os.path.isfile(target):
+        found = [f"{target}:{name}" for name in factories_in(target)]
+        raise CostlabError(f"{target} is a file: name the network in it, as {' or '.join(found[:3]) or 'net.py:Net'}")
     if os.path.isdir(target):
         raise CostlabError(f"{target} is a folder: give hf:{target} if it holds a config.json, or a file in it")
     missing = [p for p in LISTED if not installed(p)]
     hint = f" (not installed: {', '.join(missing)}; pip install 'costlab[{','.join(missing)}]')" if missing else ""
     raise CostlabError(f"no model {target!r}{nearest(target, list_models())}{hint}; `costlab models` lists them all")
+
+
+def factories_in(path: str) -> list[str]:
+    """The classes and functions of a file that may make a network, networks first; the file is not run."""
+    try:
+        statements = ast.parse(read_text(Path(path), LARGEST)).body
+    except (SyntaxError, ValueError, RecursionError, CostlabError):
+        return []
+    classes = [each for each in statements if isinstance(each, ast.ClassDef)]
+    networks = [each.name for each in classes if any("Module" in ast.unparse(base) for base in each.bases)]
+    return [*reversed(networks), *(each.name for each in statements if isinstance(each, ast.FunctionDef))]
 
 
 def is_listed(target: str) -> bool:

@@ -108,14 +108,14 @@ def totals_table(comparison: Comparison, heads: tuple[str, str, str]) -> Table:
 
 def modules_table(comparison: Comparison, top: int | None) -> Table:
     """The modules whose costs differ, the largest change first, and those cut off by `top` as one row."""
-    pairs = [p for p in comparison.pairs if any(p.change(key) for key in COMPARED)]
-    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in COMPARED])
+    keys = (PREDICTED, *COMPARED) if comparison.head_latency else COMPARED
+    pairs = [p for p in comparison.pairs if any(p.change(key) for key in keys)]
+    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in keys])
     rest = pairs[top:] if top is not None else []
     pairs = pairs[:top]
     rows = [*([pair] for pair in pairs), *([rest] if rest else [])]
     names = [*map(module_name, pairs), *([f"{len(rest)} others"] if rest else [])]
     status = [*(pair.status for pair in pairs), *([""] if rest else [])]
-    keys = (PREDICTED, *COMPARED) if comparison.head_latency else COMPARED
     costs = [
         Column(METRICS[key].label, [change_of(row, key) for row in rows], drop=len(keys) - i if i else 0)
         for i, key in enumerate(keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from costlab.ci.lint_run import SEVERITIES, LintRun
 from costlab.formatting import units
@@ -130,17 +130,37 @@ def verdict_word(verdict: RuleVerdict, findings: int) -> str:
     return "BROKEN" if verdict.verdict == "broken" else verdict.verdict
 
 
-def verdict_line(result: LintResult, accepted: int = 0) -> str:
-    """The result for one model in one line; `accepted` findings are in the baseline."""
+def tally(result: LintResult, accepted: int = 0) -> str:
+    """How many findings a model has, by severity; `accepted` findings are in the baseline."""
     if result.failed:
         return f"error: {sentence(result.findings[0])}"
     severities = [f.severity for f in result.findings]
     counts = {severity: severities.count(severity) for severity in reversed(SEVERITIES)}
     parts = [f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in counts.items() if n] or ["no findings"]
-    if accepted:
-        parts.append(f"{accepted} in the baseline")
-    tally, broken = ", ".join(parts), ", ".join(result.broken)
-    return f"broken: {broken} ({tally})" if broken else f"nothing broken ({tally})"
+    return ", ".join([*parts, *([f"{accepted} in the baseline"] if accepted else [])])
+
+
+def verdicts(run: LintRun) -> list[str]:
+    """How a run went, in one line, or in two if models failed checks and others could not be analysed."""
+    named = {model.result.model: model.result for model in run.models}
+    broken = {name: failed_rules(run, result) for name, result in named.items()}
+    failing = [f"{name} ({', '.join(broken[name])})" for name, r in named.items() if broken[name] and not r.failed]
+    lost = [name for name, result in named.items() if result.failed]
+    lines = [f"{len(failing)} of {len(named)} {models(named)} failed checks: {', '.join(failing)}"] if failing else []
+    if lost:
+        lines.append(f"{len(lost)} of {len(named)} {models(named)} could not be analysed: {', '.join(lost)}")
+    return [visible(line) for line in lines] or ["All checks passed."]
+
+
+def failed_rules(run: LintRun, result: LintResult) -> list[str]:
+    """The rules with findings that fail a run, in the order of the verdicts."""
+    failing = {f.rule for f in result.findings if run.fails(f)}
+    return [verdict.rule for verdict in result.verdicts if verdict.rule in failing]
+
+
+def models(named: Collection[str]) -> str:
+    """`model` or `models`."""
+    return "model" if len(named) == 1 else "models"
 
 
 def verdict_table(result: LintResult) -> Table:

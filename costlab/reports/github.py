@@ -8,7 +8,7 @@ from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.grouping import FindingGroup, group_findings
-from costlab.reports.findings import sentence
+from costlab.reports.findings import group_sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 MAX_ANNOTATIONS = 10  # of each level: GitHub shows no more for one step
@@ -39,7 +39,7 @@ def annotation(run: LintRun, group: FindingGroup, level: str) -> str:
     times = f" ({len(group.findings)} times)" if len(group.findings) > 1 else ""
     title = f"costlab {first.rule}: {first.model} {group.path or ROOT}{times}"
     properties = f"file={property_value(source.file)},line={source.line},title={property_value(title)}"
-    return f"::{level} {properties}::{message_value(sentence(first, run.device))}"
+    return f"::{level} {properties}::{message_value(group_sentence(group, run.device))}"
 
 
 def message_value(text: str) -> str:

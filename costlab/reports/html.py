@@ -32,6 +32,7 @@ SCRIPTS = (  # each after its imports
     "address.js",
     "tip.js",
     "header.js",
+    "summary.js",
     "tree.js",
     "treemap.js",
     "axes.js",

@@ -24,8 +24,9 @@ from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.device import Device
 from costlab.latency.execution import AUTOCAST
 from costlab.latency.prediction import Prediction
-from costlab.reports import findings
-from costlab.reports.header import facts
+from costlab.reports import findings, first
+from costlab.reports.header import facts, latency
+from costlab.reports.profile_table import default_depth, table
 from costlab.reports.prose import blocks
 
 CHOICES = (  # the metrics to choose from, in this order
@@ -38,6 +39,8 @@ CHOICES = (  # the metrics to choose from, in this order
     "activation_bytes",
 )
 FOLDERS = re.compile(r"[\\/]")
+MODULES = 5  # that take most
+ADVICE = 3  # findings
 NAMES = 3  # of a path that are shown: a package, a folder and a file
 LONGEST = 300  # characters of an operator's attributes that are shown
 
@@ -68,10 +71,11 @@ def document(
         "facts": [
             (label, visible(value), tone)
             for label, value, tone in (
-                *facts(profile, prediction, result.what_ifs),
+                *facts(profile, prediction),
                 Fact("versions", f"costlab {profile.costlab}, torch {profile.torch}"),
             )
         ],
+        "summary": summary(profile, result, prediction),
         "costs": list(costs(profile, prediction)),
         "groups": [(group.name, group.colour, ink_on(group.colour)) for group in GROUPS],
         "modules": modules(profile, paths, words),
@@ -98,12 +102,44 @@ def module_paths(profile: Profile) -> list[str]:
 
 
 def costs(profile: Profile, prediction: Prediction | None) -> Iterator[dict[str, Any]]:
-    """The metrics to choose from: name, unit, and total of the network."""
+    """The metrics to choose from: name, unit, and total of the network. The first is the one that the page opens on."""
+    if prediction:
+        yield {"key": PREDICTED, "name": "predicted latency", "unit": "s", "total": prediction.seconds}
     for key in CHOICES:
         metric = METRICS[key]
         yield {"key": key, "name": metric.label, "unit": metric.unit, "total": getattr(profile.total, key)}
+
+
+def summary(profile: Profile, result: LintResult, prediction: Prediction | None) -> list[dict[str, Any]]:
+    """What a reader looks for first: where the cost is, what bounds it, what to do. Each with its lines."""
+    rows = table(
+        profile,
+        depth=default_depth(profile),
+        top=MODULES,
+        seconds=prediction.by_op if prediction else None,
+        predicted_seconds=prediction.seconds if prediction else None,
+    )
+    metric = METRICS[rows.key]
+    most = [
+        [visible(row.name) or ROOT, f"{metric.format(row.cost(rows.key))}, {units.percent(rows.share(row))}"]
+        for row in rows.lines
+    ]
+    entries = [{"title": f"Most {'time' if prediction else metric.label}", "modules": most}]
     if prediction:
-        yield {"key": PREDICTED, "name": "predicted latency", "unit": "s", "total": prediction.seconds}
+        entries.append({"title": "Bound", "lines": [visible(fact.value) for fact in latency(prediction)]})
+    return [*entries, {"title": "Do first", "lines": advice(result)}]
+
+
+def advice(result: LintResult) -> list[str]:
+    """The best changes of the whole network; without a device the most expensive findings."""
+    if result.what_ifs:
+        return [visible(fact.value) for fact in first.facts(result.what_ifs)]
+    groups, _ = findings.top_groups((f for f in result.findings if f.advice), ADVICE)
+    prices = [findings.savings(group.findings, None) for group in groups]
+    return [
+        f"{findings.location(g)}: {price}; {visible(g.first.advice or '')}"
+        for g, price in zip(groups, prices, strict=True)
+    ]
 
 
 def modules(profile: Profile, paths: Mapping[str, int], words: Words) -> dict[str, Any]:
@@ -214,9 +250,18 @@ def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guide
                 "page": blocks(rules[verdict.rule].page),
                 "findings": [finding_entry(g, result.device, paths) for g in groups if g.first.rule == verdict.rule],
             }
-            for verdict, cells in findings.verdict_rows(result)
+            for verdict, cells in sorted(findings.verdict_rows(result), key=lambda pair: saving(result, pair[0].rule))
         ],
     }
+
+
+def saving(result: LintResult, rule: str) -> tuple[float, float]:
+    """What the advice of a rule saves together: seconds if there is a device, then elements."""
+    found = [f for f in result.findings if f.rule == rule and f.helps]
+    return (
+        -sum(f.predicted_seconds_saved or 0.0 for f in found),
+        -sum(f.excess_memory_access or 0 for f in found),
+    )
 
 
 def finding_entry(group: FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:

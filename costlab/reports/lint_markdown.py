@@ -7,7 +7,7 @@ from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import markdown_code, markdown_text
 from costlab.reports import first
-from costlab.reports.findings import findings_table, heading, sentence, statistics_table, verdict_line, verdict_table
+from costlab.reports.findings import findings_table, heading, sentence, statistics_table, tally, verdict_table, verdicts
 
 
 def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
@@ -23,8 +23,8 @@ def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
         if model.result.failed:
             lines += [f"**error:** {markdown_text(sentence(model.result.findings[0]))}", ""]
             continue
-        tally = markdown_text(verdict_line(model.result, model.accepted))
-        lines += [f"{tally}, {heading(model.result)}", ""]
+        counts = markdown_text(tally(model.result, model.accepted))
+        lines += [f"{counts}, {heading(model.result)}", ""]
         if model.result.what_ifs:
             lines += [*header.markdown(first.facts(model.result.what_ifs)), ""]
         lines += [tables.markdown(verdict_table(model.result)), ""]
@@ -32,4 +32,5 @@ def report(run: LintRun, top: int | None, statistics: bool = False) -> str:
             lines += [tables.markdown(shown), ""]
     if statistics and run.findings:
         lines += [tables.markdown(statistics_table(run)), ""]
+    lines += [f"**{markdown_text(line)}**\n" for line in verdicts(run)]
     return "\n".join(lines)

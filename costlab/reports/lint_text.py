@@ -60,7 +60,9 @@ def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for group in groups:
         found = group.first
-        head = Text(f"{found.severity} {found.rule} ", style=STYLES[found.severity])
+        place = model.place(found.module)
+        head = Text(f"{visible(place.file)}:{place.line}: " if place else "")
+        head.append(f"{found.severity} {found.rule} ", style=STYLES[found.severity])
         cost = f": {savings(group.findings, model.result.device)}" if found.from_guideline else ""
         head.append(f"{location(group)}{cost}", style="default")
         parts += [Text(), head, indented(found.message)]

@@ -15,7 +15,7 @@ from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.reports.header import facts
-from costlab.reports.profile_table import CostTable, ReportRow, default_depth
+from costlab.reports.profile_table import WORDS, CostTable, ReportRow, default_depth
 from costlab.reports.profile_table import table as table_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def text(
     ascii_only: bool = False,
     prediction: Prediction | None = None,
     what_ifs: WhatIfs | None = None,
+    tree: Table | None = None,
 ) -> Group:
     """For terminals and pipes, `width` cells wide if that is 40 or more."""
     from rich.console import Group
@@ -44,18 +45,23 @@ def text(
         Text(header.title(profile), style="bold"),
         header.text(facts(profile, prediction, what_ifs)),
         Text(),
-        tables.text(layout(table), width, ascii_only),
-        *(Text(note, style="dim") for note in notes(table)),
+        tables.text(tree or layout(table), width, ascii_only),
+        *(Text(note, style="dim") for note in (() if tree else notes(table))),
     )
 
 
 def markdown(
-    profile: Profile, table: CostTable, prediction: Prediction | None = None, what_ifs: WhatIfs | None = None
+    profile: Profile,
+    table: CostTable,
+    prediction: Prediction | None = None,
+    what_ifs: WhatIfs | None = None,
+    tree: Table | None = None,
 ) -> str:
     """For issues, pull requests and wikis."""
     about = header.markdown(facts(profile, prediction, what_ifs))
     lines = [f"### {markdown_code(header.title(profile))}", "", *about, ""]
-    lines += [tables.markdown(layout(table)), *(f"\n{markdown_text(note)}" for note in notes(table)), ""]
+    below = () if tree else notes(table)
+    lines += [tables.markdown(tree or layout(table)), *(f"\n{markdown_text(note)}" for note in below), ""]
     return "\n".join(lines)
 
 
@@ -70,20 +76,10 @@ def html(profile: Profile) -> str:
 def layout(table: CostTable) -> Table:
     """Every column, in order; the metric that the rows are sorted by is always among them, its share beside it."""
     rows = [*table.lines, *table.rest]
-    quiet = ("quiet",) * len(rows)
     tones = ["alarm" if row.uncounted else "" for row in table.lines] + ["quiet"] * len(table.rest)
     columns = [Column(table.by, [*map(name_of, rows)], tones, "total", True, fit="end", least=20, code=True)]
-    if table.by == "module":
-        types = [row.type for row in rows]
-        columns.append(Column("type", types, quiet, "", True, DROPPED["type"], fit="start", least=10, code=True))
-    if table.by == "kind":
-        columns.append(Column("ops", [units.short(row.ops) for row in rows], quiet))
-    else:
-        shapes = [output_of(row) for row in rows]
-        columns.append(Column("output", shapes, quiet, left=True, drop=DROPPED["output"]))
-    keys = ["params", "mult_adds", "memory_access", *([PREDICTED] if table.predicted_seconds is not None else [])]
-    for key in dict.fromkeys([*keys, table.key]):
-        columns.append(cost_column(table, rows, key))
+    for key in table.columns or default_columns(table):
+        columns.append(word_column(rows, key) if key in WORDS else cost_column(table, rows, key))
         if key == table.key:
             columns += share_columns(table, rows)
     return Table(columns, rest=len(table.rest))
@@ -94,6 +90,29 @@ def output_of(row: ReportRow) -> str:
     if row.never_ran:
         return "never ran"
     return "" if row.output_shape is None else units.shape(row.output_shape)
+
+
+def default_columns(table: CostTable) -> list[str]:
+    """What is shown if nothing else is asked for."""
+    words = {"module": ["type", "output"], "kind": ["ops"], "op": ["output"]}[table.by]
+    timed = [PREDICTED] if table.predicted_seconds is not None else []
+    costs = ["params", "mult_adds", "memory_access", *timed]
+    return [*words, *dict.fromkeys([*costs, table.key])]
+
+
+def word_column(rows: Sequence[ReportRow], key: str) -> Column:
+    """A column that is no cost."""
+    quiet = ("quiet",) * len(rows)
+    if key in ("ops", "unused_params"):
+        return Column(key.replace("_", " "), [units.short(getattr(row, key)) for row in rows], quiet)
+    if key == "type":
+        types = [row.type for row in rows]
+        return Column("type", types, quiet, "", True, DROPPED["type"], fit="start", least=10, code=True)
+    if key == "output":
+        cells = [output_of(row) for row in rows]
+    else:
+        cells = [row.name if key == "name" else getattr(row.words, key) for row in rows]
+    return Column(key, cells, quiet, left=True, drop=DROPPED["output"])
 
 
 def cost_column(table: CostTable, rows: Sequence[ReportRow], key: str) -> Column:

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import prod
+from typing import Any, NamedTuple
 
-from costlab.core.cost import COST_KEYS, Cost, total
+from costlab.core.cost import COST_KEYS, FAMILY_OF, Cost, total
 from costlab.core.graph import Op
-from costlab.core.metrics import PREDICTED, sortable_metric
+from costlab.core.metrics import MEASURED, PREDICTED, metric_named, sortable_metric
 from costlab.core.profile import CostRow, Profile, Total, cut
 from costlab.errors import CostlabError
+from costlab.formatting import units
 
 BY = ("module", "kind", "op")
 ROWS = 30  # the default depth shows no more: a screenful
+WORDS: dict[str, Callable[[ReportRow], Any]] = {  # columns that are no costs, with their order
+    "name": lambda row: row.name,
+    "type": lambda row: row.type,
+    "input": lambda row: row.words.input,
+    "output": lambda row: -prod(row.output_shape or (0,)),
+    "kernel": lambda row: row.words.kernel,
+    "groups": lambda row: row.words.groups,
+    "ops": lambda row: -row.ops,
+    "unused_params": lambda row: -row.unused_params,
+}
+
+
+class LayerWords(NamedTuple):
+    """What a row is about, beside its costs."""
+
+    input: str = ""  # shape of what its first operator reads
+    kernel: str = ""  # of its convolutions, "" if they differ
+    groups: str = ""
+
+
+NO_WORDS = LayerWords()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +46,7 @@ class ReportRow(CostRow):
 
     estimated: int = 0  # operators in it whose cost depends on a guessed size
     never_ran: bool = False  # a module with parameters that no input reached
+    words: LayerWords = NO_WORDS
     predicted_seconds: float | None = None  # with a device only
 
     def cost(self, key: str) -> float | None:
@@ -47,6 +72,7 @@ class CostTable:
     folded: int  # rows left out because they cost nothing
     total: Total
     predicted_seconds: float | None = None  # of the whole forward pass: operators and gaps between them
+    columns: tuple[str, ...] = ()  # that are shown after the name; none: the default ones
 
     def share(self, row: Cost) -> float | None:
         """The share of the total that a row has; None if the total is 0."""
@@ -65,17 +91,20 @@ def table(
     fold: bool = True,
     seconds: Mapping[str, float] | None = None,
     predicted_seconds: float | None = None,
+    columns: Sequence[str] = (),
 ) -> CostTable:
     """The rows of a profile.
 
     Args:
         by: "module", "kind" or "op".
         depth: cut module paths to this many names; by default every module has its own row.
-        top: show the most expensive rows in `sort`, or in mult-adds, and sum the rest.
-        sort: a metric to sort by, most expensive first; by default modules and operators keep their execution order.
+        top: show the first rows in the order of `sort`, and sum the rest.
+        sort: a column to sort by: costs most expensive first, words from A. Default: predicted seconds if they are
+            known; else modules and operators keep their execution order, and `top` means mult-adds.
         fold: leave out rows that cost nothing.
         seconds: the predicted time of each operator, by name.
         predicted_seconds: the predicted time of the whole forward pass.
+        columns: columns to show after the name.
 
     Returns:
         The rows; those in `lines` and `rest` sum to `total`.
@@ -85,13 +114,16 @@ def table(
     """
     timed = seconds is not None
     check_choice(by, depth, top, sort, timed)
-    key = sortable_metric(sort or "mult_adds", timed)
+    sort = sort or (PREDICTED if timed else None)
+    key = sortable_metric(sort if sort and sort not in WORDS else PREDICTED if timed else "mult_adds", timed)
     everything = list(rows_by(profile, by, depth))
     if seconds is not None:
         everything = with_seconds(everything, profile, by, depth, seconds)
     lines = [line for line in everything if not (fold and line.empty)]
     folded = len(everything) - len(lines)
-    if sort is not None or top is not None:
+    if sort in WORDS:
+        lines.sort(key=WORDS[sort])
+    elif sort is not None or top is not None:
         lines.sort(key=lambda line: (-(getattr(line, key) or 0), -line.memory_access))
     rest = []
     if top is not None and len(lines) > top:
@@ -99,7 +131,19 @@ def table(
         lines = lines[:top]
     if by != "module":
         rest += unread_parameters(profile)
-    return CostTable(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds)
+    keys = tuple(column_key(name, timed) for name in columns)
+    return CostTable(by, depth, key, tuple(lines), tuple(rest), folded, profile.total, predicted_seconds, keys)
+
+
+def column_key(name: str, timed: bool) -> str:
+    """The key of the column that a name means. Raises CostlabError if there is none."""
+    word = name.strip().lower()
+    if word in WORDS:
+        return word
+    key = metric_named(word, lambda metric: metric.per_module and metric.key != MEASURED, WORDS).key
+    if key == PREDICTED and not timed:
+        raise CostlabError(f"{PREDICTED} needs a device: choose one with --device")
+    return key
 
 
 def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, timed: bool = False) -> None:
@@ -112,8 +156,9 @@ def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, 
         raise CostlabError(f"depth must be 0 or greater, got {depth}")
     if top is not None and top < 1:
         raise CostlabError(f"top must be 1 or greater, got {top}")
-    if sort is not None:
-        sortable_metric(sort, timed)
+    if sort is not None and sort not in WORDS:
+        metric = metric_named(sort, lambda metric: metric.sortable, WORDS)
+        sortable_metric(metric.key, timed)
 
 
 def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]:
@@ -130,16 +175,34 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]
                 ops=int(not op.free),
                 uncounted=int(cost is None),
                 estimated=int(op.estimated),
+                words=described([op]),
             )
         return
     group = grouping(by, depth)
     estimated = Counter(group(op) for op in profile.ops if op.estimated)
+    members: dict[str, list[Op]] = {}
+    for op in profile.ops:
+        members.setdefault(group(op), []).append(op)
     rows = profile.by_kind() if by == "kind" else profile.by_module(depth)
     uncalled = set(profile.uncalled)
     for name, row in rows.items():
         known_row = {field.name: getattr(row, field.name) for field in fields(CostRow)}
         never_ran = by == "module" and name in uncalled and row.unused_params > 0
-        yield ReportRow(**known_row, estimated=estimated[name], never_ran=never_ran)
+        words = described(members.get(name, []))
+        yield ReportRow(**known_row, estimated=estimated[name], never_ran=never_ran, words=words)
+
+
+def described(ops: Sequence[Op]) -> LayerWords:
+    """The input, the kernel and the groups of some operators."""
+    reads = (t for op in ops for t in op.inputs if t.role in ("input", "activation"))
+    layers = [op for op in ops if op.find("weight") and FAMILY_OF.get(op.kind) == "convolution"]
+    kernels = {units.shape(op["weight"].shape[2:]) for op in layers}
+    groups = {str(op.attrs.get("groups", 1)) for op in layers}
+    return LayerWords(
+        input=next((units.shape(t.shape) for t in reads), ""),
+        kernel=kernels.pop() if len(kernels) == 1 else "",
+        groups=groups.pop() if len(groups) == 1 else "",
+    )
 
 
 def grouping(by: str, depth: int | None) -> Callable[[Op], str]:

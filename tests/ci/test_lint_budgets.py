@@ -160,7 +160,7 @@ def test_budgets_in_the_configuration_have_units(project, capsys):
     assert rows["budget/mult_adds"] == ["holds", "8.831", "M", "8.900", "M"]
     assert rows["budget/peak_activation_bytes"] == ["BROKEN", "2.097", "MB", "2.000", "MB"]
     assert "error budget/params (root)\n    params 8.944 k" not in out
-    assert err == "broken: budget/peak_activation_bytes (1 error)\n"
+    assert err == "1 error\n1 of 1 model failed checks: net (budget/peak_activation_bytes)\n"
 
 
 def test_a_change_counts_from_a_saved_profile_next_to_the_configuration(project, capsys, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_baseline_hides_exactly_the_findings_that_it_lists(project, capsys):
     assert lint(capsys, "--write-baseline", "known.json", code=0)[0] == []
     assert set(baselines.read(Path("known.json"))) == {BaselineEntry(*f) for f in found}
     known, err = lint(capsys, "--baseline", "known.json", code=0)
-    assert (known, err) == ([], "broken: G1 (2 notes, 2 in the baseline)\n")
+    assert (known, err) == ([], "2 notes, 2 in the baseline\nAll checks passed.\n")
     baselines.write(Path("known.json"), [BaselineEntry(*found[0])])
     assert lint(capsys, "--baseline", "known.json", code=1)[0] == [found[1]]
 
@@ -246,7 +246,7 @@ def test_control_characters_of_a_stale_entry_are_escaped(project, capsys):
     project(NET)
     baselines.write(Path("known.json"), [BaselineEntry("net", "G1", "a\n\x1b[31mb")])
     _, err = lint(capsys, "--baseline", "known.json", code=1)
-    assert err.count("\n") == 2
+    assert err.count("\n") == 3
     assert "\x1b" not in err
 
 

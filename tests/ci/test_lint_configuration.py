@@ -70,7 +70,9 @@ def test_a_failing_model_exits_with_2_and_the_others_are_reported(project, capsy
     assert "G1 equal-channel-width  BROKEN" in out
     assert err.splitlines() == [
         "error: broken: nets.py:broken raises RuntimeError: no weights",
-        "net: broken: G1 (2 warnings, 2 notes)",
+        "net: 2 warnings, 2 notes",
+        "1 of 2 models failed checks: net (G1)",
+        "1 of 2 models could not be analysed: broken",
     ]
     content = document(capsys, code=2)
     assert (

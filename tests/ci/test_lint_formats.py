@@ -90,7 +90,7 @@ def test_machine_formats_go_to_stdout_and_the_verdict_to_stderr(form, tmp_path, 
     assert run(["lint", "--format", form]) == 1
     out, err = capsys.readouterr()
     json.loads(out)
-    assert err == "broken: G1 (2 warnings, 2 notes)\n"
+    assert err == "2 warnings, 2 notes\n1 of 1 model failed checks: net (G1)\n"
 
 
 # SARIF.

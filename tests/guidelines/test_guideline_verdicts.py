@@ -77,7 +77,7 @@ def test_the_command_line_passes_shufflenet_v2(capsys):
     assert run(["lint", "zoo:shufflenet_v2", "-a", "width=2.0"]) == 0
     out, err = capsys.readouterr()
     assert "shufflenet_v2 (zoo, width=2.0), checked with batch norm folded" in out
-    assert err.startswith("nothing broken (")
+    assert err.endswith(" notes\nAll checks passed.\n")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -223,7 +223,7 @@ def saved(tmp_path_factory) -> str:
 def test_json_lists_findings_one_by_one_with_every_key_of_the_contract(saved, capsys):
     assert run(["lint", saved, "--format", "json"]) == 1
     out, err = capsys.readouterr()
-    assert err == "broken: G1, G4 (97 warnings, 52 notes)\n"
+    assert err == "97 warnings, 52 notes\n1 of 1 model failed checks: mobilenet_v2 (G1, G4)\n"
     document = json.loads(out)
     finding_keys = {
         "rule", "severity", "model", "module", "op", "message", "advice",
@@ -267,7 +267,7 @@ def test_fusion_and_ignore_reach_the_check(saved, capsys):
     assert run(["lint", saved, "--ignore", "G1,G4", "--fusion", "none"]) == 0
     out, err = capsys.readouterr()
     assert "mobilenet_v2 (zoo), checked with nothing fused" in out
-    assert err == "nothing broken (52 notes)\n"
+    assert err == "52 notes\nAll checks passed.\n"
 
 
 def test_a_narrow_screen_and_a_file_show_the_same_verdicts(saved, tmp_path, capsys, monkeypatch):
@@ -283,7 +283,7 @@ def test_an_uncounted_operator_fails_the_command(tmp_path, capsys):
     write_text(path, examples()["hostile"].to_json())
     assert run(["lint", str(path)]) == 1
     out, err = capsys.readouterr()
-    assert err == "broken: X6 (1 error, 2 notes)\n"
+    assert err.startswith("1 error, 2 notes\n1 of 1 model failed checks: ")
     assert out.replace("\n", "").isprintable()
     assert HOSTILE not in out
 

@@ -17,16 +17,16 @@ export function showFindings() {
 
   subscribe(({ module }, before) => {
     if (module === before.module) return;
-    body.replaceChildren(...rules.map((rule) => section(rule, module, opened)));
+    body.replaceChildren(...rules.map((rule, i) => section(rule, module, opened, i === 0)));
   });
 }
 
-function section(rule, module, opened) {
+function section(rule, module, opened, first) {
   const here = rule.findings.filter((found) => concerns(found, module));
   const measured = rule.limit === "-" ? rule.measured : `${rule.measured} (limit ${rule.limit})`;
   const made = element(
     "details",
-    { className: `rule ${rule.verdict.toLowerCase()}`, open: opened.get(rule) ?? rule.verdict === "BROKEN" },
+    { className: `rule ${rule.verdict.toLowerCase()}`, open: opened.get(rule) ?? (first || rule.verdict === "BROKEN") },
     element(
       "summary",
       {},

@@ -6,6 +6,7 @@ import { showHeader } from "./header.js";
 import { showMemory } from "./memory.js";
 import { showRoofline } from "./roofline.js";
 import { change, goUp } from "./state.js";
+import { showSummary } from "./summary.js";
 import { showTable } from "./table.js";
 import { showTree } from "./tree.js";
 import { showTreemap } from "./treemap.js";
@@ -47,5 +48,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 followAddress();
-for (const show of [showHeader, showTree, showTreemap, showRoofline, showMemory, showTable, showFindings]) show();
+for (const show of [showHeader, showSummary, showTree, showTreemap, showRoofline, showMemory, showTable, showFindings]) show();
 page.dataset.ready = "";

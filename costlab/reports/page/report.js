@@ -12,7 +12,7 @@ export const groups = data.groups.map(([name, colour, ink], index) => ({
 }));
 
 const said = (column) => column.map((number) => data.words[number]);
-const PREDICTED = "predicted_seconds";
+export const PREDICTED = "predicted_seconds";
 
 export const modules = rows(data.modules, {
   name: said(data.modules.name),

@@ -1,7 +1,20 @@
 /* Modules as a tree, with the keys of the ARIA practices guide; bars are shares, in the colours of the operators. */
 
 import { element, panel } from "./dom.js";
-import { amount, amountsByGroup, ancestry, costOf, groups, modules, root, share, titleOf, written } from "./report.js";
+import {
+  amount,
+  amountsByGroup,
+  ancestry,
+  costOf,
+  costs,
+  groups,
+  modules,
+  PREDICTED,
+  root,
+  share,
+  titleOf,
+  written,
+} from "./report.js";
 import { chooseModule, subscribe } from "./state.js";
 import { percent } from "./units.js";
 
@@ -12,9 +25,14 @@ export function showTree() {
   const open = new Set(openAtFirst());
   let active = root; // the row with the keyboard focus
   let shown = {}; // the state that the tree shows
+  const order = document.getElementById("order");
+  let ranked = PREDICTED === costs[0].key; // the most expensive module of each parent first, else as executed
+
+  const rowsOf = (top) => visibleRows(top, open, ranked ? shown.cost : null);
 
   function draw() {
-    const rows = visibleRows(root, open);
+    order.setAttribute("aria-pressed", ranked);
+    const rows = rowsOf(root);
     const { cost, module } = shown;
     if (!rows.includes(active)) active = root;
     const longest = Math.max(...rows.filter((row) => !open.has(row)).map((row) => amount(row, cost)), 0);
@@ -87,13 +105,17 @@ export function showTree() {
     " ": () => chooseModule(active),
   };
 
+  order.onclick = () => {
+    ranked = !ranked;
+    draw();
+  };
   body.addEventListener("focusin", (event) => {
-    active = visibleRows(root, open)[[...body.children].indexOf(event.target)] ?? active;
+    active = rowsOf(root)[[...body.children].indexOf(event.target)] ?? active;
   });
   body.addEventListener("keydown", (event) => {
     if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const rows = visibleRows(root, open);
+    const rows = rowsOf(root);
     keys[event.key](rows, rows.indexOf(active));
   });
 
@@ -121,8 +143,11 @@ function openAtFirst() {
   }
 }
 
-function visibleRows(module, open) {
-  return [module, ...(open.has(module) ? module.children.flatMap((child) => visibleRows(child, open)) : [])];
+/** The rows of open modules; the children of each in order of their amounts of `cost`, or as they are executed. */
+function visibleRows(module, open, cost = null) {
+  if (!open.has(module)) return [module];
+  const children = cost ? module.children.toSorted((a, b) => amount(b, cost) - amount(a, cost)) : module.children;
+  return [module, ...children.flatMap((child) => visibleRows(child, open, cost))];
 }
 
 function segments(module, cost, longest) {
