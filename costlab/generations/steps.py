@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -10,13 +11,15 @@ import torch
 
 from costlab.core.cost import RULES
 from costlab.core.gc import gc_paused
+from costlab.core.graph import Op
 from costlab.core.memory import allocated
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.generations.language_model import LanguageModel, forward_arguments
 from costlab.tracing._profile import costed
+from costlab.tracing.answers import Answers
 from costlab.tracing.forward import stand_ins, trace
-from costlab.tracing.modules import tensors_in
+from costlab.tracing.modules import ModuleTracker, tensors_in
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.lifetimes import WeakTable
 
@@ -31,8 +34,15 @@ class ReturningRecorder(Recorder):
     returned: Any = None
     live: tuple[int, ...] = ()  # bytes of inputs and activations at every operator
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments, table=WeakTable())
+    def __init__(
+        self,
+        tracker: ModuleTracker,
+        kinds: Collection[str],
+        weigh: Callable[[Op], int],
+        answers: Answers,
+        home: torch.device,
+    ) -> None:
+        super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
         self.table.position = lambda: len(self.ops)
 
     def finish(self, result: Any) -> None:
