@@ -49,7 +49,8 @@ def measure(
     by: Annotated[Literal["kind", "module", "op", "kernel"], option("Set what a row is; kernel needs a GPU.")] = "kind",
     top: Annotated[int, option("Show N rows of the text; 0 for all.", "N")] = 20,
     form: Annotated[
-        Literal["text", "json"], option("Set the output format; json has every raw time.", None, "--format")
+        Literal["text", "json", "html"],
+        option("Set the output format; json has every raw time, html every operator and kernel.", None, "--format"),
     ] = "text",
     output: Output = None,
 ) -> int:
@@ -66,7 +67,7 @@ def measure(
     if by == "kernel" and run.device == "cpu":
         raise CostlabError("--by kernel needs a GPU (--device cuda); use --by kind, module or op")
     spec = network.spec(model)
-    if predict_for is not None and form == "json":
+    if predict_for is not None and form != "text":
         raise CostlabError("--predict-for needs --format text; `costlab report --device` has predictions in JSON")
     device = find_device(predict_for) if predict_for is not None else None
     with measuring() as show:
@@ -94,6 +95,7 @@ def measure(
         output,
         text=lambda width, ascii_only: timings.text(measurement, by, top or None, width, ascii_only),
         json=measurement.to_json,
+        html=lambda: timings.document(measurement),
     )
     put(page + (prediction_line(loaded, run, device, measurement) if device else ""), output)
     return INTERRUPTED if measurement.interrupted else 0

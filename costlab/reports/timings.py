@@ -11,6 +11,7 @@ from costlab.core.profile import cut
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting import units
+from costlab.formatting.escaping import html_text
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import page, render
@@ -26,6 +27,7 @@ COUNTED = re.compile(r"_\d+$")  # the number that makes the name of an operator 
 ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
+PAGE_STYLE = "<style>:root {color-scheme: light dark; font: 14px sans-serif} body {margin: 2em}</style>"
 BUSY = 0.8  # share of the whole below which a device waits for the host
 UNATTRIBUTED = "none"
 CONTRACTIONS = ("convolution", "matmul", "attention", "linear_algebra", "recurrent", "quantised", "fourier")
@@ -171,7 +173,18 @@ def text(measurement: Measurement, by: str, top: int | None, width: int, ascii_o
 @render.register
 def html(measurement: Measurement) -> str:
     """For notebooks: the most expensive operators, and the most expensive kernels of a GPU."""
-    shown = [table_by(measurement, by, ROWS) for by in ("op", "kernel")]
+    return html_with(measurement, ROWS)
+
+
+def document(measurement: Measurement) -> str:
+    """A page of its own, with every operator and every kernel."""
+    head = f'<meta charset="utf-8">\n<title>{html_text(title(measurement))}</title>\n{PAGE_STYLE}'
+    return f'<!doctype html>\n<html lang="en">\n{head}\n{html_with(measurement, None)}\n</html>\n'
+
+
+def html_with(measurement: Measurement, top: int | None) -> str:
+    """The header, and below it the operators and the kernels, as far as there are any."""
+    shown = [table_by(measurement, by, top) for by in (["op"] if measurement.ops else []) + ["kernel"]]
     return page(title(measurement), header.html(facts(measurement)), *(tables.html(one) for one in shown if one))
 
 

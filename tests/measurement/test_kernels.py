@@ -198,6 +198,9 @@ def test_enclosing_agrees_with_a_search(times, starts):
         ("triton_red_fused_mean_silu_1", ("mean", "silu")),
         ("triton_tem_fused_addmm_7", ("addmm",)),
         ("cpp_fused_add_relu_3", ("add", "relu")),
+        # As TorchInductor 2.13 names them: a CNN's head and a batch norm.
+        ("cpp_fused__softmax_gelu_native_layer_norm_2", ("softmax", "gelu", "layer_norm")),
+        ("cpp_fused__native_batch_norm_legit_no_training_mean_relu_1", ("batch_norm", "mean", "relu")),
         ("void at::native::vectorized_elementwise_kernel<4, ...>", ()),
         ("sm90_xmma_fprop_implicit_gemm_f16f16", ()),
     ],
@@ -408,6 +411,14 @@ def test_the_page_of_a_notebook_shows_kernels_as_text(measured):
     page = measured._repr_html_()
     assert "add&lt;float&gt;" in page
     assert "<float>" not in page
+
+
+def test_a_page_of_its_own_has_every_operator_and_kernel_once(measured):
+    text = report.document(measured)
+    assert text.startswith("<!doctype html>")
+    assert text.count("sm90_fprop") == text.count("conv/conv2d") == 1
+    compiled = report.document(replace(measured, ops={}, host={}))
+    assert compiled.count("sm90_fprop") == 1
 
 
 def test_json_names_kernels_with_grid_and_stream(measured):

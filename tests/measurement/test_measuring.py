@@ -518,6 +518,13 @@ def test_json_of_the_command_is_a_measurement_that_joins_its_profile(console, tm
     assert read.provider == "python"
 
 
+def test_html_is_a_page(console, tmp_path):
+    assert console(*ASKED, "--format", "html", "-o", "m.html")[0] == 0
+    text = (tmp_path / "m.html").read_text()
+    assert "0/conv2d" in text
+    assert "<script" not in text
+
+
 def test_the_whole_alone(console):
     code, out, _ = console(*ASKED, "--no-ops")
     assert code == 0
