@@ -105,13 +105,6 @@ class ModelConfig(TomlTable):
         as_validator(parse_budgets)(budgets)
         return budgets
 
-    @model_validator(mode="after")
-    def require_base(self) -> ModelConfig:
-        changes = [f"{metric} = {amount.text!r}" for metric, amount in self.parsed_budgets.items() if amount.relative]
-        if changes and self.base is None:
-            raise ValueError(f'{changes[0]} is a change and needs a base: add base = "profile.json", a saved profile')
-        return self
-
 
 class LintConfig(TomlTable):
     """`[tool.costlab.lint]`: which rules to check, and which findings fail a run."""

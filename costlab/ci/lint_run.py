@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from costlab.ci.budgets import check_budgets
 from costlab.ci.repository import find_repository, module_sources
+from costlab.core.amounts import Amount
 from costlab.core.files import read_profile
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
+from costlab.errors import CostlabError
 from costlab.guidelines import Finding, LintResult, lint
 from costlab.guidelines._lint import CHECKED
 from costlab.guidelines.model import FAILURE, sort_key, summarize
@@ -153,6 +155,7 @@ def run_lint(
     *,
     title: Callable[[Profile], str],
     describe: Callable[[Exception], str] = str,
+    bases: Mapping[str, Profile] | None = None,
 ) -> LintRun:
     """Lint models one by one: guidelines, then budgets.
 
@@ -165,6 +168,8 @@ def run_lint(
         settings: rules, thresholds, device and fail level; `select` holds every rule to check.
         title: what reports call a profile.
         describe: turns an exception into the message of a failure.
+        bases: the profiles that changes such as "+1%" count from, by model; budgets that are changes are not checked
+            for a model without one. None: those that the configuration names.
 
     Raises:
         CostlabError: the device of the settings is unknown.
@@ -173,7 +178,7 @@ def run_lint(
     models = []
     for job in jobs:
         try:
-            models.append(lint_model(job, load, settings, device, title))
+            models.append(lint_model(job, load, settings, device, title, bases))
         except Exception as error:
             name = job.name or job.model.target
             failure = Finding(rule=FAILURE, severity="error", model=name, message=describe(error))
@@ -188,10 +193,11 @@ def lint_model(
     settings: LintConfig,
     device: Device | None,
     title: Callable[[Profile], str],
+    bases: Mapping[str, Profile] | None,
 ) -> ModelLint:
     """Load one model, check its guidelines and budgets, and find its lines in the repository."""
     with contextlib.chdir(job.folder):
-        base = read_profile(Path(job.model.base)) if job.model.base is not None else None
+        base, budgets = base_and_budgets(job, bases)
         profile = load(job.model)
         sources = module_sources(profile, find_repository(Path()))
     profile = replace(profile, name=job.name or profile.name)
@@ -203,7 +209,23 @@ def lint_model(
         per_module_ignores=settings.per_module_ignores,
         device=device,
     )
-    broken, verdicts = check_budgets(profile, job.model.parsed_budgets, base, device, result.predicted_fusion)
+    broken, verdicts = check_budgets(profile, budgets, base, device, result.predicted_fusion)
     findings = tuple(sorted((*broken, *result.findings), key=sort_key, reverse=True))
     result = replace(result, findings=findings, verdicts=(*result.verdicts, *verdicts))
     return ModelLint(result, title(profile), job.entry, sources)
+
+
+def base_and_budgets(job: LintJob, bases: Mapping[str, Profile] | None) -> tuple[Profile | None, dict[str, Amount]]:
+    """What changes count from, and the budgets to check. Raises CostlabError if a change has no base."""
+    budgets = job.model.parsed_budgets
+    if bases is not None:
+        base = bases.get(job.model.name)
+        return base, {key: amount for key, amount in budgets.items() if base or not amount.relative}
+    if job.model.base is not None:
+        return read_profile(Path(job.model.base)), budgets
+    changes = [f"{key} = {amount.text!r}" for key, amount in budgets.items() if amount.relative]
+    if changes:
+        raise CostlabError(
+            f'{changes[0]} is a change and needs a base: add base = "profile.json", a saved profile, or --against REV'
+        )
+    return None, budgets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -24,16 +26,36 @@ from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from costlab.comparison import Comparison
     from costlab.core.conditions import Criterion
+    from costlab.core.profile import Profile
+    from costlab.latency.execution import ExecutionConfig
     from costlab.reports.comparison import ConditionResult
 
 
+class Pair(NamedTuple):
+    """Two profiles to compare, and the conditions on them; each must not be true, or must be."""
+
+    base: Profile
+    head: Profile
+    conditions: Sequence[tuple[Criterion, bool]]
+
+
 def compare(
-    base: Annotated[str, argument(MODEL_HELP, "BASE")],
-    head: Annotated[str, argument("The MODEL after the change.", "HEAD")],
     network: TracedModelOptions,
     execution: ExecutionOptions,
+    models: Annotated[
+        list[str] | None,
+        argument(
+            f"BASE and HEAD; with --against any number, default: every model in the configuration. {MODEL_HELP}",
+            "MODEL",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None, option("Compare each MODEL with itself at another revision: main, v1.2, HEAD~1.", "REV")
+    ] = None,
     base_argument: Annotated[list[str] | None, option("Pass an argument to BASE only.", "KEY=VALUE")] = None,
     head_argument: Annotated[list[str] | None, option("Pass an argument to HEAD only.", "KEY=VALUE")] = None,
     fail_on: Annotated[list[str] | None, option("Exit 1 if true: mult_adds>+1% (repeatable).", "CONDITION")] = None,
@@ -43,46 +65,131 @@ def compare(
     output: Output = None,
     no_cache: NoCache = False,
 ) -> int:
-    """Compare the costs of two models, module by module."""
-    from costlab.comparison import compare as side_by_side
+    """Compare the costs of two models, or of models with themselves at another revision, module by module."""
     from costlab.core.conditions import parse_criterion
-    from costlab.models import ModelSpec, profile_of
-    from costlab.reports import comparison as report
 
     conditions = [(parse_criterion(text), True) for text in fail_on or ()]
     conditions += [(parse_criterion(text), False) for text in budget or ()]
-    if execution.device is None:
-        check_untimed(execution, [each for each, _ in conditions])
     check_top(top)
-    config = execution.config()
-    profiles = []
-    for target, own in ((base, base_argument), (head, head_argument)):
-        spec = network.spec(target, own)
-        if spec.is_saved_profile:
-            spec = ModelSpec(target, parse_arguments(own))  # the other options are for the model beside it
-        with working(f"tracing {target}"):
-            profiles.append(profile_of(spec, cached=not no_cache))
+    if against is None:
+        if execution.device is None:
+            check_untimed(execution, [each for each, _ in conditions])
+        base, head = two_of(models or ())
+        own = (base, base_argument), (head, head_argument)
+        before, after = (profile_for(network, *each, cached=not no_cache) for each in own)
+        pairs = [Pair(before, after, conditions)]
+        config = execution.config()
+    else:
+        pairs, config = pairs_against(against, models or (), network, execution, conditions, not no_cache)
+    compared = [comparison_of(pair, execution, config) for pair in pairs]
+    put(page_of(compared, against, form, output, top or None), output)
+    results = [result for _, results in compared for result in results]
+    broken = sum(each.broken for each in results)
+    if broken:
+        typer.echo(f"{broken} of {len(results)} conditions broken", err=True)
+    return FINDINGS if broken else 0
+
+
+def two_of(models: Sequence[str]) -> tuple[str, str]:
+    """BASE and HEAD. Raises CostlabError if there are not two."""
+    if len(models) != 2:
+        count = "none" if not models else len(models)
+        raise CostlabError(f"compare takes BASE and HEAD, got {count}; for another revision add --against REV")
+    return models[0], models[1]
+
+
+def profile_for(network: TracedModelOptions, target: str, own: Sequence[str] | None, cached: bool) -> Profile:
+    """The profile of one side, with its own arguments."""
+    from costlab.models import ModelSpec, profile_of
+
+    spec = network.spec(target, own)
+    if spec.is_saved_profile:
+        spec = ModelSpec(target, parse_arguments(own))  # the other options are for the model beside it
+    with working(f"tracing {target}"):
+        return profile_of(spec, cached=cached)
+
+
+def pairs_against(
+    revision: str,
+    models: Sequence[str],
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
+    conditions: Sequence[tuple[Criterion, bool]],
+    cached: bool,
+) -> tuple[list[Pair], ExecutionConfig | None]:
+    """Models with themselves at a revision, with their configured budgets, and what to predict for.
+
+    A model that the revision does not have is named on stderr and left out.
+
+    Raises:
+        CostlabError: unknown revision, or a model cannot be analysed now.
+    """
+    from costlab.ci import configuration
+    from costlab.ci.jobs import lint_jobs
+    from costlab.cli.against import bases_of, head_of
+    from costlab.cli.lint import given
+    from costlab.core.conditions import parse_criterion
+
+    path = configuration.find(Path())
+    file = configuration.read(path) if path else None
+    jobs = lint_jobs(models, file, given(network))
+    if execution.device is None and file:
+        execution = replace(execution, device=file.settings.lint.device)
+    before = bases_of(revision, jobs)
+    pairs = []
+    for job in jobs:
+        base = before.get(job.model.name)
+        if base is None:
+            continue
+        budgets = [parse_criterion(f"{key}<={amount}") for key, amount in job.model.budgets.items()]
+        own = [*conditions, *((budget, False) for budget in budgets)]
+        if execution.device is None:
+            check_untimed(execution, [each for each, _ in own])
+        pairs.append(Pair(base, head_of(job, cached), own))
+    return pairs, execution.config()
+
+
+def comparison_of(
+    pair: Pair, execution: ExecutionOptions, config: ExecutionConfig | None
+) -> tuple[Comparison, list[ConditionResult]]:
+    """A comparison with the outcome of its conditions."""
+    from costlab.comparison import compare as side_by_side
+
     compared = side_by_side(
-        *profiles,
+        pair.base,
+        pair.head,
         device=config.device if config else None,
         amp=execution.amp,
         fusion=execution.fusion,
         channels_last=execution.channels_last,
     )
-    verdicts = [verdict(compared, each, forbidden) for each, forbidden in conditions]
-    rows = top or None
-    page = render(
-        form,
-        output,
-        text=lambda width, ascii_only: report.text(compared, verdicts, rows, width, ascii_only),
-        json=lambda: report.document(compared, verdicts),
-        markdown=lambda: report.markdown(compared, verdicts, rows),
-    )
-    put(page, output)
-    broken = sum(each.broken for each in verdicts)
-    if broken:
-        typer.echo(f"{broken} of {len(verdicts)} conditions broken", err=True)
-    return FINDINGS if broken else 0
+    return compared, [verdict(compared, each, forbidden) for each, forbidden in pair.conditions]
+
+
+def page_of(
+    compared: Sequence[tuple[Comparison, Sequence[ConditionResult]]],
+    against: str | None,
+    form: str,
+    output: Path | None,
+    top: int | None,
+) -> str:
+    """The comparisons in one of the formats."""
+    from costlab.reports import comparison as report
+
+    def text(width: int, ascii_only: bool) -> Group:
+        from rich.console import Group
+
+        return Group(*(report.text(each, results, top, width, ascii_only) for each, results in compared))
+
+    def json_text() -> str:
+        documents = [report.document(each, results) for each, results in compared]
+        return documents[0] if against is None else report.documents_against(against, documents)
+
+    def markdown() -> str:
+        pages = [report.markdown(each, results, top) for each, results in compared]
+        return pages[0] if against is None else report.comment(against, pages, compared)
+
+    return render(form, output, text=text, json=json_text, markdown=markdown)
 
 
 def check_untimed(execution: ExecutionOptions, conditions: Sequence[Criterion]) -> None:

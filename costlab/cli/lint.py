@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from costlab.ci.configuration import ModelConfig
-    from costlab.ci.lint_run import LintRun, ModelLint
+    from costlab.ci.lint_run import LintJob, LintRun, ModelLint
     from costlab.core.profile import Profile
 
 Format = Literal["text", "json", "github", "gitlab", "junit", "sarif", "markdown"]
@@ -125,6 +125,9 @@ def lint(
             "MODEL",
         ),
     ] = None,
+    against: Annotated[
+        str | None, option("Count budgets that are changes (+1%) from another revision: main, HEAD~1.", "REV")
+    ] = None,
     exit_zero: Annotated[bool, flag("--exit-zero", "Exit 0 even if there are findings.")] = False,
     config: Annotated[
         Path | None, option("Read [tool.costlab] from FILE instead of the nearest pyproject.toml.", "FILE")
@@ -152,7 +155,8 @@ def lint(
     jobs = lint_jobs(models or (), file, given(network))
     names = [model.name for model in file.settings.model] if file else []
     load, describe = partial(load_profile, cached=not no_cache, names=names), partial(description, context)
-    run = run_lint(jobs, load, settings, title=title, describe=describe)
+    bases = bases_at(against, jobs) if against is not None else None
+    run = run_lint(jobs, load, settings, title=title, describe=describe, bases=bases)
     run = baseline.apply(run, every_model=not models)
     for form, place in destinations:
         put(rendered(run, form, shown.top or None, shown.statistics, place), place)
@@ -163,6 +167,13 @@ def lint(
     if any(each.result.failed for each in run.models):
         return FAILED
     return FINDINGS if not exit_zero and any(map(run.fails, run.findings)) else 0
+
+
+def bases_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, Profile]:
+    """The profiles of models at another revision."""
+    from costlab.cli.against import bases_of
+
+    return bases_of(revision, jobs)
 
 
 def given(network: ModelOptions) -> dict[str, Any]:

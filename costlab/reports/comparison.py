@@ -152,6 +152,27 @@ def sentence(result: ConditionResult) -> str:
     return f"BROKEN: {condition}" + (f"; grew most: {growth}" if growth else "")
 
 
+def comment(
+    revision: str, pages: Sequence[str], compared: Sequence[tuple[Comparison, Sequence[ConditionResult]]]
+) -> str:
+    """The comparisons with a revision as the comment of a pull request, which begins with the verdict.
+
+    The hidden first line lets a workflow find the comment and update it.
+    """
+    broken = [each.head.name for each, results in compared if any(result.broken for result in results)]
+    names = ", ".join(map(markdown_code, broken))
+    counted = f"{len(broken)} of {len(compared)} model{'s' * (len(compared) != 1)} over budget: {names}"
+    verdict = counted if broken else "All budgets hold." if compared else "No model to compare."
+    head = ["<!-- costlab -->", f"## Costs compared with {markdown_code(revision)}", "", verdict, ""]
+    return "\n".join([*head, *pages])
+
+
+def documents_against(revision: str, documents: Sequence[str]) -> str:
+    """Several comparisons with a revision as JSON."""
+    models = [json.loads(each) for each in documents]
+    return json.dumps({"schema_version": 1, "against": revision, "models": models}, indent=1, allow_nan=False) + "\n"
+
+
 def document(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
     """The comparison as JSON: every module of both, unknown values null."""
     keys = (*COST_KEYS, "bytes_accessed")

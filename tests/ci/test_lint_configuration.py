@@ -237,10 +237,6 @@ LINT = "[tool.costlab.lint]\n"
         (MODEL + "budgets = { params = 3.5 }", "the budget of params must be a whole number or a string such as '+1%'"),
         (MODEL + "budgets = { params = '3 furlongs' }", "unknown unit 'furlongs'"),
         (MODEL + "budgets = { arithmetic_intensity = 3 }", "arithmetic_intensity takes no budget"),
-        (
-            MODEL + "budgets = { params = '+1%' }",
-            "params = '+1%' is a change and needs a base: add base = ",
-        ),
         ("[tool]\ncostlab = 3", "tool.costlab: input should be a valid dictionary"),
         ("[tool.black]", "has no [tool.costlab]"),
         ("tool = 3", "has no [tool.costlab]"),

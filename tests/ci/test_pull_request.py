@@ -1,0 +1,199 @@
+"""A pull request as it happens: a base branch, a changed network, the comment, exit codes, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from costlab.cli import run
+
+GOLDEN = Path(__file__).parents[1] / "data" / "pull_request_comment.md"
+NET = """from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, width=16):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.body = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
+
+    def forward(self, x):
+        return self.body(self.stem(x))
+"""
+CHANGED = NET.replace("nn.ReLU()", "nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)")
+CONFIG = """[[tool.costlab.model]]
+name = "net"
+target = "net.py:Net"
+input = "1,3,32,32"
+budgets = { mult_adds = "+1%", params = "5 k" }
+
+[tool.costlab.lint]
+select = ["G1"]
+"""
+SECOND = (
+    '[[tool.costlab.model]]\nname = "new"\ntarget = "new.py:Net"\ninput = "1,3,32,32"\nbudgets = { params = "+1%" }\n'
+)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    return subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """A base branch with a network, and a branch that makes it more expensive."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "net.py").write_text(NET)
+    (folder / "pyproject.toml").write_text(CONFIG)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "base")
+    git(folder, "switch", "-qc", "change")
+    (folder / "net.py").write_text(CHANGED)
+    git(folder, "commit", "-qam", "deeper")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    return folder
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Worktrees other than the repository itself, and temporary folders."""
+    trees = [
+        line for line in git(folder, "worktree", "list", "--porcelain").splitlines() if line.startswith("worktree")
+    ]
+    return [*trees[1:], *(str(path) for path in (folder.parent / "tmp").glob("costlab-*"))]
+
+
+def test_the_comment_says_what_changed_and_the_job_fails(repository, capsys):
+    assert run(["compare", "--against", "main", "--format", "markdown"]) == 1
+    out, err = capsys.readouterr()
+    assert out == GOLDEN.read_text()
+    assert err == "1 of 2 conditions broken\n"
+    assert left_behind(repository) == []
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_json_and_text_state_the_numbers_of_both_revisions(repository, capsys):
+    assert run(["compare", "--against", "main", "net", "--format", "json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    (model,) = document["models"]
+    before, after = 32 * 32 * (3 * 9 * 16 + 16 * 16), 32 * 32 * (3 * 9 * 16 + 16 * 16 + 9 * 16 * 16)
+    assert document["against"] == "main"
+    assert model["total"]["mult_adds"] == {"base": before, "head": after}
+    assert run(["compare", "--against", "HEAD", "net"]) == 0
+    assert "BROKEN" not in capsys.readouterr().out
+
+
+def test_lint_counts_changes_from_the_revision(repository, capsys):
+    assert run(["lint", "--against", "main"]) == 1
+    out, err = capsys.readouterr()
+    assert "budget/mult_adds" in out
+    assert err.endswith("1 of 1 model failed checks: net (budget/mult_adds)\n")
+    assert run(["lint", "--against", "HEAD"]) == 0
+    assert capsys.readouterr().err.endswith("All checks passed.\n")
+    assert run(["lint"]) == 2
+    assert "mult_adds = '+1%' is a change and needs a base" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_model_that_is_new_has_no_base_and_fails_nothing(repository, capsys):
+    (repository / "new.py").write_text(NET)
+    (repository / "pyproject.toml").write_text(CONFIG + SECOND)
+    for command in ("compare", "lint"):
+        assert run([command, "--against", "main", "new"]) == 0
+        assert "new has no base at main: " in capsys.readouterr().err
+    assert left_behind(repository) == []
+
+
+def test_a_dirty_tree_is_the_head_and_says_so(repository, capsys):
+    (repository / "net.py").write_text(NET)
+    assert run(["compare", "--against", "main"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "note: changes that are not committed are part of the head\n"
+    assert "BROKEN" not in out
+    assert (repository / "net.py").read_text() == NET
+
+
+@pytest.mark.parametrize(
+    ("revision", "message"),
+    [
+        ("mian", "unknown revision 'mian'; did you mean 'main'?"),
+        ("zzzzzz", "unknown revision 'zzzzzz'; `git branch --all` lists branches"),
+        ("--help", "'--help' is not a revision: name a branch, tag or commit"),
+        ("", "'' is not a revision: name a branch, tag or commit"),
+    ],
+)
+@pytest.mark.parametrize("command", ["compare", "lint"])
+def test_an_unknown_revision_is_one_line(command, revision, message, repository, capsys):
+    assert run([command, f"--against={revision}"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: {message}\n")
+    assert left_behind(repository) == []
+
+
+def test_a_shallow_clone_says_what_to_fetch(repository, tmp_path, monkeypatch, capsys):
+    git(tmp_path, "clone", "-q", "--depth", "1", "--branch", "change", f"file://{repository}", "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert run(["compare", "--against", "main"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "error: unknown revision 'main' in a shallow clone: run `git fetch --depth 1 origin main:main`"
+    )
+    git(tmp_path / "shallow", "fetch", "-q", "--depth", "1", "origin", "main:main")
+    assert run(["compare", "--against", "main"]) == 1
+
+
+def test_a_branch_of_the_remote_is_found(repository, tmp_path, monkeypatch, capsys):
+    git(tmp_path, "clone", "-q", "--branch", "change", str(repository), "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    assert run(["compare", "--against", "main"]) == 1
+
+
+def test_without_git_or_a_repository_it_is_one_line(repository, tmp_path, monkeypatch, capsys):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "net.py").write_text(NET)
+    (outside / "pyproject.toml").write_text(CONFIG)
+    monkeypatch.chdir(outside)
+    assert run(["compare", "--against", "main"]) == 2
+    assert capsys.readouterr().err.endswith("outside is in no git repository\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(["compare", "--against", "main"]) == 2
+    assert capsys.readouterr().err == "error: comparing with another revision needs git, which is not installed\n"
+
+
+def test_two_models_are_needed_without_a_revision(repository, capsys):
+    assert run(["compare", "net"]) == 2
+    assert capsys.readouterr().err == (
+        "error: compare takes BASE and HEAD, got 1; for another revision add --against REV\n"
+    )
+
+
+@pytest.mark.slow
+def test_nothing_is_left_behind_after_ctrl_c(repository):
+    slow = NET.replace("from torch import nn", "import time\n\nfrom torch import nn\n\ntime.sleep(60)")
+    (repository / "net.py").write_text(slow)
+    git(repository, "commit", "-qam", "slow")
+    command = [sys.executable, "-m", "costlab", "compare", "--against", "HEAD"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not left_behind(repository) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_behind(repository)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert left_behind(repository) == []
