@@ -1,7 +1,8 @@
 """Answers for control flow that depends on unknown values, so that every loop ends.
 
 A question is a place in the code: a source line in a module. It gets the same answer every time, until it was asked
-`max_iterations` times in a row: then another one, once, which ends a loop that waits for it.
+`max_iterations` times in a row: then another one, once, which ends a loop that waits for it. Where that does not help,
+the forward pass starts again, with the other answer from the start.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from costlab.core.graph import Source
+from costlab.errors import ForwardError
 
 MAX_ITERATIONS = 100
+ENDLESS = 12  # times `max_iterations`: a loop that is still running
 RETRIES = 8  # other answers to try if a guess makes forward fail
 Place = tuple[Source | None, str]  # a line, and the path of the module that runs
 
@@ -38,10 +41,20 @@ class Answers:
         return Answers(self.max_iterations, self.gradients, self.flipped | {self.last})
 
     def answer(self, expected: Any, place: Place) -> Any:
-        """The answer to a question, given what is expected."""
+        """The answer to a question, given what is expected.
+
+        Raises:
+            ForwardError: a loop goes on whatever the answer is.
+        """
         self.asked[place] += 1
         self.last = place
         times = self.asked[place]
+        if times > ENDLESS * self.max_iterations * (5 if place in self.flipped else 1):
+            line = f"{place[0].file}:{place[0].line}" if place[0] else f"module {place[1]!r}"
+            raise ForwardError(
+                f"forward does not end: {line} reads a value that is unknown, {times:,} times so far; "
+                "give the inputs values, or set a lower max_iterations (--max-iterations)"
+            )
         options = alternatives(expected)
         if place in self.flipped:
             return options[1]

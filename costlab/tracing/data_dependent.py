@@ -28,6 +28,10 @@ class Context(Protocol):
         """The mean that a tensor is expected to have."""
         ...
 
+    def classes(self, tensor: torch.Tensor) -> int | None:
+        """Out of how many experts the indices in a tensor were chosen."""
+        ...
+
     def history(self, tensor: torch.Tensor) -> tuple[str, ...]:
         """The kind of the operator that made a tensor, then the kinds of those before it."""
         ...
@@ -120,8 +124,8 @@ def repeat_interleave(args: tuple[Any, ...], context: Context) -> Guess:
 
 
 def bincount(args: tuple[Any, ...], context: Context) -> Guess:
-    """A bin for every element, unless the number of bins is given."""
-    bins = args[2] if len(args) > 2 and args[2] else args[0].numel()
+    """A bin for every expert that the elements chose from, or else for every element; or as many as are given."""
+    bins = (args[2] if len(args) > 2 else 0) or context.classes(args[0]) or args[0].numel()
     return empty(args[0], bins, dtype=torch.long), True
 
 

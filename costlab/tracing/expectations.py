@@ -72,7 +72,7 @@ class Expectations:
             return self.routing(inputs[1][1], depth - 1) if len(inputs) > 1 else None
         if op.kind not in PASSED and op.kind not in ("eq", "one_hot", "sum", "any", "gt", "ne", "index"):
             return None
-        routing = self.routing(first, depth - 1)
+        routing = self.routing(first, depth - 1) or self.segments(op, inputs, depth - 1)
         if routing is None or routing.expert is not None:
             return routing
         if op.kind == "eq" and (len(inputs) == 1 or inputs[1][1].elements == 1):
@@ -80,6 +80,22 @@ class Expectations:
         if op.kind == "select" and first.tensor.numel() >= routing.chosen:
             return routing._replace(expert=op.attrs.get("index"))
         return routing
+
+    def segments(self, op: Op, inputs: Inputs, depth: int) -> Routing | None:
+        """A comparison of a tensor with one of its own unique values: each element has one of them."""
+        if op.kind != "eq" or len(inputs) < 2:
+            return None
+        made = self.source(inputs[1][1])
+        while made is not None and made[0].kind in PASSED and made[1] and depth:
+            depth -= 1
+            made = self.source(made[1][0][1])
+        if made is None or made[0].kind != "unique":
+            return None
+        op, read, position = made
+        values, compared = read[0][1], inputs[0][1]
+        if values.storage is not compared.storage:
+            return None
+        return Routing(position, prod(values.shape), max(op.output.shape[0], 1), None)
 
     def places(self, mask: TensorRecord) -> int:
         """How many elements of a mask are true: those of one expert add up to all that were chosen."""
@@ -112,15 +128,16 @@ def of_first(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> 
 
 def of_source(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """The mean of what was copied or filled in."""
-    if len(inputs) > 1:
-        return expectations.mean(inputs[1][1], depth)
+    source = next((r for name, r in inputs if name in ("src", "source", "values", "value")), None)
+    if source is not None:
+        return expectations.mean(source, depth)
     return float(op.attrs.get("value", 1) or 0)
 
 
 def of_comparison(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """1, unless chosen experts are compared with one of them, or counts below one with zero."""
     if op.kind == "eq":
-        routing = expectations.routing(inputs[0][1])
+        routing = expectations.routing(inputs[0][1]) or expectations.segments(op, inputs, depth)
         return 1 / max(routing.experts, 1) if routing else 1.0
     if op.kind in ("gt", "ne") and op.attrs.get("other", 0) == 0 and expectations.routing(inputs[0][1]):
         return min(1.0, expectations.mean(inputs[0][1], depth))
@@ -191,7 +208,9 @@ PASSED = frozenset(
 MEANS: dict[str, Mean] = {
     **dict.fromkeys(PASSED, of_first),
     **dict.fromkeys("max min amax amin mean median mode index gather cummax cummin clamp unique".split(), of_first),
-    **dict.fromkeys("copy fill masked_fill".split(), of_source),
+    **dict.fromkeys(
+        "copy fill masked_fill index_put index_copy slice_scatter select_scatter masked_scatter".split(), of_source
+    ),
     **dict.fromkeys("eq ne lt le gt ge isin isfinite".split(), of_comparison),
     **dict.fromkeys("isnan isinf zero".split(), lambda *_: 0.0),
     **dict.fromkeys("sum count_nonzero".split(), of_sum),

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
-from torch.nested._internal import sdpa
+from torch.nested._internal import nested_tensor, sdpa
 from torch.nn.attention import SDPBackend
+from torch.utils._python_dispatch import _disable_current_modes
 
 from costlab.tracing.autograd import AUTOGRAD, exclude_autograd
 from costlab.tracing.recorder import Recorder
@@ -125,6 +126,8 @@ def jagged(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A maker of nested tensors that makes jagged ones, of which torch knows the parts."""
 
     def made(tensors: Any, *args: Any, **options: Any) -> torch.Tensor:
+        with _disable_current_modes():
+            nested_tensor._nt_view_dummy()  # which torch makes once in a process
         try:
             return make(tensors, *args, **{**options, "layout": torch.jagged})
         except RuntimeError:  # ragged in more than one dimension

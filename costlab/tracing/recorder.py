@@ -31,7 +31,7 @@ from costlab.tracing.inference import LIMIT, Fresh, infer, is_too_large
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
-from costlab.tracing.sources import asks_to_go_on
+from costlab.tracing.sources import goes_on
 from costlab.tracing.sparse import run_sparse
 from costlab.tracing.tensor_table import TensorTable
 from costlab.tracing.tensors import (
@@ -139,6 +139,11 @@ class Recorder(TorchDispatchMode):
         """The mean that a tensor is expected to have."""
         return self.expectations.mean(self.table.record(tensor))
 
+    def classes(self, tensor: torch.Tensor) -> int | None:
+        """Out of how many experts the indices in a tensor were chosen."""
+        routing = self.expectations.routing(self.table.record(tensor))
+        return routing.experts if routing and routing.expert is None else None
+
     def history(self, tensor: torch.Tensor) -> tuple[str, ...]:
         """The kind of the operator that made a tensor, then the kinds of those before it."""
         producer = self.table.record(tensor).producer
@@ -147,8 +152,9 @@ class Recorder(TorchDispatchMode):
     def answer(self, expected: Any) -> Any:
         """The answer to a question of control flow, which changes in an endless loop."""
         place = self._place()
-        if isinstance(expected, bool) and not expected:
-            expected = asks_to_go_on(place[0]) if self._expected is None else self._expected
+        if isinstance(expected, bool):
+            onward = goes_on(place[0]) if self._expected is None else self._expected
+            expected = expected if onward is None else onward
         answer = self.answers.answer(expected, place)
         self._ended = self.answers.ended.pop(place, None)
         return answer

@@ -76,8 +76,7 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
             state.clear()
             state.update(before)
             for tensor, data, requires_grad, grad in memory:
-                same = torch._C._is_alias_of(tensor, data)  # type: ignore[attr-defined]
-                if not same or tensor.shape != data.shape or tensor.stride() != data.stride():
+                if tensor.layout == torch.strided and not is_same_view(tensor, data):
                     tensor.data = data
                 if tensor.requires_grad != requires_grad:
                     tensor.requires_grad_(requires_grad)
@@ -86,6 +85,12 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
             if mode is not None and module.training != mode:  # TorchScript keeps it elsewhere
                 module.training = mode
         contents.restore()
+
+
+def is_same_view(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors show the same memory the same way."""
+    same: bool = torch._C._is_alias_of(tensor, other)  # type: ignore[attr-defined]
+    return same and tensor.shape == other.shape and tensor.stride() == other.stride()
 
 
 class Contents:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import linecache
 import sys
 from os.path import dirname, sep
@@ -47,7 +49,31 @@ def owner_of(file: str) -> Owner:
     return "trace" if file.endswith("forward.py") else "costlab"
 
 
-def asks_to_go_on(source: Source | None) -> bool:
-    """Whether a line begins a `while` loop that goes on while a condition is true."""
-    line = linecache.getline(source.file, source.line).strip() if source else ""
-    return line.startswith("while ") and not line.startswith("while not ")
+def goes_on(source: Source | None) -> bool | None:
+    """The answer with which a loop goes on, to a `while` or to an `if` that breaks or returns; None for other lines."""
+    if source is None:
+        return None
+    return loop_conditions("".join(linecache.getlines(source.file))).get(source.line)
+
+
+@functools.lru_cache(maxsize=32)
+def loop_conditions(text: str) -> dict[int, bool]:
+    """For each line of a source text with a condition that ends a loop, the truth with which the loop goes on."""
+    found: dict[int, bool] = {}
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return found
+    loops = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While))]
+    ends = [
+        node
+        for loop in loops
+        for node in ast.walk(loop)
+        if isinstance(node, ast.If) and isinstance(node.body[-1], (ast.Break, ast.Return))
+    ]
+    deciding: list[ast.While | ast.If] = [*(loop for loop in loops if isinstance(loop, ast.While)), *ends]
+    for node in deciding:
+        negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
+        for line in range(node.test.lineno, (node.test.end_lineno or node.test.lineno) + 1):
+            found[line] = isinstance(node, ast.If) == negated
+    return found

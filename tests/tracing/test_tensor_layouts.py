@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -234,3 +236,28 @@ def test_scalars_and_tuples_are_arguments() -> None:
     call = Call(lambda x, times, sizes, name: F.pad(x, sizes, name) * times)
     result = profile(call, [torch.zeros(2, 4), 3, [1, 1], "constant"])
     assert result.by_module()[""].output_shape == (2, 6)
+
+
+def test_a_sparse_buffer_in_rows_stays_as_it_was() -> None:
+    class Smoothing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("adjacency", torch.eye(6).to_sparse_csr())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.adjacency @ x
+
+    model = Smoothing()
+    assert profile(model, (6, 3)).mult_adds == 6 * 3
+    assert torch.equal(model.adjacency.to_dense(), torch.eye(6))
+
+
+def test_the_first_nested_tensor_of_a_process_costs_what_the_second_does() -> None:
+    script = (
+        "import torch, costlab\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, a, b): return torch.nested.nested_tensor([a, b]) * 2\n"
+        "first, second = (costlab.profile(Net(), [(5, 4), (3, 4)]) for _ in range(2))\n"
+        "assert first == second, (len(first.ops), len(second.ops))\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)

@@ -368,6 +368,83 @@ def test_deep_networks_do_not_reach_the_recursion_limit() -> None:
     assert profile(model, (2, 4)).mult_adds == 2 * 4 * 4
 
 
+def by_ends(self: Any, x: Tensor) -> Tensor:
+    chosen = self.router(x).softmax(-1).topk(2, -1).indices
+    order, y, start = chosen.view(-1).argsort(), torch.zeros_like(x), 0
+    for number, end in enumerate(chosen.view(-1).bincount().cpu().numpy().cumsum(0)):
+        tokens = order[start:end] // 2
+        y.scatter_reduce_(0, tokens[:, None].repeat(1, 32), self.experts[number](x[tokens]), reduce="sum")
+        start = end
+    return y
+
+
+def test_there_are_as_many_bins_as_experts() -> None:
+    result = profile(Net(by_ends, **experts()), (64, 32))
+    assert result.mult_adds == 64 * 32 * 8 + 2 * 64 * 32 * 32
+    assert result.estimated
+
+
+def test_each_element_has_one_of_the_unique_values() -> None:
+    def network(self: Net, x: Tensor, segments: Tensor) -> Tensor:
+        return torch.stack([self.layer(x[segments == k]).mean(0) for k in segments.unique()])
+
+    result = profile(Net(network, layer=nn.Linear(16, 16)), [(14, 16), unknown(14, dtype=torch.long)])
+    assert result.mult_adds == 14 * 16 * 16
+    assert result.estimated
+
+
+def test_a_loop_ends_even_if_only_another_answer_from_the_start_ends_it() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        time, step = 0.0, 0.1
+        while time < 1.0:
+            error = self.layer(x).abs().max().item()
+            if error < 1e-2:
+                time += step
+                step *= 1.5
+            else:
+                step *= 0.5
+        return x
+
+    result = profile(Net(network, layer=nn.Linear(4, 4)), (2, 4), max_iterations=20)
+    steps = 5  # 0.1 + 0.15 + 0.225 + 0.3375 + 0.50625
+    assert result.mult_adds == steps * 2 * 4 * 4
+    assert result.estimated
+
+
+def test_a_loop_that_no_answer_ends_is_one_line_that_says_where() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        while True:
+            x = self.layer(x)
+            if x.sum() > 0:
+                x = -x
+
+    line = network.__code__.co_firstlineno + 3
+    with pytest.raises(CostlabError, match=rf"forward does not end: .*test_values.py:{line} reads a value"):
+        profile(Net(network, layer=nn.Linear(4, 4)), (2, 4), max_iterations=4)
+
+
+def test_a_break_or_return_waits_until_the_loop_ends_by_itself() -> None:
+    def until_all_done(self: Net, x: Tensor) -> Tensor:
+        while True:
+            x = torch.cat([x, self.layer(x[-1:])])
+            if (x.argmax(-1) == 3).all() or x.shape[0] >= 12:
+                break
+        return x
+
+    def unless_converged(self: Net, x: Tensor) -> Tensor:
+        for _ in range(10):
+            x = self.layer(x)
+            if (x < 0).all():
+                return x
+        return x
+
+    for network in (until_all_done, unless_converged):
+        result = profile(Net(network, layer=nn.Linear(4, 4)), (2, 4))
+        rows = 10 if network is until_all_done else 10 * 2
+        assert result.mult_adds == rows * 4 * 4
+        assert result.estimated
+
+
 # Parameters that come late.
 
 

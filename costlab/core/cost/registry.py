@@ -155,7 +155,9 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " feature_dropout alpha_dropout polar complex real imag angle view_as_complex view_as_real conj"
             " conj_physical hypot copysign fake_quantize quantize_per_tensor quantize_per_channel dequantize xlogy"
             " sinc bernoulli triu tril deg2rad rad2deg i0 special_entr heaviside logaddexp acosh asinh atanh lgamma"
-            " digamma signbit",
+            " digamma signbit frexp gcd lcm igamma igammac isneginf isposinf isclose ldexp logaddexp2 mvlgamma"
+            " nextafter poisson polygamma renorm rrelu_with_noise _add_relu _standard_gamma special_ndtri special_zeta"
+            " special_i0e special_i1 special_i1e special_erfcx special_log_ndtr",
             per_output(1),
         ),
         **each_of("cdist _cdist_forward _euclidean_dist", cdist),
@@ -168,12 +170,13 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             "sum mean max min amax amin argmax argmin prod all any norm vector_norm logsumexp cumsum cumprod cummax"
             " cummin count_nonzero median nanmedian mode topk sort argsort kthvalue unique unique_consecutive nonzero"
             " bincount histc searchsorted bucketize equal aminmax nansum nanmean trace logcumsumexp quantile"
-            " nanquantile _is_all_true _is_any_true",
+            " nanquantile _is_all_true _is_any_true multinomial allclose dist segment_reduce",
             per_input(1),
         ),
         **each_of("var std", per_input(3)),
         **each_of("var_mean std_mean", per_input(3)),
         "cosine_similarity": per_input(6),
+        **each_of("_ctc_loss _pdist_forward", per_input(3)),
         "nms": nms,
         **each_of("_sparse_sum _sparse_csr_sum _sparse_csr_prod", per_stored(1)),
         **each_of("_sparse_softmax _sparse_log_softmax", per_stored(3)),
@@ -196,7 +199,12 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " adjoint resolve_conj resolve_neg moveaxis vander chunk_cat one_hot max_unpool2d max_unpool3d lu_unpack"
             " unfold_backward sparse_coo_tensor _sparse_coo_tensor_with_dims_and_tensors sparse_compressed_tensor"
             " to_sparse _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr to_dense _to_dense _coalesce _indices"
-            " _values indices values crow_indices col_indices sparse_mask",
+            " _values indices values crow_indices col_indices sparse_mask _jagged_to_padded_dense_forward"
+            " _padded_dense_to_jagged_forward set unsafe_split unsafe_split_with_sizes as_strided_scatter"
+            " nonzero_static alias_copy as_strided_copy detach_copy diagonal_copy expand_copy narrow_copy permute_copy"
+            " split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsqueeze_copy view_copy"
+            " _reshape_copy lift_fresh_copy"
+            " _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo",
             copy,
         ),
     },
@@ -213,10 +221,12 @@ FAMILIES: dict[str, dict[str, Rule]] = {
         **each_of(
             "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full arange linspace logspace eye"
             " rand randn randint randperm rand_like randn_like randint_like tril_indices triu_indices scalar_tensor"
-            " hann_window hamming_window blackman_window normal uniform exponential",
+            " hann_window hamming_window blackman_window normal uniform exponential cauchy geometric log_normal",
             create,
         ),
-        **each_of("empty empty_strided empty_like new_empty new_empty_strided _efficientzerotensor", allocate),
+        **each_of(
+            "empty empty_strided empty_like empty_permuted new_empty new_empty_strided _efficientzerotensor", allocate
+        ),
         **each_of("fill zero copy", fill),
     },
     "backward": OTHERS,
