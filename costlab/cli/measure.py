@@ -18,6 +18,7 @@ from costlab.cli.options import (
     reject_saved_profile,
 )
 from costlab.cli.screen import check_folder, measuring, put, render
+from costlab.core.graph import Mode
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class RunOptions:
     )
     amp: Annotated[bool, flag("--amp", "Run under torch.autocast.")] = False
     compiled: Annotated[bool, flag("--compile", "Run under torch.compile; no times of operators.")] = False
+    mode: Annotated[Mode, option("Run inference, a forward pass in train mode, or a whole training step.")] = "eval"
+    optimizer: Annotated[str | None, option("Set the optimizer of a training step.", "NAME", show_default="sgd")] = None
     ops: Annotated[bool, flag("--ops/--no-ops", "Time the operators as well.")] = True
     min_seconds: Annotated[float, option("Spend S seconds on the whole, and S on the operators.", "S")] = 1.0
 
@@ -54,7 +57,7 @@ def measure(
     ] = "text",
     output: Output = None,
 ) -> int:
-    """Measure one forward pass of MODEL on this machine, in total and per operator.
+    """Measure one forward pass or training step of MODEL on this machine, in total and per operator.
 
     Networks from a library get random weights. Ctrl-C shows what was measured so far.
     """
@@ -64,11 +67,8 @@ def measure(
     check_top(top)
     reject_saved_profile(model, "measured")
     check_folder(output)
-    if by == "kernel" and run.device == "cpu":
-        raise CostlabError("--by kernel needs a GPU (--device cuda); use --by kind, module or op")
+    check_together(run, by, form, predict_for)
     spec = network.spec(model)
-    if predict_for is not None and form != "text":
-        raise CostlabError("--predict-for needs --format text; `costlab report --device` has predictions in JSON")
     device = find_device(predict_for) if predict_for is not None else None
     with measuring() as show:
         from costlab.measurement._measure import measure as measure_network
@@ -84,6 +84,8 @@ def measure(
             amp=run.amp,
             channels_last=run.channels_last,
             compile=run.compiled,
+            mode=run.mode,
+            optimizer=run.optimizer,
             threads=run.threads,
             ops=run.ops,
             min_seconds=run.min_seconds,
@@ -99,6 +101,16 @@ def measure(
     )
     put(page + (prediction_line(loaded, run, device, measurement) if device else ""), output)
     return INTERRUPTED if measurement.interrupted else 0
+
+
+def check_together(run: RunOptions, by: str, form: str, predict_for: str | None) -> None:
+    """Raise CostlabError for options that exclude one another."""
+    if by == "kernel" and run.device == "cpu":
+        raise CostlabError("--by kernel needs a GPU (--device cuda); use --by kind, module or op")
+    if predict_for is not None and form != "text":
+        raise CostlabError("--predict-for needs --format text; `costlab report --device` has predictions in JSON")
+    if predict_for is not None and run.mode != "eval":
+        raise CostlabError("--predict-for needs --mode eval")
 
 
 def prediction_line(loaded: Loaded, run: RunOptions, device: Device, measurement: Measurement) -> str:

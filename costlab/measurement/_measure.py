@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 import torch
 
 from costlab.core.cost import RULES
+from costlab.core.graph import Mode
 from costlab.errors import CostlabError
 from costlab.measurement.device_timing import device_times, has_kernels
 from costlab.measurement.environment import environment
@@ -16,6 +17,7 @@ from costlab.measurement.memory import peak_memory
 from costlab.measurement.operator_timing import matched, recorded
 from costlab.measurement.result import DeviceActivity, Measurement, Memory, Timing
 from costlab.measurement.timing import Progress, silent, threads_of, time_in_turns
+from costlab.measurement.training import TrainingStep
 from costlab.measurement.workload import Workload, find_torch_device, find_torch_dtype, prepare
 
 
@@ -29,6 +31,8 @@ def measure(
     amp: bool = False,
     channels_last: bool = False,
     compile: bool = False,
+    mode: Mode = "eval",
+    optimizer: str | None = None,
     threads: int | None = None,
     ops: bool = True,
     min_seconds: float = 1.0,
@@ -37,7 +41,7 @@ def measure(
     provider: str = "python",
     arguments: Mapping[str, Any] | None = None,
 ) -> Measurement:
-    """Measure the wall time of one forward pass in eval mode, without gradients; `model` is left unchanged.
+    """Measure the wall time of one forward pass or training step; `model` is left unchanged.
 
     The whole network is timed by `torch.utils.benchmark`, its operators by replaying a recorded forward pass
     (`costlab.measurement.operator_timing`). Ctrl-C stops early and returns what was measured so far.
@@ -50,6 +54,9 @@ def measure(
         amp: run under `torch.autocast`.
         channels_last: use channels-last layout for weights and images.
         compile: run under `torch.compile`; the operators of a compiled network are not timed.
+        mode: "eval" (without gradients), "train" (the forward pass in train mode), or "step" (forward, backward and
+            optimizer, whose learning rate is 0); only the operators of "eval" are timed.
+        optimizer: of a step: "sgd" (the default), "momentum", "adam", "adamw" or "adafactor".
         threads: CPU threads. Default: torch's setting.
         ops: time the operators as well.
         min_seconds: minimum time spent on the whole network, and again on its operators.
@@ -65,8 +72,8 @@ def measure(
     report("preparing", 0.0)
     facts = environment(where)  # the load average before this adds to it
     labels = {"name": name, "provider": provider, "arguments": arguments}
-    workload = prepare(model, inputs, kwargs, where, number, amp, channels_last, labels)
-    return measure_workload(workload, compile, threads, ops, min_seconds, report, facts)
+    workload = prepare(model, inputs, kwargs, where, number, amp, channels_last, labels, mode, optimizer)
+    return measure_workload(workload, compile, threads, ops and mode == "eval", min_seconds, report, facts)
 
 
 def check_options(model: object, min_seconds: float, threads: int | None) -> None:
@@ -90,7 +97,7 @@ def measure_workload(
 ) -> Measurement:
     """Time a workload, as `measure` does."""
     profile, compiled = workload.profile, compile or workload.is_compiled
-    with threads_of(threads), workload.inference():
+    with threads_of(threads), workload.conditions():
         report("warming up", 0.0)
         run = workload.warm_up(compile)
         peak = peak_memory(run, workload.device)
@@ -124,7 +131,22 @@ def measure_workload(
         interrupted=times.interrupted,
         host=host,
         activity=activity,
-        peak_activation_bytes=Memory(
-            None if peak is None else peak + workload.input_bytes, profile.total.peak_activation_bytes
-        ),
+        mode=workload.mode,
+        optimizer=workload.optimizer if workload.mode == "step" else None,
+        **memory_beside_prediction(workload, run, peak),
     )
+
+
+def memory_beside_prediction(workload: Workload, run: Callable[[], Any], peak: int | None) -> dict[str, Memory]:
+    """The peak that is predicted for what was run, with the measured one: of activations, or in training of everything.
+
+    Args:
+        peak: bytes of a run above what is allocated before it; None if unknown.
+    """
+    total, inputs = workload.profile.total, workload.input_bytes
+    if isinstance(run, TrainingStep) and total.peak_bytes is not None:
+        resident = inputs + workload.model_bytes + run.resident_bytes
+        return {"peak_bytes": Memory(None if peak is None else peak + resident, total.peak_bytes)}
+    if workload.mode == "eval":
+        return {"peak_activation_bytes": Memory(None if peak is None else peak + inputs, total.peak_activation_bytes)}
+    return {}

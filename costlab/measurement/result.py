@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from costlab.core.graph import InputInfo
+from costlab.core.graph import InputInfo, Mode
 from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
 from costlab.formatting.notebook import html_repr
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from costlab.core.profile import Profile
 
-SEPARATE = ("inputs", "whole", "ops", "host", "activity", "peak_activation_bytes")  # written in a form of their own
+PEAKS = ("peak_activation_bytes", "peak_bytes")
+SEPARATE = ("inputs", "whole", "ops", "host", "activity", *PEAKS)  # written in a form of their own
 HOST = {"name", "host"}  # all that the entry of an operator has whose device time is unknown
 EnvironmentValue = str | int | float | bool | None
 
@@ -72,7 +73,7 @@ class DeviceActivity:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Peak of live activations in one pass, in bytes, the inputs included."""
+    """A peak in bytes."""
 
     measured: int | None  # None: this device does not tell
     predicted: int
@@ -80,7 +81,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The result of `costlab.measure`. Seconds are of one forward pass of the whole batch."""
+    """The result of `costlab.measure`. Seconds are of one forward pass or training step of the whole batch."""
 
     __pydantic_config__: ClassVar = {"allow_inf_nan": False, "extra": "forbid"}
 
@@ -104,7 +105,10 @@ class Measurement:
         default_factory=dict, repr=False
     )  # on a GPU: until the CPU has launched the operator
     activity: DeviceActivity | None = None  # None on a CPU
-    peak_activation_bytes: Memory | None = None
+    peak_activation_bytes: Memory | None = None  # in one forward pass in eval mode, the inputs included
+    mode: Mode = "eval"
+    optimizer: str | None = None  # of a training step
+    peak_bytes: Memory | None = None  # in a training step: of parameters, gradients and everything else
 
     @property
     def parts_seconds(self) -> float | None:
@@ -147,7 +151,7 @@ class Measurement:
             "busy_share": self.busy_share,
             "whole": whole,
             "activity": asdict(self.activity) if self.activity else None,
-            "peak_activation_bytes": asdict(self.peak_activation_bytes) if self.peak_activation_bytes else None,
+            **{key: asdict(peak) if (peak := getattr(self, key)) else None for key in PEAKS},
         }
         head = "".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in document.items())
         ops = ",\n".join(json.dumps(self.entry(name)) for name in {**self.ops, **self.host})

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
+from costlab.core.graph import Mode
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.measurement.environment import free_memory
+from costlab.measurement.training import TrainingStep
 from costlab.tracing._profile import profile
 from costlab.tracing.inputs import Inputs, as_inputs
 from costlab.tracing.modules import module_paths, tensors_in, unwrap
 from costlab.tracing.restoration import modules_restored
+from costlab.tracing.step.options import OPTIMIZER
 from costlab.tracing.tensors import moved
 
 SEED = 0
@@ -33,6 +36,8 @@ class Workload:
     profile: Profile
     amp: bool = False
     channels_last: bool = False
+    mode: Mode = "eval"
+    optimizer: str = OPTIMIZER  # of a training step
 
     @property
     def is_compiled(self) -> bool:
@@ -51,16 +56,23 @@ class Workload:
 
     @property
     def input_bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in input_tensors(self.inputs))
+        return sum(map(bytes_of, input_tensors(self.inputs)))
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of the distinct parameters and buffers."""
+        return sum(map(bytes_of, {*self.model.parameters(), *self.model.buffers()}))
 
     @contextmanager
-    def inference(self) -> Iterator[None]:
-        """Eval mode without gradients; the network is left unchanged."""
-        with modules_restored(list(module_paths(self.model)), train=False), torch.inference_mode():
+    def conditions(self) -> Iterator[None]:
+        """Eval mode without gradients, or train mode with them; the network is left unchanged."""
+        training = self.mode != "eval"
+        gradients = torch.enable_grad() if training else torch.inference_mode()
+        with modules_restored(list(module_paths(self.model)), train=training), gradients:
             yield
 
     def forward(self, inputs: Inputs, compile: bool = False) -> Callable[[], Any]:
-        """A forward pass to call repeatedly, on its own copies of `inputs`."""
+        """What is measured, to call repeatedly: a forward pass or a training step, on its own copies of `inputs`."""
         inputs = with_data(inputs, self.device)
         model = torch.compile(self.model) if compile else self.model
 
@@ -68,7 +80,7 @@ class Workload:
             with autocast(self.device, self.amp):
                 return model(*inputs.args, **inputs.kwargs)
 
-        return run
+        return TrainingStep(self.model, run, self.optimizer) if self.mode == "step" else run
 
     def warm_up(self, compile: bool = False) -> Callable[[], Any]:
         """A forward pass that has run once. Raises CostlabError if it cannot run."""
@@ -78,6 +90,8 @@ class Workload:
         try:
             run = self.forward(self.inputs, compile)
             run()
+        except CostlabError:
+            raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise self.out_of_memory(self.runs) from error
@@ -89,7 +103,8 @@ class Workload:
 
     def profile_at(self, batch: int) -> Profile:
         """The network traced at a smaller batch."""
-        return profile(unwrap(self.model), at_batch(self.inputs, batch))
+        optimizer = self.optimizer if self.mode == "step" else None
+        return profile(unwrap(self.model), at_batch(self.inputs, batch), mode=self.mode, optimizer=optimizer)
 
     def runs(self, batch: int) -> bool:
         """Whether the device has memory for a smaller batch, by running it."""
@@ -121,21 +136,23 @@ def prepare(
     amp: bool = False,
     channels_last: bool = False,
     labels: Mapping[str, Any] | None = None,
+    mode: Mode = "eval",
+    optimizer: str | None = None,
 ) -> Workload:
     """The network on its device, its inputs, and its profile.
 
     Args:
-        inputs, kwargs: as in `costlab.profile`.
+        inputs, kwargs, mode, optimizer: as in `costlab.profile`.
         labels: name, provider and arguments of the profile.
 
     Raises:
         CostlabError: too little memory for the weights, or the network cannot be traced.
     """
-    model = prepare_model(model, device, dtype, channels_last)
+    model = prepare_model(model, device, dtype, channels_last, changes=mode != "eval")
     converted = convert_inputs(as_inputs(inputs, kwargs), dtype, channels_last)
     with autocast(device, amp):
-        traced = profile(unwrap(model), converted, **(labels or {}))
-    return Workload(model, converted, device, traced, amp, channels_last)
+        traced = profile(unwrap(model), converted, mode=mode, optimizer=optimizer, **(labels or {}))
+    return Workload(model, converted, device, traced, amp, channels_last, mode, optimizer or OPTIMIZER)
 
 
 def find_torch_device(device: str | torch.device) -> torch.device:
@@ -170,12 +187,16 @@ def find_torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def prepare_model(
-    model: torch.nn.Module, device: torch.device, dtype: torch.dtype | None, channels_last: bool
+    model: torch.nn.Module, device: torch.device, dtype: torch.dtype | None, channels_last: bool, changes: bool = False
 ) -> torch.nn.Module:
-    """The network on its device, in its type and layout: itself or a copy. Raises CostlabError."""
+    """The network on its device, in its type and layout: itself or a copy. Raises CostlabError.
+
+    Args:
+        changes: a run writes to buffers or gradients, which needs a copy.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     same_dtype = dtype is None or all(t.dtype == dtype for t in tensors if t.is_floating_point())
-    if not channels_last and same_dtype and all(t.device == device for t in tensors):
+    if not changes and not channels_last and same_dtype and all(t.device == device for t in tensors):
         return model
     size = sum(t.numel() * (dtype if dtype and t.is_floating_point() else t.dtype).itemsize for t in tensors)
     free = free_memory()
@@ -274,8 +295,13 @@ def at_batch(inputs: Inputs, batch: int) -> Inputs:
 
 
 def peak_bytes(traced: Profile) -> int:
-    """Peak bytes of live activations."""
-    return traced.total.peak_activation_bytes
+    """Peak bytes of live activations; of a training step, of everything."""
+    return traced.total.peak_activation_bytes if traced.mode != "step" else traced.total.peak_bytes or 0
+
+
+def bytes_of(tensor: torch.Tensor) -> int:
+    """The size of a tensor's elements."""
+    return tensor.numel() * tensor.element_size()
 
 
 def largest_batch(fits: Callable[[int], bool], batch: int) -> int:

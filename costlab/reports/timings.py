@@ -28,6 +28,10 @@ ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
 PAGE_STYLE = "<style>:root {color-scheme: light dark; font: 14px sans-serif} body {margin: 2em}</style>"
+MODES = {
+    "train": "train, one forward pass",
+    "step": "training step: forward, backward and {}, learning rate 0",
+}
 BUSY = 0.8  # share of the whole below which a device waits for the host
 UNATTRIBUTED = "none"
 CONTRACTIONS = ("convolution", "matmul", "attention", "linear_algebra", "recurrent", "quantised", "fourier")
@@ -102,6 +106,7 @@ def facts(measurement: Measurement) -> list[Fact]:
     noisy = whole.iqr > NOISY * whole.median
     result = [
         *inputs(measurement.inputs),
+        *([Fact("mode", MODES[measurement.mode].format(measurement.optimizer))] if measurement.mode in MODES else []),
         device,
         Fact("dtype", ", ".join([measurement.dtype, *(option for option, on in options.items() if on)])),
         versions,
@@ -124,13 +129,21 @@ def facts(measurement: Measurement) -> list[Fact]:
         result.append(Fact("NOT TIMED", f"{named}{f' and {more} more' if more > 0 else ''}", "estimate"))
     if measurement.compiled:
         result.append(Fact("operators", "not timed: torch.compile replaces them"))
-    if measurement.peak_activation_bytes and measurement.peak_activation_bytes.measured is not None:
-        measured, predicted = measurement.peak_activation_bytes.measured, measurement.peak_activation_bytes.predicted
-        words = f"{units.size(measured)} of live activations and workspaces at the peak"
-        result.append(Fact("memory", f"{words}; {units.size(predicted)} of activations predicted"))
+    result += memory_facts(measurement)
     if measurement.interrupted:
         result.append(Fact("INTERRUPTED", "fewer repeats than asked for", "estimate"))
     return result
+
+
+def memory_facts(measurement: Measurement) -> Iterator[Fact]:
+    """The measured peak beside the predicted one."""
+    activations, everything = measurement.peak_activation_bytes, measurement.peak_bytes
+    if activations and activations.measured is not None:
+        words = f"{units.size(activations.measured)} of live activations and workspaces at the peak"
+        yield Fact("memory", f"{words}; {units.size(activations.predicted)} of activations predicted")
+    if everything and everything.measured is not None:
+        predicted = units.size(everything.predicted)
+        yield Fact("memory", f"{units.size(everything.measured)} at the peak; {predicted} predicted")
 
 
 def device_facts(measurement: Measurement) -> Iterator[Fact]:

@@ -132,7 +132,7 @@ def trace(job: Job) -> Iterator[None]:
 
     loaded = load("zoo:shufflenet_v2", job, 8)
     workload = prepare(loaded.model, loaded.inputs, None, job.device)
-    with workload.inference():
+    with workload.conditions():
         run = workload.warm_up()
         calls = recorded(run, RULES)
         ops = [op if op is not None and not op.free else None for op in matched(calls, workload.profile.ops)]
