@@ -101,7 +101,7 @@ def recorder_of(mode: Mode, optimizer: str | None, amp: bool | str) -> RecorderT
     """
     if not amp:
         return plain_recorder_of(mode, optimizer)
-    from costlab.tracing.amp import Autocast, autocast_dtype
+    from costlab.tracing.autocast import Autocast, autocast_dtype
 
     make, dtype = plain_recorder_of(mode, optimizer), autocast_dtype(amp)
 
@@ -161,4 +161,4 @@ def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:
         raise CostlabError(f"the cost rule of {op.kind} returns {cost}: costs must be integers")
     if cost is None or (cost.params, cost.param_bytes) == (op.params, op.param_bytes):
         return cost
-    return replace(cost, params=op.params, param_bytes=op.param_bytes)
+    return cost.with_params(op.params, op.param_bytes)

@@ -106,7 +106,7 @@ def add_to_key(key: list[Any], records: list[TensorRecord], arg: Any, table: Ten
         records += packed
         key += (len(packed), *(record.spec for record in packed))
     else:
-        key += (type(arg), arg or str(arg))  # 0.0 and -0.0 are equal
+        key += (type(arg), str(arg) if type(arg) is float and not arg else arg)  # 0.0 and -0.0 are equal
 
 
 def new_signature(

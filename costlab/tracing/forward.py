@@ -97,8 +97,11 @@ def run(
     recorder: Recorder,
 ) -> Trace:
     """Call the model under the recorder."""
-    parameters = own_parameters(tracker)
-    register_state(recorder, tracker, parameters)
+    parameters, buffers = own_parameters(tracker), own_buffers(tracker)
+    for parameter, _ in parameters:
+        recorder.table.register(parameter, "parameter")
+    for buffer in buffers:
+        recorder.table.register(buffer, "buffer")
     call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
     inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
     recorder.prepare(tracker.paths, parameters)
@@ -121,7 +124,7 @@ def run(
         outputs=tuple(dict.fromkeys(outputs)),
         mode=mode,
         absent=dict.fromkeys(absent_tensors(model, args, kwargs), ""),
-        buffer_bytes=sum(size_of(buffer)[1] for buffer in own_buffers(tracker)),
+        buffer_bytes=sum(size_of(buffer)[1] for buffer in buffers),
         step=recorder.step,
         autocast=None if recorder.autocast is None else str(recorder.autocast.dtype).removeprefix("torch."),
     )
@@ -165,14 +168,6 @@ def own_buffers(tracker: ModuleTracker) -> list[torch.Tensor]:
     """The distinct buffers."""
     buffers = (buffer for module in tracker.paths for buffer in module._buffers.values())
     return list({id(buffer): buffer for buffer in buffers if buffer is not None}.values())
-
-
-def register_state(recorder: Recorder, tracker: ModuleTracker, parameters: list[tuple[torch.Tensor, str]]) -> None:
-    """Tell the recorder which tensors are parameters and buffers."""
-    for parameter, _ in parameters:
-        recorder.table.register(parameter, "parameter")
-    for buffer in own_buffers(tracker):
-        recorder.table.register(buffer, "buffer")
 
 
 def register_inputs(recorder: Recorder, arguments: Sequence[tuple[str, Any]]) -> list[InputInfo]:

@@ -10,6 +10,7 @@ import torch
 
 from costlab.tracing.calls import Call
 from costlab.tracing.shapes import SHAPES
+from costlab.tracing.specs import Spec, spec_of
 from costlab.tracing.tensors import (
     CPU,
     META,
@@ -20,36 +21,36 @@ from costlab.tracing.tensors import (
     real_zeros,
     storage_key,
     with_device,
-    without_values,
 )
 
 LIMIT = 1 << 22  # elements: larger tensors are not computed for real
 
 
+# The truth value of one operand that decides the result.
+ABSORBING = {"bitwise_and": False, "logical_and": False, "mul": False, "bitwise_or": True, "logical_or": True}
+
+
 class Fresh(NamedTuple):
     """A result with memory of its own."""
 
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
+    spec: Spec
 
     def made(self, call: Call) -> torch.Tensor:
         """The result, without values."""
-        return without_values(*self)
+        return self.spec.placeholder()
 
 
 class View(NamedTuple):
     """A result in the memory of an argument."""
 
     base: int  # position of the argument among the tensors
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+    spec: Spec
     offset: int  # elements from the first one of the argument
 
     def made(self, call: Call) -> torch.Tensor:
         """The view of this call's argument."""
         base = call.records[self.base].tensor
-        return base.as_strided(self.shape, self.stride, base.storage_offset() + self.offset)
+        return base.as_strided(self.spec.shape, self.spec.stride, base.storage_offset() + self.offset)
 
 
 class Written(NamedTuple):
@@ -147,27 +148,35 @@ def recipe(call: Call, result: Any, tensors: list[torch.Tensor], views: bool) ->
         elif not isinstance(tensor, torch.Tensor):
             results.append(Value(tensor))
         elif storage_key(tensor) not in bases:
-            results.append(Fresh(tuple(tensor.shape), tensor.stride(), tensor.dtype))
+            results.append(Fresh(spec_of(tensor)))
         else:
             base, argument = bases[storage_key(tensor)]
             same = tensor.dtype == argument.dtype and not tensor.is_complex()
             if not (views and same) or call.operator.reshapes_in_place:
                 return Outputs(None, sequence)
-            results.append(View(base, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset())))
+            results.append(View(base, spec_of(tensor), int(tensor.storage_offset())))
     return Outputs(tuple(results), sequence)
 
 
 def is_too_large(call: Call) -> bool:
     """Whether computing an operator takes too much time or memory."""
+    known = call.signature.too_large
+    if known is None:
+        known = call.signature.too_large = takes_too_much(call)
+    return known
+
+
+def takes_too_much(call: Call) -> bool:
+    """The same, worked out from the sizes of the arguments and, if they leave it open, of the results."""
     if sum(record.elements for record in call.records) > LIMIT:
         return True
     bound = prod(max(record.elements, 1) for record in call.records)
-    for value in call.attrs.values():
+    for value in call.signature.attrs.values():
         if bound > LIMIT:
             break
         sizes = value if isinstance(value, list) else [value]
         bound *= prod(max(abs(n), 1) for n in sizes if isinstance(n, int) and not isinstance(n, bool))
-    if bound <= LIMIT or call.operator.dynamic:
+    if bound <= LIMIT or call.operator.guess:
         return False
     args, kwargs = call.args, call.kwargs
     if call.operator.has_device:
@@ -178,10 +187,30 @@ def is_too_large(call: Call) -> bool:
         return False
     finally:
         call.args, call.kwargs = args, kwargs
-    return any(type(result) is Fresh and prod(result.shape) > 4 * LIMIT for result in outputs.results or ())
+    return any(type(result) is Fresh and prod(result.spec.shape) > 4 * LIMIT for result in outputs.results or ())
 
 
 def quantised(call: Call) -> bool:
     """Whether an operator reads or returns quantised tensors, which the meta device does not support."""
     tensors = all_tensors((call.args, call.kwargs))
     return call.operator.overload.name().startswith("aten::quantize_per_") or any(t.dtype in QUANTISED for t in tensors)
+
+
+def absorbed(call: Call) -> torch.Tensor | None:
+    """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
+    absorbing, records = ABSORBING[call.operator.kind], call.records
+    if call.operator.written or len(records) != 2 or any(not is_whole(record.tensor) for record in records):
+        return None
+    known = next((record.tensor for record in records if not record.storage.abstract), None)
+    left, right = records
+    dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
+    if known is None or (absorbing and dtype != torch.bool):
+        return None
+    if not bool(known.all() if absorbing else (known == 0).all()):
+        return None
+    return torch.full(torch.broadcast_shapes(left.shape, right.shape), int(absorbing), dtype=dtype)
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor contains integers or truth values."""
+    return not (tensor.is_floating_point() or tensor.is_complex())

@@ -45,10 +45,9 @@ def rewrapped(tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tenso
 
 def plain_shape(tensor: torch.Tensor) -> tuple[int, ...]:
     """The shape in integers: of a jagged tensor, that of its values."""
-    shape = tuple(tensor.shape)
-    if all(type(size) is int for size in shape):
-        return shape
-    return tuple(next(plain_tensors(tensor)).shape)
+    if is_wrapper(tensor) and any(type(size) is not int for size in tensor.shape):
+        tensor = next(plain_tensors(tensor))
+    return tuple(tensor.shape)
 
 
 def size_of(tensor: torch.Tensor) -> tuple[int, int]:

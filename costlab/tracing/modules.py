@@ -98,7 +98,9 @@ class ModuleTracker:
 
 def path_below(call_path: str, caller: str, path: str) -> str:
     """The path of a called module below that of its caller."""
-    inside = path.startswith(caller + ".") if caller else True
+    inside = not caller or path.startswith(caller + ".")
+    if inside and call_path == caller:
+        return path
     name = path[len(caller) :].lstrip(".") if inside else path.rpartition(".")[2]
     return f"{call_path}.{name}" if call_path and name else call_path or name
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from costlab.tracing.decompositions import REWRITES
+from costlab.tracing.guesses import GUESSES, GuessRule
 
 # Prefixes that do not change what an operator computes, and the operators that have them.
 PREFIXED = {
@@ -133,11 +134,10 @@ class Operator:
     returned: tuple[str | None, ...] = (None,)  # for each result, the written argument that it is
     composite: bool = False  # torch can decompose it
     creates: bool = False
-    absorbing: bool | None = None  # the truth value of one operand that decides the result
     ignored: bool = False
     marker: bool = False  # for a profiler or about a tensor: computes nothing, and is not part of the network
     reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
-    dynamic: bool = False  # result sizes, or the Python value it returns, depend on values
+    guess: GuessRule | None = None  # of its result, if sizes or Python values depend on unknown values
     has_device: bool = False
     makes_sparse: bool = False  # its result is a sparse tensor
     rewrite: Callable[..., Any] | None = None  # computes the same with operators that have rules
@@ -168,13 +168,10 @@ def operator_of(func: Any) -> Operator:
         returned=returned,
         composite=is_composite(func.name()),
         creates=schema.name in CREATES,
-        absorbing=ABSORBING.get(kind_of(schema.name)),
         ignored=schema.name in IGNORED,
         marker=schema.name in ABOUT or schema.name.startswith(("profiler::", "prim::")),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
-        dynamic=torch.Tag.dynamic_output_shape in func.tags
-        or torch.Tag.data_dependent_output in func.tags
-        or schema.name in DYNAMIC,
+        guess=GUESSES.get(func.name()),
         has_device=any(a.name == "device" for a in schema.arguments),
         makes_sparse=any(part in schema.name for part in ("sparse_c", "sparse_b", "to_sparse")),
         rewrite=REWRITES.get(func.name()),
@@ -188,21 +185,6 @@ def is_composite(name: str) -> bool:
         return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
     except RuntimeError:
         return False
-
-
-ABSORBING = {"bitwise_and": False, "logical_and": False, "mul": False, "bitwise_or": True, "logical_or": True}
-
-
-DYNAMIC = {
-    "aten::_unsafe_index",
-    "aten::_pack_padded_sequence",
-    "aten::_pad_packed_sequence",
-    "aten::allclose",
-    "aten::equal",
-    "aten::is_nonzero",
-    "aten::item",
-    "torchvision::nms",
-}
 
 
 def kind_of(name: str) -> str:

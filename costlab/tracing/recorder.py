@@ -3,7 +3,7 @@
 A tensor is *abstract* if its values depend on a parameter, an activation or an input without data: operators on it
 return tensors on the meta device (inference.py). All other tensors (masks, positions, tables, integers that the user
 gave) are computed, so that control flow on them is exact. An unknown value that control flow needs is guessed
-(data_dependent.py), and the operator is marked as an estimate.
+(guesses.py), and the operator is marked as an estimate.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from costlab.core.graph import Op, TrainingStep
 from costlab.tracing import higher_order
-from costlab.tracing.amp import Autocast
 from costlab.tracing.answers import Answers, Place
 from costlab.tracing.attributes import ATTRIBUTES
-from costlab.tracing.autocast import autocasting, cast_to
+from costlab.tracing.autocast import Autocast, autocasting, cast_to
 from costlab.tracing.autograd import exclude_autograd, grad_mode
 from costlab.tracing.calls import Call, bind
-from costlab.tracing.data_dependent import absorbed, guess
 from costlab.tracing.expectations import Expectations
-from costlab.tracing.inference import LIMIT, Fresh, infer, is_too_large
+from costlab.tracing.inference import ABSORBING, LIMIT, absorbed, infer, is_too_large
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
 from costlab.tracing.sources import goes_on
 from costlab.tracing.sparse import run_sparse
+from costlab.tracing.specs import Spec
 from costlab.tracing.tensor_table import TensorTable
 from costlab.tracing.tensors import (
     CPU,
@@ -44,7 +43,6 @@ from costlab.tracing.tensors import (
     true_device,
     with_device,
     without_overlap,
-    without_values,
 )
 
 FAKE = torch._C._TorchDispatchModeKey.FAKE
@@ -256,21 +254,21 @@ class Recorder(TorchDispatchMode):
             return run_sparse(self.operations, call, abstract, guessed)
         if operator.creates:
             return self._create(call, guessed)
-        if not abstract and not self._too_large(call):
+        if not abstract and not is_too_large(call):
             return self.operations.add(call, self._compute(call), False, guessed)
         return self._without_values(call, abstract, guessed)
 
     def _without_values(self, call: Call, abstract: bool, guessed: bool) -> Any:
         """The result of an operator on unknown values, or on so many that they are not computed."""
         operator = call.operator
-        if abstract and operator.absorbing is not None:
+        if abstract and operator.kind in ABSORBING:
             result = absorbed(call)
             if result is not None:
                 return self.operations.add(call, result, guessed=guessed)
         if operator.has_device:
             call.args, call.kwargs = with_device(call.args, call.kwargs, META)
-        if operator.dynamic:
-            guesses = guess(call, self)
+        if operator.guess is not None:
+            guesses = operator.guess(call.args, self)
             if guesses is not None:
                 if self._ended is not None:
                     call.attrs["ended_after"], self._ended = self._ended, None
@@ -285,19 +283,19 @@ class Recorder(TorchDispatchMode):
         return self.operations.add(call, result, True, guessed)
 
     def record_unavailable(
-        self, kind: str, arguments: Mapping[str, Any], results: Sequence[Fresh]
+        self, kind: str, arguments: Mapping[str, Any], results: Sequence[Spec]
     ) -> list[torch.Tensor]:
         """Record an operator that this process cannot call.
 
         Args:
             arguments: by their names in the operator's schema.
-            results: shape, strides and dtype of each result.
+            results: what each result is.
         """
         operator = Operator(kind, tuple(arguments))
         call = bind(operator, tuple(arguments.values()), {}, self.table)
         guessed = any(record.guessed for record in call.records)
         with _disable_current_modes():
-            made = [without_values(*spec) for spec in results]
+            made = [spec.placeholder() for spec in results]
             return list(self.operations.add(call, made, abstract=True, guessed=guessed))
 
     def _decomposed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -343,13 +341,6 @@ class Recorder(TorchDispatchMode):
             if uninitialised:
                 result.zero_()
         return self.operations.add(call, result, large, guessed)
-
-    def _too_large(self, call: Call) -> bool:
-        """Whether computing an operator takes too much time or memory."""
-        known = call.signature.too_large
-        if known is None:
-            known = call.signature.too_large = is_too_large(call)
-        return known
 
     def _compute(self, call: Call) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""

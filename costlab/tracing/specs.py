@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from costlab.tracing.layouts import SPARSE, stored_elements
+from costlab.tracing.tensors import META, QUANTISED
 
 MOST = 200_000  # specs that are remembered
 
@@ -22,6 +23,12 @@ class Spec:
     elements: int  # distinct elements: a broadcast dimension of stride 0 counts once; those stored of a sparse tensor
     sparse: bool
 
+    def placeholder(self) -> torch.Tensor:
+        """A tensor like this without values."""
+        if self.dtype in QUANTISED:
+            return torch._empty_affine_quantized(self.shape, scale=1.0, zero_point=0, dtype=self.dtype)
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=META)
+
 
 SPECS: dict[tuple[tuple[int, ...], tuple[int, ...], torch.dtype], Spec] = {}
 
@@ -29,7 +36,7 @@ SPECS: dict[tuple[tuple[int, ...], tuple[int, ...], torch.dtype], Spec] = {}
 def spec_of(tensor: torch.Tensor) -> Spec:
     """What a tensor is apart from its values."""
     if tensor.layout is not torch.strided and tensor.layout in SPARSE:
-        return new_spec(tuple(tensor.shape), (-1, stored_elements(tensor)), tensor.dtype)
+        return new_spec(tuple(tensor.shape), (), tensor.dtype, stored_elements(tensor))
     key = tensor.shape, tensor.stride(), tensor.dtype
     try:
         return SPECS[key]
@@ -41,11 +48,11 @@ def spec_of(tensor: torch.Tensor) -> Spec:
         return new_spec(tuple(key[0]), *key[1:])
 
 
-def new_spec(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> Spec:
-    """A spec of its own; for a sparse tensor the strides are -1 and the number of its elements."""
-    sparse = stride[:1] == (-1,)
-    elements = stride[1] if sparse else 1
-    for size, step in () if sparse else zip(shape, stride, strict=False):
+def new_spec(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, stored: int | None = None) -> Spec:
+    """A spec of its own; a sparse tensor has a number of stored elements instead of strides."""
+    elements = 1
+    for size, step in zip(shape, stride, strict=False):
         if step or size == 0:
             elements *= size
-    return Spec(shape, stride, dtype, str(dtype).removeprefix("torch."), elements, sparse)
+    name = str(dtype).removeprefix("torch.")
+    return Spec(shape, stride, dtype, name, elements if stored is None else stored, stored is not None)

@@ -69,13 +69,6 @@ def real_ones(tensor: torch.Tensor) -> torch.Tensor:
     return torch.ones(tensor.shape, dtype=tensor.dtype) if is_meta(tensor) else tensor
 
 
-def without_values(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A placeholder for a tensor that was not computed."""
-    if dtype in QUANTISED:
-        return torch._empty_affine_quantized(shape, scale=1.0, zero_point=0, dtype=dtype)
-    return torch.empty_strided(shape, stride, dtype=dtype, device=META)
-
-
 def storage_key(tensor: torch.Tensor) -> int:
     """What identifies the storage of a tensor while it lives; one without storage (sparse, opaque) is its own."""
     try:

@@ -9,7 +9,7 @@ from torch import nn
 import costlab
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.tracing.amp import FLOAT32, FLOAT32_RESULT, LOWER, WIDEST
+from costlab.tracing.autocast import FLOAT32, FLOAT32_RESULT, LOWER, WIDEST
 
 BANNED = {"binary_cross_entropy"}  # torch refuses it under autocast
 BY_KERNEL = {"lstm", "gru", "rnn_tanh", "rnn_relu"}

@@ -35,6 +35,20 @@ class Cost:
             self.param_bytes + other.param_bytes,
         )
 
+    def with_params(self, params: int, param_bytes: int) -> Cost:
+        """The same with other parameters."""
+        return Cost(
+            self.mult_adds,
+            self.element_wise_ops,
+            params,
+            self.memory_access,
+            self.read_bytes,
+            self.write_bytes,
+            self.activations,
+            self.activation_bytes,
+            param_bytes,
+        )
+
     @property
     def flops(self) -> int:
         """One multiply-accumulate is two floating point operations."""

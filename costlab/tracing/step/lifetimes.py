@@ -15,7 +15,7 @@ import torch
 
 from costlab.tracing.specs import spec_of
 from costlab.tracing.tensor_table import Storage, TensorRecord, TensorTable
-from costlab.tracing.tensors import is_meta, storage_key, without_values
+from costlab.tracing.tensors import is_meta, storage_key
 
 
 class WeakRecord(TensorRecord):
@@ -27,7 +27,7 @@ class WeakRecord(TensorRecord):
     def tensor(self) -> torch.Tensor:
         """The tensor; another one like it if it is gone."""
         tensor = self._reference()
-        return without_values(self.spec.shape, self.spec.stride, self.spec.dtype) if tensor is None else tensor
+        return self.spec.placeholder() if tensor is None else tensor
 
     @tensor.setter
     def tensor(self, tensor: torch.Tensor) -> None:

@@ -19,7 +19,6 @@ from costlab.tracing.answers import Answers
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autograd import exclude_autograd, grad_mode
 from costlab.tracing.calls import Call, bind
-from costlab.tracing.data_dependent import guess
 from costlab.tracing.inference import infer
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator
@@ -140,8 +139,8 @@ class DifferentiatingRecorder(Recorder):
         if operator.creates or not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
             return operator.overload(*args, **kwargs)
         call = bind(operator, args, kwargs, self._unrecorded)
-        if operator.dynamic:
-            found = guess(call, self)
+        if operator.guess is not None:
+            found = operator.guess(args, self)
             if found is not None:
                 self._guessed |= found[1]
                 return found[0]

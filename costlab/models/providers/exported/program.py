@@ -17,8 +17,8 @@ from costlab.models.providers.exported.operators import kind_of_target
 from costlab.models.providers.exported.signature import Signature, Sizes, bound, sizes_of
 from costlab.models.providers.exported.weights import DTYPES
 from costlab.tracing.autocast import cast_to
-from costlab.tracing.inference import Fresh
 from costlab.tracing.recorder import active_recorder
+from costlab.tracing.specs import Spec, new_spec
 from costlab.tracing.tensors import moved
 
 
@@ -116,9 +116,9 @@ class Run:
         names = [name for name, _ in step.arguments]
         given = {**dict(zip(names, arguments, strict=True)), **keywords}
         results = [recorded(meta, self.sizes) for meta in step.recorded]
-        specs = [result for result in results if isinstance(result, tuple)]
+        specs = [result for result in results if isinstance(result, Spec)]
         made = iter(self.recorder.record_unavailable(kind, given, specs))
-        return [next(made) if isinstance(result, tuple) else result for result in results]
+        return [next(made) if isinstance(result, Spec) else result for result in results]
 
 
 class Subgraph:
@@ -139,14 +139,14 @@ class Subgraph:
         return Subgraph(run, self.graph)
 
 
-def recorded(meta: Mapping[str, Any] | None, sizes: Sizes) -> Fresh | int | None:
+def recorded(meta: Mapping[str, Any] | None, sizes: Sizes) -> Spec | int | None:
     """Shape, strides and dtype of a tensor, or the value of a size, as the metadata of the program describes it."""
     if meta is None:
         return None
     if "dtype" not in meta:
         return size_of(meta, sizes)
     shape, strides = (tuple(size_of(size, sizes) for size in meta[key]) for key in ("sizes", "strides"))
-    return Fresh(shape, strides, DTYPES[meta["dtype"]])
+    return new_spec(shape, strides, DTYPES[meta["dtype"]])
 
 
 LISTS = {"as_tensors", "as_optional_tensors"}  # kinds of one result that is a list

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import torch
 
-from costlab.tracing.calls import Call
 from costlab.tracing.tensors import is_meta
 
 LARGEST = 1 << 24  # elements of a mask whose places are listed
@@ -42,12 +41,7 @@ class Context(Protocol):
 
 
 Guess = tuple[Any, bool]  # the assumed result, and whether it rests on unknown values
-
-
-def guess(call: Call, context: Context) -> Guess | None:
-    """The assumed result of an operator, and whether it is a guess; None if the operator needs none after all."""
-    rule = GUESSES.get(call.operator.overload._schema.name.partition("::")[2])
-    return rule(call.args, context) if rule else None
+GuessRule = Callable[[tuple[Any, ...], Context], Guess | None]  # None: the operator needs no guess after all
 
 
 def empty(tensor: torch.Tensor, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -164,40 +158,17 @@ def unpacked(args: tuple[Any, ...], context: Context) -> Guess:
     return (empty(data, *shape, *data.shape[1:]), lengths), False
 
 
-GUESSES: dict[str, Callable[[tuple[Any, ...], Context], Guess | None]] = {
-    **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero"), scalar),
-    **dict.fromkeys(("equal", "allclose"), unequal),
-    **dict.fromkeys(("index", "_unsafe_index"), index),
-    "nonzero": nonzero,
-    "nms": lambda args, context: (torch.arange(args[0].shape[0]), True),
-    "masked_select": masked_select,
-    "repeat_interleave": repeat_interleave,
-    "bincount": bincount,
-    **dict.fromkeys(("_unique2", "unique_consecutive"), unique),
-    "unique_dim": unique_dim,
-    "_pack_padded_sequence": packed,
-    "_pad_packed_sequence": unpacked,
+GUESSES: dict[str, GuessRule] = {
+    **dict.fromkeys(("aten::_local_scalar_dense", "aten::item", "aten::is_nonzero"), scalar),
+    **dict.fromkeys(("aten::equal", "aten::allclose"), unequal),
+    **dict.fromkeys(("aten::index.Tensor", "aten::_unsafe_index.Tensor"), index),
+    **dict.fromkeys(("aten::nonzero", "aten::nonzero.out"), nonzero),
+    "torchvision::nms": lambda args, context: (torch.arange(args[0].shape[0]), True),
+    **dict.fromkeys(("aten::masked_select", "aten::masked_select.out"), masked_select),
+    "aten::repeat_interleave.Tensor": repeat_interleave,
+    "aten::bincount": bincount,
+    **dict.fromkeys(("aten::_unique2", "aten::unique_consecutive"), unique),
+    "aten::unique_dim": unique_dim,
+    "aten::_pack_padded_sequence": packed,
+    "aten::_pad_packed_sequence": unpacked,
 }
-
-
-# Truth values that are known although an operand is not.
-
-
-def absorbed(call: Call) -> torch.Tensor | None:
-    """The result of `a & 0`, `a * 0` or `a | true`, which is known whatever `a` is; None if it is not."""
-    operator, records = call.operator, call.records
-    if operator.written or len(records) != 2 or any(not is_whole(record.tensor) for record in records):
-        return None
-    known = next((record.tensor for record in records if not record.storage.abstract), None)
-    left, right = records
-    dtype = torch.promote_types(left.tensor.dtype, right.tensor.dtype)
-    if known is None or (operator.absorbing and dtype != torch.bool):
-        return None
-    if not bool(known.all() if operator.absorbing else (known == 0).all()):
-        return None
-    return torch.full(torch.broadcast_shapes(left.shape, right.shape), int(operator.absorbing or 0), dtype=dtype)
-
-
-def is_whole(tensor: torch.Tensor) -> bool:
-    """Whether a tensor contains integers or truth values."""
-    return not (tensor.is_floating_point() or tensor.is_complex())
