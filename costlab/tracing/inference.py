@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from costlab.tracing.backward_shapes import BACKWARD_SHAPES
 from costlab.tracing.calls import Call
 from costlab.tracing.shapes import SHAPES
 from costlab.tracing.specs import Spec, spec_of
@@ -112,7 +113,7 @@ def ask_torch(call: Call) -> tuple[Outputs, bool]:
     if lasting:
         args, kwargs = moved(list(call.args), on_meta), moved(call.kwargs, on_meta)
         try:
-            known = SHAPES.get(overload.name())
+            known = SHAPES.get(overload.name()) or BACKWARD_SHAPES.get(overload.name())
             result = known(*args, **kwargs) if known else NotImplemented
             if result is NotImplemented:
                 result = overload(*args, **kwargs)

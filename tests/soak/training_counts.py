@@ -31,11 +31,11 @@ TRANSFORMERS = """
 ABOUT = """# Counts of a training step, against FlopCounterMode
 
 Written by `tests/soak/training_counts.py`. Mult-adds of forward and backward, batch 2, in train mode on the meta
-device, attention by the math path in both; FlopCounterMode's count of a grouped convolution's weight gradient is divided by the
-groups. Every layer with parameters is compared with FlopCounterMode's count for it or, where branches run side by side
-and FlopCounterMode books one operator to several open modules, with the rule that a layer costs twice its forward pass
-(no gradient of its input) or three times. The forward pass is compared with that of `--mode train`, operator by
-operator.
+device, attention by the math path in both; FlopCounterMode's count of a grouped convolution's weight gradient is
+divided by the groups. Every layer with parameters is compared with FlopCounterMode's count for it or, where
+branches run side by side and FlopCounterMode books one operator to several open modules, with the rule that a layer
+costs twice its forward pass (no gradient of its input) or three times. The forward pass is compared with that of
+`--mode train`, operator by operator.
 """
 
 

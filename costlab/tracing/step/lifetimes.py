@@ -6,6 +6,7 @@ a parameter without a copy. A table that held tensors would change what it does.
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class WeakTable(TensorTable):
         self.lifetimes: dict[int, Lifetime] = {}  # by the number of the storage
         self.position: Callable[[], int] = int  # of the operator that runs
         self.running = False
+        self._touched: dict[int, int] | None = None  # while garbage is collected: the last operator that used each
         self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
@@ -94,6 +96,22 @@ class WeakTable(TensorTable):
             self._watch(tensor, key, storage)
         return storage
 
+    def collect_garbage(self, touched: dict[int, int], kept: set[int]) -> None:
+        """End the lives of storages that only unreachable objects hold, at the last operator that used them.
+
+        The first time that an operator runs, torch may leave frames behind that refer to each other.
+
+        Args:
+            touched: position of the last operator that used each storage.
+            kept: storages that live on for a reason.
+        """
+        alive = (n for n, life in self.lifetimes.items() if life.last is None and not life.storage.external)
+        if set(alive) <= kept:
+            return
+        self._touched = touched
+        gc.collect()
+        self._touched = None
+
     def add_lifetime(self, bytes: int, role: str) -> Storage:
         """A storage that lives before the step and after it, without a tensor."""
         storage = Storage(len(self.lifetimes), role, abstract=True, external=True)
@@ -118,5 +136,8 @@ class WeakTable(TensorTable):
     def _freed(self, key: int, storage: Storage, _: object) -> None:
         if self._storages.get(key) is storage:
             del self._storages[key]
-        self.lifetimes[storage.number].last = self.position() - (not self.running)
+        last = self.position() - (not self.running)
+        if self._touched is not None:
+            last = self._touched.get(storage.number, last)
+        self.lifetimes[storage.number].last = last
         del self._watches[storage.number]

@@ -27,6 +27,7 @@ class StepRecorder(DifferentiatingRecorder):
     def __init__(self, options: StepOptions, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.options = options
+        self.results: set[int] = set()  # storages that live to the end: of what the model returned
         self.parameters: list[tuple[torch.Tensor, str]] = []  # on the meta device, each with its module's path
 
     def prepare(self, modules: Iterable[torch.nn.Module], parameters: list[tuple[torch.Tensor, str]]) -> None:
@@ -66,6 +67,7 @@ class StepRecorder(DifferentiatingRecorder):
         torch.autograd.backward(outputs, seeds)
         self.operations.phase = "optimizer"
         states = self._step_optimizer()
+        self.results = {self.table.record(t).storage.number for t in (*tensors_in(result), *seeds)}
         self.step = self._step(states)
 
     def _step_optimizer(self) -> set[int]:
@@ -128,12 +130,9 @@ class StepRecorder(DifferentiatingRecorder):
 
     def _storages(self, gradients: set[int], states: set[int]) -> Iterable[StorageInfo]:
         """The storages of the step, with their category and lifetime."""
-        touched: dict[int, int] = {}
-        backward = len(self.ops)
-        for position, op in enumerate(self.ops):
-            touched.update((t.storage, position) for t in (*op.inputs, *op.outputs))
-            if op.phase != "forward":
-                backward = min(backward, position)
+        touched = {t.storage: i for i, op in enumerate(self.ops) for t in (*op.inputs, *op.outputs)}
+        backward = next((i for i, op in enumerate(self.ops) if op.phase != "forward"), len(self.ops))
+        self.table.collect_garbage(touched, {*gradients, *states, *self.results})
         end = len(self.ops) - 1
         for number, lifetime in self.table.lifetimes.items():
             storage, last = lifetime.storage, lifetime.last
