@@ -13,6 +13,8 @@ from costlab._version import __version__
 
 if TYPE_CHECKING:
     from costlab import plots, rewrite, zoo
+    from costlab.choosing._choose import choose
+    from costlab.choosing.result import Choice
     from costlab.comparison import Comparison, compare
     from costlab.core.cost import RULES, Cost
     from costlab.core.profile import Profile
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from costlab.tracing.inputs import shape
 
 MODULES = {  # where each public name is defined
+    "Choice": "costlab.choosing.result",
     "Comparison": "costlab.comparison",
     "Cost": "costlab.core.cost",
     "CostlabError": "costlab.errors",
@@ -44,6 +47,7 @@ MODULES = {  # where each public name is defined
     "Prediction": "costlab.latency.prediction",
     "Profile": "costlab.core.profile",
     "RULES": "costlab.core.cost",
+    "choose": "costlab.choosing._choose",
     "compare": "costlab.comparison",
     "export": "costlab.exporters._export",
     "generation": "costlab.generations._generation",
@@ -60,6 +64,7 @@ MODULES = {  # where each public name is defined
 __all__ = [
     "GUIDELINES",
     "RULES",
+    "Choice",
     "Comparison",
     "Cost",
     "CostlabError",
@@ -70,6 +75,7 @@ __all__ = [
     "Prediction",
     "Profile",
     "__version__",
+    "choose",
     "compare",
     "export",
     "find_device",

@@ -25,6 +25,7 @@ COMMANDS = {
     "plot": "Plot a network: roofline, breakdown, memory and more.",
     "export": "Export a network to Model Explorer, Graphviz, Perfetto.",
     "llm": "Report memory, TTFT and TPOT of a language model.",
+    "choose": "Choose pretrained networks by accuracy, inside budgets.",
     "rewrite": "Make a network cheaper, and report what it loses.",
     "check": "Compare counts with those of fvcore and torch.",
     "models": "List the networks that have a name.",

@@ -1,0 +1,1 @@
+"""Which pretrained network: published accuracies beside costs and predicted times, inside budgets."""

@@ -1,0 +1,196 @@
+"""The costs and kernels of many networks, traced once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+
+from costlab.choosing.catalogue import Candidate
+from costlab.core.files import atomic_write
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+from costlab.latency.execution import ExecutionConfig
+from costlab.latency.lowering import KernelTable, lower
+from costlab.latency.lowering.kernels import Kernel
+from costlab.latency.roofline import RooflineModel, whole_seconds
+from costlab.models import ModelSpec, cache
+
+COSTS = ("mult_adds", "params", "peak_activation_bytes")
+Array = np.ndarray
+Traced = tuple[str, list[int], list[Array]]  # an error or "", COSTS, and the kernels in every way
+
+
+class Networks(NamedTuple):
+    """Many networks on one kind of device: their totals, and the kernels of all of them one after the other."""
+
+    errors: list[str]  # of each network: why it has no costs; "" where it has
+    costs: Array  # [networks, COSTS]
+    owner: Array  # of each kernel: its network
+    kernels: Array  # [kernels, fields of Kernel]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What decides the kernels of a network; batch and the device's numbers do not."""
+
+    gpu: bool
+    dtype: str | None
+    autocast: str | None
+    half_norms: bool
+    fusion: str
+    channels_last: bool
+
+    @classmethod
+    def of(cls, config: ExecutionConfig) -> Way:
+        """The way that a configuration runs."""
+        return cls(
+            config.gpu, config.dtype, config.autocast_dtype, config.half_norms, config.fusion, config.channels_last
+        )
+
+
+def networks(
+    candidates: Sequence[Candidate], config: ExecutionConfig, progress: Callable[[int, int], None]
+) -> Networks:
+    """The costs and kernels of all candidates, from the cache or traced now in a process for each core.
+
+    Args:
+        config: how they run. Neighbouring ways (autocast or not, compiled or not) are kept along with it.
+        progress: called with how many networks are done, of how many.
+    """
+    kept = read(key_of(candidates, config))
+    if kept is not None:
+        return kept
+    ways = [config, *neighbours(config)]
+    distinct = {architecture(candidate): candidate for candidate in reversed(candidates)}
+    results: dict[tuple[str, int | None], Traced] = {}
+    progress(0, len(distinct))
+    for name, result in zip(distinct, each([(candidate, ways) for candidate in distinct.values()]), strict=True):
+        results[name] = result
+        progress(len(results), len(distinct))
+    rows = [results[architecture(candidate)] for candidate in candidates]
+    found = [gathered([(error, costs, tables[n]) for error, costs, tables in rows]) for n in range(len(ways))]
+    for way, networks_of_way in zip(ways, found, strict=True):
+        keep(key_of(candidates, way), networks_of_way)
+    return found[0]
+
+
+def architecture(candidate: Candidate) -> tuple[str, int | None]:
+    """What decides the costs: of timm's networks, the name without its pretrained tag, and the image size."""
+    timm = candidate.target.startswith("timm:")
+    return candidate.target.partition(".")[0] if timm else candidate.target, candidate.image_size
+
+
+def neighbours(config: ExecutionConfig) -> list[ExecutionConfig]:
+    """The same device with and without autocast, compiled and eager."""
+    others = [replace(config, amp=amp, fusion=fusion) for amp in (False, True) for fusion in ("none", "pointwise")]
+    ways = {Way.of(config)}
+    return [other for other in others if not (Way.of(other) in ways or ways.add(Way.of(other)))]  # type: ignore[func-returns-value]
+
+
+def each(work: Sequence[tuple[Candidate, list[ExecutionConfig]]]) -> Iterator[Traced]:
+    """The result for every candidate, in order, computed by processes of this machine."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from pool.map(traced, work, chunksize=4)
+
+
+def traced(work: tuple[Candidate, list[ExecutionConfig]]) -> Traced:
+    """Why a network cannot be traced or "", its costs, and its kernels in every way."""
+    candidate, configs = work
+    try:
+        profile = profile_of_candidate(candidate)
+    except CostlabError as error:
+        return str(error), [0] * len(COSTS), [np.zeros((0, len(Kernel._fields)))] * len(configs)
+    costs = [int(getattr(profile.total, key)) for key in COSTS]
+    return "", costs, [np.array(kernels_of(profile, config), dtype=np.float64) for config in configs]
+
+
+def profile_of_candidate(candidate: Candidate) -> Profile:
+    """The profile of a network for one image of its evaluation size.
+
+    Raises:
+        CostlabError: it cannot be built, or does not take images of that size.
+    """
+    from costlab.models import profile_of
+
+    names = [candidate.target]
+    if candidate.target.startswith("timm:") and "." in candidate.target:
+        names.append(candidate.target.partition(".")[0])  # a timm that does not know the tag
+    first: CostlabError | None = None
+    for name in names:
+        for fixed in (False, True):  # networks with position embeddings are built for one size
+            arguments = {"img_size": candidate.image_size} if fixed and candidate.image_size else {}
+            try:
+                return profile_of(ModelSpec(name, arguments, batch=1, resolution=candidate.image_size))
+            except CostlabError as error:
+                first = first or error
+    assert first is not None
+    raise first
+
+
+def kernels_of(profile: Profile, config: ExecutionConfig) -> list[Kernel]:
+    """The kernels of a network, one way."""
+    return lower(profile, profile.fused(config.fusion), config)
+
+
+def gathered(rows: Sequence[tuple[str, list[int], Array]]) -> Networks:
+    """The rows of all networks together."""
+    errors, costs, kernels = zip(*rows, strict=True)
+    owner = np.repeat(np.arange(len(kernels)), [len(table) for table in kernels])
+    return Networks(list(errors), np.array(costs, dtype=np.int64), owner, np.concatenate(kernels))
+
+
+def seconds_of(found: Networks, config: ExecutionConfig, batch: int) -> Array:
+    """Predicted seconds of a batch of every network."""
+    count = len(found.errors)
+    table = KernelTable(found.kernels, count)  # type: ignore[arg-type]
+    model = RooflineModel(table, config.device, float(batch))
+    weights = np.bincount(found.owner, table.constant, count)
+    device = np.bincount(found.owner, model.terms(config.efficiency, weights[found.owner]).seconds, count)
+    launches = np.bincount(found.owner, minlength=count)
+    return np.asarray(whole_seconds(device, launches, config.efficiency, config.gpu))
+
+
+# The cache.
+
+
+def key_of(candidates: Sequence[Candidate], config: ExecutionConfig) -> str:
+    """The name of the entry: a hash of everything that decides costs and kernels."""
+    nets = sorted((c.model, c.image_size or 0) for c in candidates)
+    return cache.key_of(ModelSpec("choose", {"networks": nets, "way": asdict(Way.of(config))}))
+
+
+def read(key: str) -> Networks | None:
+    """The networks of an entry; None if there is none, or it is damaged."""
+    where = cache.folder()
+    if where is None:
+        return None
+    try:
+        with np.load(io.BytesIO((where / key).read_bytes()), allow_pickle=False) as file:
+            found = Networks([str(e) for e in file["errors"]], file["costs"], file["owner"], file["kernels"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    sound = found.costs.shape == (len(found.errors), len(COSTS)) and len(found.owner) == len(found.kernels)
+    return found if sound else None
+
+
+def keep(key: str, found: Networks) -> None:
+    """Save networks under a key, if possible."""
+    where = cache.folder()
+    if where is None:
+        return
+    content = io.BytesIO()
+    np.savez_compressed(
+        content, errors=np.array(found.errors), costs=found.costs, owner=found.owner, kernels=found.kernels
+    )
+    with suppress(OSError, CostlabError):
+        where.mkdir(parents=True, exist_ok=True)
+        with atomic_write(where / key) as file:
+            file.write(content.getvalue())
