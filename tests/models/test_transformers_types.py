@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -33,6 +34,63 @@ def test_default_inputs_run_all_of_a_network(model_type, tmp_path):
     assert outcome.uncounted == ()
     assert outcome.guesses == ()
     assert outcome.never_read <= NEVER_READ
+
+
+HEADS = {
+    "BertForMultipleChoice": "bert",
+    "BlipForQuestionAnswering": "blip",
+    "LukeForEntityPairClassification": "luke",
+    "PerceiverForMaskedLM": "perceiver",
+    "SplinterForPreTraining": "splinter",
+    "T5ForSequenceClassification": "t5",
+    "VideoMAEForPreTraining": "videomae",
+}
+PARTS = "pix2struct_vision_model sam3_detr_decoder speecht5_hifigan superglue xclip_vision_model".split()
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture"), [*((t, h) for h, t in HEADS.items()), *((part, "") for part in PARTS)]
+)
+def test_heads_and_parts_get_the_inputs_that_they_need(model_type, architecture, tmp_path):
+    outcome = attempt_type(model_type, tmp_path, architecture)
+    assert (outcome.error, outcome.uncounted) == ("", ())
+    assert outcome.mult_adds > 0
+    assert architecture in ("", outcome.network)
+
+
+SMALL = {"intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 300}
+
+
+def vision_language(text_width: int) -> dict[str, object]:
+    """A small Qwen2-VL whose vision tower gives features 64 wide."""
+    text = {**SMALL, "model_type": "qwen2_vl_text", "hidden_size": text_width, "num_key_value_heads": 2}
+    sections = [text_width // 8, text_width // 16, text_width // 16]
+    rope = {"rope_type": "default", "mrope_section": sections, "rope_theta": 1e4}
+    vision = {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2}
+    return {
+        "model_type": "qwen2_vl",
+        "text_config": {**text, "rope_parameters": rope},
+        "vision_config": vision,
+        **{f"{name}_token_id": 290 + n for n, name in enumerate(("image", "video", "vision_start", "vision_end"))},
+    }
+
+
+def test_a_vision_language_network_gets_an_image_and_its_tokens(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(vision_language(64)))
+    profile = profile_of(ModelSpec(f"hf:{tmp_path}"))
+    shapes = {i.name: i.shape for i in profile.trace.inputs}
+    assert shapes["pixel_values"] == (256, 3 * 2 * 14 * 14)
+    assert shapes["input_ids"] == (1, 8 + 16 * 16 // 4 + 8)
+    assert profile.never_ran == {}
+
+
+def test_a_tower_that_does_not_fit_is_said_to_have_never_run(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(vision_language(128)))
+    profile = profile_of(ModelSpec(f"hf:{tmp_path}"))
+    assert {i.name for i in profile.trace.inputs} == {"input_ids"}
+    assert set(profile.never_ran) == {"visual"}
+    why = "does not fit, its features are 64 wide, the embeddings of the text 128"
+    assert profile.inputs_not_given == f"pixel_values: the vision tower of this configuration {why}"
 
 
 @pytest.mark.parametrize("model_type", COUNTED)

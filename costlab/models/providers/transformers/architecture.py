@@ -33,11 +33,19 @@ def from_config(config: Any, construct: Construct) -> torch.nn.Module:
         CostlabError: transformers has no such architecture, or cannot build it from this configuration.
     """
     owner = model_class(config)
+    without_cache(config)
     try:
         model: torch.nn.Module = construct(lambda: owner._from_config(config))
     except Exception as error:
         raise CostlabError(f"{owner.__name__} cannot be built from this configuration: {one_line(error)}") from error
     return model
+
+
+def without_cache(config: Any) -> None:
+    """Have a network and those inside it make no cache, also where a head's forward does not take `use_cache`."""
+    for value in (config, *vars(config).values()):
+        if getattr(value, "use_cache", False) is True and hasattr(value, "to_dict"):
+            value.use_cache = False
 
 
 def model_class(config: Any) -> Any:
@@ -55,9 +63,10 @@ def model_class(config: Any) -> Any:
             raise CostlabError(f"transformers {transformers.__version__} has no architecture {name!r}")
         return owner
     mapping = transformers.models.auto.modeling_auto.MODEL_MAPPING
-    if type(config) in mapping:
-        owner = mapping[type(config)]
-        return owner[0] if isinstance(owner, (list, tuple)) else owner
+    with contextlib.suppress(ValueError):  # a class that transformers names and does not have
+        if type(config) in mapping:
+            owner = mapping[type(config)]
+            return owner[0] if isinstance(owner, (list, tuple)) else owner
     own = [
         c for c in modeling.values() if c.config_class is type(config) and not c.__name__.endswith("PreTrainedModel")
     ]

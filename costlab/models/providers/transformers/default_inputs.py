@@ -26,10 +26,9 @@ from costlab.models.providers.transformers.images import (
     video,
 )
 from costlab.models.providers.transformers.signals import frames_mask, series, spectrogram, waveform
+from costlab.models.providers.transformers.texts import TOKENS, tokens
 from costlab.models.providers.transformers.towers import TOWERS, is_absent, parameters_of, place_features, towers
 from costlab.tracing.inputs import Inputs
-
-TOKENS = 128
 
 
 def default_inputs(model: torch.nn.Module, config: Any) -> Inputs:
@@ -37,12 +36,13 @@ def default_inputs(model: torch.nn.Module, config: Any) -> Inputs:
     signature = inspect.signature(model.forward).parameters
     parameters = {n: p for n, p in signature.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     context = Context(model, config, parameters)
-    special = exceptions.makers_of(config.model_type, type(model).__name__)
+    special = exceptions.makers_of(config, type(model).__name__)
     for name in wanted(context, special):
         maker = special.get(name) or MAKERS.get(name)
         if maker is not None and name in parameters:
             context.made[name] = maker(context)
-    place_features(context)
+    if "input_ids" not in special:
+        place_features(context)
     if "use_cache" in parameters:
         context.made["use_cache"] = False
     made = {name: value for name, value in context.made.items() if value is not None}
@@ -66,7 +66,9 @@ def wanted(context: Context, special: dict[str, Any]) -> list[str]:
         names += ["decoder_input_ids"]
     names += [n for n, beside in COMPANIONS.items() if n in parameters and beside in names]
     absent = [tower.input for tower in TOWERS if is_absent(tower, config)]
-    return [n for n in dict.fromkeys([*names, *special]) if n not in absent and COMPANIONS.get(n) not in absent]
+    needed = {n for n, p in parameters.items() if p.default is p.empty}
+    made = dict.fromkeys([*names, *special])
+    return [n for n in made if n in needed or (n not in absent and COMPANIONS.get(n) not in absent)]
 
 
 def inputs_beside_tokens(context: Context) -> list[str]:
@@ -95,13 +97,6 @@ COMPANIONS = {
     "past_time_features": "past_values",
     "bbox": "input_ids",
 }
-
-
-def tokens(context: Context) -> torch.Tensor:
-    """[1, 128] tokens, or as many as the network has positions for."""
-    text = context.config.get_text_config() if hasattr(context.config, "get_text_config") else context.config
-    positions = getattr(text, "max_position_embeddings", None) or TOKENS
-    return torch.zeros(1, min(TOKENS, positions) if positions > 0 else TOKENS, dtype=torch.long)
 
 
 def embeddings(*names: str, length: int = TOKENS) -> Callable[[Context], torch.Tensor]:

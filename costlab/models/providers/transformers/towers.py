@@ -52,8 +52,8 @@ def is_absent(tower: Tower, config: Any) -> bool:
 
 
 def owner_of(model: torch.nn.Module, getter: str) -> torch.nn.Module | None:
-    """The network, or the one inside it, that has a method for a tower."""
-    return next((m for m in (model, getattr(model, "model", None)) if hasattr(m, getter)), None)
+    """The network, or the outermost one inside it, that has a method for a tower."""
+    return next((module for module in model.modules() if hasattr(module, getter)), None)
 
 
 def parameters_of(tower: Tower, owner: torch.nn.Module) -> dict[str, inspect.Parameter]:
@@ -81,7 +81,8 @@ def place_features(context: Context) -> None:
         except CostlabError as error:
             context.absent[tower.input] = unfit(tower, error)
             for name in inputs:
-                del made[name]
+                if context.parameters[name].default is not inspect.Parameter.empty:
+                    del made[name]
         else:
             rows.append(torch.full((1, count), token, dtype=torch.long))
     if not rows:
