@@ -62,10 +62,7 @@ def choose(
     criteria = [budget(text) for text in budgets]
     check(sort, margin)
     every = published() if table is None else read_table(Path(table))
-    kept = [n for n, c in enumerate(every) if filter is None or fnmatch.fnmatchcase(c.model, filter)]
-    if not kept:
-        raise CostlabError(f"no network matches {filter!r}; patterns are such as 'mobilenet*'")
-    considered, failed = predicted(every, kept, config, progress)
+    considered, failed = predicted(every, matching(every, filter), config, progress)
     factor = factor_of(margin, config)
     inside = [n for n in considered if all(c.holds(limited(n, c.key, factor)) for c in criteria)]
     inside.sort(key=lambda n: order(n, sort))
@@ -90,6 +87,14 @@ def check(sort: str, margin: float) -> None:
         raise CostlabError(f"unknown sort {sort!r}; choose one of {', '.join(SORTS)}")
     if not 0.5 <= margin <= 0.99:
         raise CostlabError(f"margin must be from 0.5 to 0.99, got {margin!r}")
+
+
+def matching(every: Sequence[Candidate], pattern: str | None) -> list[int]:
+    """The positions of the networks whose name matches a pattern. Raises CostlabError if there is none."""
+    kept = [n for n, c in enumerate(every) if pattern is None or fnmatch.fnmatchcase(c.model, pattern)]
+    if not kept:
+        raise CostlabError(f"no network matches {pattern!r}; patterns are such as 'mobilenet*'")
+    return kept
 
 
 def predicted(
