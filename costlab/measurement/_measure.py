@@ -100,6 +100,8 @@ def measure_workload(
     with threads_of(threads), workload.conditions():
         report("warming up", 0.0)
         run = workload.warm_up(compile)
+        if isinstance(run, TrainingStep):
+            run.release_gradients()
         peak = peak_memory(run, workload.device)
         calls = recorded(run, RULES) if ops and not compiled else []
         ours = [op if op is not None and not op.free else None for op in matched(calls, profile.ops)]
@@ -145,7 +147,7 @@ def memory_beside_prediction(workload: Workload, run: Callable[[], Any], peak: i
     """
     total, inputs = workload.profile.total, workload.input_bytes
     if isinstance(run, TrainingStep) and total.peak_bytes is not None:
-        resident = inputs + workload.model_bytes + run.resident_bytes
+        resident = inputs + workload.model_bytes + run.state_bytes
         return {"peak_bytes": Memory(None if peak is None else peak + resident, total.peak_bytes)}
     if workload.mode == "eval":
         return {"peak_activation_bytes": Memory(None if peak is None else peak + inputs, total.peak_activation_bytes)}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -44,15 +43,18 @@ class TrainingStep:
         self._optimizer = OPTIMIZERS[optimizer](parameters)
 
     def __call__(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self.release_gradients()
         outputs = differentiable(self._forward())
         torch.autograd.backward(outputs, [torch.ones((), dtype=y.dtype, device=y.device).expand_as(y) for y in outputs])
         self._optimizer.step()
 
+    def release_gradients(self) -> None:
+        """Free the gradients of the last step, as the next step does first."""
+        self._optimizer.zero_grad(set_to_none=True)
+
     @property
-    def resident_bytes(self) -> int:
-        """Bytes of the gradients and of the optimizer's state between two steps."""
-        parameters = chain.from_iterable(group["params"] for group in self._optimizer.param_groups)
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        states = tensors_in(list(self._optimizer.state.values()))
-        return sum(tensor.numel() * tensor.element_size() for tensor in (*gradients, *states))
+    def state_bytes(self) -> int:
+        """Bytes of the optimizer's state."""
+        return sum(
+            tensor.numel() * tensor.element_size() for tensor in tensors_in(list(self._optimizer.state.values()))
+        )

@@ -103,22 +103,20 @@ def load(name: str, job: Job, batch: int) -> Any:
     return load_model(ModelSpec(name, {}, batch=2 if job.small else batch, **small), weights=True)
 
 
-def inference(job: Job) -> Iterator[None]:
-    """A forward pass of each network, per kernel, under autocast at batch 128: 24 networks of about 6 s."""
+def measured(name: str, job: Job, batch: int, **options: Any) -> dict[str, Any]:
+    """What `costlab.measure` finds of a network, as plain data."""
     import costlab
 
+    loaded = load(name, job, batch)
+    options |= {"device": job.device, "amp": job.gpu, "min_seconds": 0.01 if job.small else 0.3, **loaded.origin}
+    found: dict[str, Any] = json.loads(costlab.measure(loaded.model, loaded.inputs, threads=1, **options).to_json())
+    return found
+
+
+def inference(job: Job) -> Iterator[None]:
+    """A forward pass of each network, per kernel, under autocast at batch 128: 24 networks of about 6 s."""
     for name in SMALL if job.small else INFERENCE:
-        loaded = load(name, job, 128)
-        found = costlab.measure(
-            loaded.model,
-            loaded.inputs,
-            device=job.device,
-            amp=job.gpu,
-            threads=1,
-            min_seconds=0.01 if job.small else 0.3,
-            **loaded.origin,
-        )
-        job.add("inference.jsonl", json.loads(found.to_json()))
+        job.add("inference.jsonl", measured(name, job, 128))
         yield
 
 
@@ -146,38 +144,8 @@ def trace(job: Job) -> Iterator[None]:
 
 def training(job: Job) -> Iterator[None]:
     """A step of SGD with momentum of each network, batch 64, autocast: 7 networks of about 5 s."""
-
     for name in SMALL if job.small else TRAINING:
-        loaded = load(name, job, 64)
-        model = loaded.model.to(job.device)
-        args = [
-            x.to(job.device) if not x.is_meta else torch.randn(x.shape, device=job.device) for x in loaded.inputs.args
-        ]
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-        row: dict[str, Any] = {"name": name, "batch": args[0].shape[0], "amp": job.gpu, "resident": job.allocated()}
-
-        def forward(model: Any = model, args: Any = args) -> Any:
-            with torch.autocast(job.device.type, enabled=job.gpu):
-                return model(*args).float().mean()
-
-        def step(optimizer: Any = optimizer, forward: Any = forward) -> None:
-            optimizer.zero_grad(set_to_none=True)
-            forward().backward()
-            optimizer.step()
-
-        model.eval()
-        with torch.inference_mode():
-            forward()
-            job.reset()
-            row["forward_seconds"] = median(job.seconds(forward))
-            row["forward_peak"] = job.allocated(peak=True)
-        model.train()
-        step()
-        job.reset()
-        row["train_step_seconds"] = median(job.seconds(step))
-        row["step_peak"] = job.allocated(peak=True)
-        row["params"] = sum(p.numel() for p in model.parameters())
-        job.add("training.jsonl", row)
+        job.add("training.jsonl", measured(name, job, 64, mode="step", optimizer="momentum"))
         yield
 
 
