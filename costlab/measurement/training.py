@@ -55,6 +55,5 @@ class TrainingStep:
     @property
     def state_bytes(self) -> int:
         """Bytes of the optimizer's state."""
-        return sum(
-            tensor.numel() * tensor.element_size() for tensor in tensors_in(list(self._optimizer.state.values()))
-        )
+        states = tensors_in(list(self._optimizer.state.values()))
+        return sum(tensor.numel() * tensor.element_size() for tensor in states)
