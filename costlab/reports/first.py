@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from costlab.formatting import units
 from costlab.formatting.facts import Fact
-from costlab.guidelines.what_ifs import WORTH, WhatIfs
+
+if TYPE_CHECKING:
+    from costlab.guidelines.what_ifs import WhatIfs
 
 LABEL = "do first"
 
@@ -16,6 +19,8 @@ def facts(what_ifs: WhatIfs | None) -> Iterator[Fact]:
     if what_ifs is None:
         return
     if not what_ifs.changes:
+        from costlab.guidelines.what_ifs import WORTH
+
         yield Fact(LABEL, f"nothing here is worth more than {WORTH:.0%} of {units.seconds(what_ifs.predicted_seconds)}")
     for number, each in enumerate(what_ifs.changes, 1):
         saved, left = units.seconds(each.seconds_saved), units.seconds(each.predicted_seconds)

@@ -215,6 +215,16 @@ def test_a_cached_command_says_the_same_and_imports_no_torch(command, tmp_path):
     assert second.stderr.splitlines()[-1].startswith(str(expected))
 
 
+@pytest.mark.slow
+def test_a_cached_report_starts_without_numpy(tmp_path):
+    code = f"import sys; from costlab.cli import run; run(['report', {NAME!r}]); print('numpy' in sys.modules)"
+    done = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+        for _ in range(2)
+    ]
+    assert done[1].stdout.splitlines()[-1] == "False"
+
+
 WIDTHS = (0.25, 0.5, 0.75, 1.0)
 
 
