@@ -60,7 +60,7 @@ Threads = Annotated[int | None, option("Set the number of CPU threads.", "N", sh
 INPUT_HELP = (
     "Set an input (repeatable, in order): 1,3,224,224[:dtype] or name=1,128:int64, of unknown values; with values:"
     " name=1,128:int64=arange, name=FILE.npy, name=[[1, 2]], or name=ones in its default shape"
-    " (also zeros, arange, random)."
+    " (also zeros, arange, random); other objects: name=value:(16, 16), or what a function returns: FILE.py:NAME."
 )
 
 

@@ -17,7 +17,7 @@ from costlab.formatting import units
 from costlab.measurement.environment import free_memory
 from costlab.measurement.training import TrainingStep
 from costlab.tracing._profile import profile
-from costlab.tracing.inputs import Inputs, as_inputs
+from costlab.tracing.inputs import Inputs, with_either_reading
 from costlab.tracing.modules import module_paths, tensors_in, unwrap
 from costlab.tracing.restoration import modules_restored
 from costlab.tracing.step.options import OPTIMIZER
@@ -148,11 +148,15 @@ def prepare(
     Raises:
         CostlabError: too little memory for the weights, or the network cannot be traced.
     """
-    model = prepare_model(model, device, dtype, channels_last, changes=mode != "eval")
-    converted = convert_inputs(as_inputs(inputs, kwargs), dtype, channels_last)
-    with autocast(device, amp):
-        traced = profile(unwrap(model), converted, mode=mode, optimizer=optimizer, **(labels or {}))
-    return Workload(model, converted, device, traced, amp, channels_last, mode, optimizer or OPTIMIZER)
+    subject = prepare_model(model, device, dtype, channels_last, changes=mode != "eval")
+
+    def workload(call: Inputs) -> Workload:
+        converted = convert_inputs(call, dtype, channels_last)
+        with autocast(device, amp):
+            traced = profile(unwrap(subject), converted, mode=mode, optimizer=optimizer, **(labels or {}))
+        return Workload(subject, converted, device, traced, amp, channels_last, mode, optimizer or OPTIMIZER)
+
+    return with_either_reading(inputs, kwargs, workload)
 
 
 def find_torch_device(device: str | torch.device) -> torch.device:

@@ -6,6 +6,7 @@ network does with them: how many places a mask selects, which expert a token tak
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +18,20 @@ import torch
 
 from costlab.core.parsing import parse_value
 from costlab.errors import CostlabError
-from costlab.tracing.inputs import Inputs
+from costlab.tracing.inputs import Inputs, is_shape, tensor_of
 from costlab.tracing.tensors import all_tensors, moved
 
 SPEC = re.compile(
     r"(?:(?P<name>[A-Za-z_]\w*)=)?"
     r"(?:(?P<shape>-?\d{1,30}(?:[,x]-?\d{1,30})*)(?::(?P<dtype>\w+))?(?:=(?P<filled>\w+))?"
-    r"|(?P<list>\[.*\])(?::(?P<list_dtype>\w+))?|(?P<file>.+\.npy)|(?P<word>\w+))",
+    r"|(?P<list>\[.*\])(?::(?P<list_dtype>\w+))?|value:(?P<value>.+)|(?P<file>.+\.npy)|(?P<object>.+\.py:\w+)"
+    r"|(?P<word>\w+))",
     re.DOTALL,
 )
-FORMS = "write 1,3,224,224 or 1,128:int64 or name=1,128:int64, values as name=arange or name=FILE.npy or name=[[1, 2]]"
+FORMS = (
+    "write 1,3,224,224 or 1,128:int64 or name=1,128:int64, values as name=arange or name=FILE.npy or name=[[1, 2]],"
+    " anything else as name=value:(16, 16) or FILE.py:NAME"
+)
 LARGEST = 1 << 48  # elements
 LARGEST_IN_MEMORY = 1 << 30  # elements of tensors that have values
 LARGEST_FILE = 1 << 30  # bytes
@@ -38,9 +43,14 @@ def parse(specs: Sequence[str], defaults: Inputs | None = None) -> Inputs:
 
     Args:
         specs: `[NAME=]SHAPE[:DTYPE][=VALUES]`, `[NAME=]FILE.npy`, `[NAME=][[1, 2]][:DTYPE]` or `NAME=VALUES`, where
-            VALUES is one of zeros, ones, arange, random.
+            VALUES is one of zeros, ones, arange, random; `[NAME=]value:LITERAL` is a number, tuple, string, None;
+            `[NAME=]FILE.py:NAME` is a Python object, or what a function returns: a list of positional arguments or a
+            dict of keyword arguments, unless the input has a name.
         defaults: those of the network: their shapes are those of `NAME=VALUES`, and if no other form is used, the
             remaining ones stay as they are.
+
+    Returns:
+        The inputs; their `tuples` take shapes without a dtype, except the first, as tuples of integers.
 
     Raises:
         CostlabError: a specification cannot be read, its file neither, or it is larger than a limit.
@@ -48,26 +58,63 @@ def parse(specs: Sequence[str], defaults: Inputs | None = None) -> Inputs:
     named = dict(defaults.kwargs) if defaults else {}
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    only_values = True
-    for spec in specs:
-        match = SPEC.fullmatch(spec.strip() if "[" in spec or spec.endswith(".npy") else spec.replace(" ", ""))
-        what = f"--input {spec!r}"
-        if not match or (match["word"] and (match["word"] not in VALUES or not match["name"])):
-            raise CostlabError(f"{what} is not a shape or a value: {FORMS}")
-        only_values = only_values and bool(match["word"])
-        tensor = tensor_of(what, match, named)
-        if match["name"]:
-            kwargs[match["name"]] = tensor
+    plain: dict[int | str, tuple[int, ...]] = {}  # shapes that may be tuples, by position or name
+    matches = [matched(spec) for spec in specs]
+    for spec, match in zip(specs, matches, strict=True):
+        what, name = f"--input {spec!r}", match["name"]
+        value = value_of(what, match, named)
+        if match["object"] and not name:
+            more, others = arguments_in(value)
+            for position, item in enumerate(more, len(args)):
+                if is_shape(item) and (position or kwargs):
+                    plain[position] = tuple(item)
+                args.append(tensor_of(item))
+            kwargs.update(others)
+            continue
+        if match["shape"] and not (match["dtype"] or match["filled"]) and (args or kwargs):
+            plain[name or len(args)] = tuple(value.shape)
+        if name:
+            kwargs[name] = value
         else:
-            args.append(tensor)
-    if only_values and defaults is not None:
+            args.append(value)
+    if defaults is not None and all(match["word"] for match in matches):
         return replace(defaults, kwargs={**named, **kwargs})
-    flags = {name: value for name, value in named.items() if isinstance(value, bool)}
-    return Inputs(tuple(args), {**flags, **kwargs})
+    kwargs = {**{name: value for name, value in named.items() if isinstance(value, bool)}, **kwargs}
+    other = Inputs(
+        tuple(plain.get(position, value) for position, value in enumerate(args)),
+        {name: plain.get(name, value) for name, value in kwargs.items()},
+    )
+    return Inputs(tuple(args), kwargs, tuples=other if plain else None)
 
 
-def tensor_of(what: str, match: re.Match[str], named: Mapping[str, Any]) -> torch.Tensor:
-    """The tensor of one specification."""
+def matched(spec: str) -> re.Match[str]:
+    """The parts of a specification. Raises CostlabError."""
+    spaced = "[" in spec or "value:" in spec or spec.endswith(".npy") or ".py:" in spec
+    match = SPEC.fullmatch(spec.strip() if spaced else spec.replace(" ", ""))
+    if not match or (match["word"] and (match["word"] not in VALUES or not match["name"])):
+        raise CostlabError(f"--input {spec!r} is not a shape or a value: {FORMS}")
+    return match
+
+
+def arguments_in(value: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and keyword arguments that a Python object stands for."""
+    if isinstance(value, Inputs):
+        return list(value.args), dict(value.kwargs)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return [], dict(value)
+    return (list(value), {}) if isinstance(value, (list, tuple)) else ([value], {})
+
+
+def value_of(what: str, match: re.Match[str], named: Mapping[str, Any]) -> Any:
+    """The value of one specification: a tensor, or a Python object."""
+    if match["value"]:
+        return from_literal(what, match["value"])
+    if match["object"]:
+        from costlab.models.providers.user_code import errors_of, find_factory
+
+        found = find_factory(match["object"])
+        with errors_of(f"{match['object']} raises"):
+            return found() if callable(found) else found
     if match["file"]:
         return from_file(what, Path(match["file"]))
     if match["list"]:
@@ -104,6 +151,14 @@ def from_list(what: str, text: str, dtype: str | None) -> torch.Tensor:
         return torch.tensor(parse_value(text), dtype=dtype_of(dtype) if dtype else None)
     except (TypeError, ValueError, RuntimeError):
         raise CostlabError(f"{what} is not a list of numbers with equally long rows") from None
+
+
+def from_literal(what: str, text: str) -> Any:
+    """A Python literal."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise CostlabError(f"{what} is not a Python literal: write a number, tuple, string, True or None") from None
 
 
 def random_values(sizes: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
@@ -184,7 +239,8 @@ def adjusted(inputs: Inputs, batch: int | None, resolution: int | None, dtype: t
         copies = -(-shape[0] // tensor.shape[0]) if shape else 1
         return tensor.repeat(copies, *[1] * (len(shape) - 1))[: shape[0]].to(wanted) if shape else tensor.to(wanted)
 
+    tuples = adjusted(inputs.tuples, batch, resolution, dtype) if inputs.tuples else None
     if len(inputs.args) == 1 and isinstance(inputs.args[0], list):  # of images, as detection networks take them
         images = [change(image) for image in inputs.args[0] for _ in range(batch or 1)]
         return Inputs((images,), moved(inputs.kwargs, change))
-    return replace(inputs, args=moved(inputs.args, change), kwargs=moved(inputs.kwargs, change))
+    return replace(inputs, args=moved(inputs.args, change), kwargs=moved(inputs.kwargs, change), tuples=tuples)

@@ -12,9 +12,9 @@ from costlab.core.cost import COST_KEYS, RULES, Cost, Rule, cost_of
 from costlab.core.gc import gc_paused
 from costlab.core.graph import MODES, Mode, Op, Trace
 from costlab.core.profile import Profile
-from costlab.errors import CostlabError, ForwardError
+from costlab.errors import CostlabError
 from costlab.tracing.answers import MAX_ITERATIONS
-from costlab.tracing.inputs import as_inputs, with_tuples
+from costlab.tracing.inputs import Inputs, with_either_reading
 
 if TYPE_CHECKING:
     import torch
@@ -59,20 +59,28 @@ def profile(
     """
     import torch
 
+    from costlab.tracing.forward import trace
+
     if not isinstance(model, torch.nn.Module):
         raise CostlabError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if mode not in MODES:
         raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     with gc_paused():
-        traced = trace_inputs(
-            model,
-            inputs,
-            kwargs,
-            rules=rules,
-            mode=mode,
-            max_iterations=max_iterations,
-            recorder_type=recorder_of(mode, optimizer, amp),
-        )
+        recorder_type = recorder_of(mode, optimizer, amp)
+
+        def traced_with(call: Inputs) -> Trace:
+            result = trace(
+                model,
+                call.args,
+                call.kwargs,
+                rules=rules,
+                mode=mode,
+                max_iterations=max_iterations,
+                recorder_type=recorder_type,
+            )
+            return replace(result, absent={**result.absent, **call.absent})
+
+        traced = with_either_reading(inputs, kwargs, traced_with)
         return costed(traced, rules, name or type(model).__name__, provider, arguments)
 
 
@@ -125,28 +133,6 @@ def plain_recorder_of(mode: Mode, optimizer: str | None) -> RecorderType:
     if optimizer is not None:
         raise CostlabError(f"optimizer {optimizer!r} needs mode 'step', got mode {mode!r}")
     return Recorder
-
-
-def trace_inputs(
-    model: torch.nn.Module,
-    inputs: Any,
-    kwargs: Mapping[str, Any] | None,
-    **options: Any,
-) -> Trace:
-    """The trace for what a user wrote as inputs; if forward fails, with tuples that are not shapes."""
-    from costlab.tracing.forward import trace
-
-    call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
-    try:
-        traced = trace(model, call.args, call.kwargs, **options)
-        return replace(traced, absent={**traced.absent, **call.absent})
-    except ForwardError as error:
-        if other is None:
-            raise
-        try:
-            return trace(model, other.args, other.kwargs, **options)
-        except ForwardError:
-            raise error from error.__cause__
 
 
 def cost_with_params(op: Op, rules: Mapping[str, Rule]) -> Cost | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from costlab.errors import CostlabError
+from costlab.errors import CostlabError, ForwardError
 
 if TYPE_CHECKING:
     import torch
+
+Result = TypeVar("Result")
 
 # Arguments that steer what forward does with its data.
 BESIDE_DATA = re.compile(r"mask|label|position|token_type|past_|cache|embeds|output|return|^use_")
@@ -27,6 +29,7 @@ class Inputs(Sequence[Any]):
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)  # arguments that a provider left out, with the reason
+    tuples: Inputs | None = None  # the same with tuples of integers where shapes may be meant
 
     def call(self, model: torch.nn.Module) -> Any:
         """What the model returns for these inputs."""
@@ -103,11 +106,31 @@ def absent_tensors(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[
 
 def with_tuples(inputs: Any, kwargs: Mapping[str, Any] | None) -> Inputs | None:
     """Another reading of the same arguments: tuples of integers after the first are not shapes. None without any."""
+    if isinstance(inputs, Inputs):
+        return inputs.tuples
     rest = inputs[1:] if isinstance(inputs, (list, tuple)) and not is_shape(inputs) else ()
     if not any(map(is_shape, (*rest, *(kwargs or {}).values()))):
         return None
     first = inputs[:1] if isinstance(inputs, (list, tuple)) and not is_shape(inputs) else [inputs]
     return Inputs((*map(tensor_of, first), *rest), dict(kwargs or {}))
+
+
+def with_either_reading(inputs: Any, kwargs: Mapping[str, Any] | None, run: Callable[[Inputs], Result]) -> Result:
+    """The result for what a user wrote as inputs; if forward fails, with tuples of integers that are not shapes.
+
+    Raises:
+        ForwardError: forward fails on both; the error is that of the shapes.
+    """
+    call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
+    try:
+        return run(call)
+    except ForwardError as error:
+        if other is None:
+            raise
+        try:
+            return run(other)
+        except ForwardError:
+            raise error from error.__cause__
 
 
 def is_shape(value: Any) -> bool:

@@ -570,3 +570,11 @@ def test_the_prediction_stands_below_what_was_measured(capsys):
 def test_a_wrong_prediction_is_one_line_before_anything_is_measured(arguments, capsys):
     assert run(["measure", "zoo:shufflenet_v2", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_tuple_of_integers_is_a_shape_or_an_argument_as_in_a_profile() -> None:
+    layer = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, bias=False)
+    for inputs, kwargs in ([(1, 16, 8, 8), (16, 16)], None), ([(1, 16, 8, 8)], {"output_size": (16, 16)}):
+        result = costlab.measure(layer, inputs, kwargs, min_seconds=0.01)
+        assert [i.shape for i in result.inputs] == [(1, 16, 8, 8)]
+        assert not result.left_out

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -502,3 +503,55 @@ def test_values_that_cannot_be_read_are_reported(spec, says):
 def test_a_pickle_called_array_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert "cannot be read" in line_of(profile_of, ModelSpec("mobilenet_v2", inputs=(f"x={tmp_path}/x.npy",)))
+
+
+OBJECTS = """
+import torch
+from torch import nn
+
+class Graph(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 8, bias=False)
+
+    def forward(self, x, adjacency, times=1):
+        return torch.sparse.mm(adjacency, self.layer(x)) * times
+
+def inputs():
+    return [torch.zeros(10, 16), torch.eye(10).to_sparse()]
+
+def named():
+    return {"x": torch.zeros(10, 16), "adjacency": torch.eye(10).to_sparse()}
+
+def Upsample():
+    return nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, bias=False)
+
+def sizes():
+    return [(1, 16, 8, 8), (16, 16)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs"),
+    [
+        ("Graph", ["FILE:inputs"]),
+        ("Graph", ["FILE:named", "times=value:3"]),
+        ("Upsample", ["1,16,8,8", "16,16"]),
+        ("Upsample", ["1,16,8,8", "output_size=16,16"]),
+        ("Upsample", ["1,16,8,8", "output_size=value:(16, 16)"]),
+        ("Upsample", ["1,16,8,8", "value:[16, 16]"]),
+        ("Upsample", ["FILE:sizes"]),
+    ],
+)
+def test_inputs_may_be_any_object_of_python(network: str, inputs: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "objects_of_python.py"
+    file.write_text(OBJECTS)
+    specs = tuple(spec.replace("FILE", str(file)) for spec in inputs)
+    result = profile_of(ModelSpec(f"{file}:{network}", inputs=specs))
+    assert result.mult_adds == (10 * 16 * 8 + 10 * 8 if network == "Graph" else 16 * 8 * 8 * 8 * 9)
+    assert not result.estimated
+
+
+def test_a_literal_that_cannot_be_read_is_one_line() -> None:
+    with pytest.raises(CostlabError, match=r"value:__import__.* is not a Python literal"):
+        profile_of(ModelSpec("zoo:mobilenet_v1", inputs=("value:__import__('os')",)))
