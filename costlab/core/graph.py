@@ -156,6 +156,7 @@ class TrainingStep:
     trainable_params: int
     gradient_bytes: int  # of all trainable parameters
     optimizer_bytes: int
+    shards: int  # devices that parameters, gradients and optimizer state are divided among
     storages: tuple[StorageInfo, ...]
 
 

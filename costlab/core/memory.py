@@ -58,6 +58,8 @@ def peak_activation_bytes(trace: Trace) -> int:
     return max(live_activation_bytes(trace), default=0)
 
 
+SHARDED = ("parameter", "gradient", "optimizer")  # what FSDP and ZeRO 3 divide among devices
+
 # Everything that lives: parameters, buffers and inputs beside activations; in a training step also the rest.
 
 
@@ -83,7 +85,8 @@ def live_bytes(step: TrainingStep, operators: int, block: int = 1) -> dict[str, 
     """
     changes = {category: [0] * (operators + 1) for category in CATEGORIES}
     for storage in step.storages:
-        change, size = changes[storage.category], allocated(storage.bytes, block)
+        share = step.shards if storage.category in SHARDED else 1
+        change, size = changes[storage.category], allocated(-(-storage.bytes // share), block)
         change[max(storage.first, 0)] += size
         change[storage.last + 1] -= size
     return {category: list(accumulate(change[:-1])) for category, change in changes.items()}

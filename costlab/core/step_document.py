@@ -9,7 +9,7 @@ from costlab.core.graph import CATEGORIES, StorageInfo, TrainingStep
 from costlab.core.optimizers import OPTIMIZERS
 from costlab.core.validation import count, field, items, reject, string
 
-KEYS = ("trainable_params", "gradient_bytes", "optimizer_bytes")
+KEYS = ("trainable_params", "gradient_bytes", "optimizer_bytes", "shards")
 
 
 def step_data(step: TrainingStep) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def read_step(document: Any, operators: int) -> TrainingStep:
         read_storage(value, f"step.storages[{position}]", operators)
         for position, value in enumerate(items(entry, "storages", "step"))
     )
-    trainable, gradient, state = (count(entry, key, "step") for key in KEYS)
-    return TrainingStep(optimizer, trainable, gradient, state, storages)
+    trainable, gradient, state, shards = (count(entry, key, "step") for key in KEYS)
+    return TrainingStep(optimizer, trainable, gradient, state, max(shards, 1), storages)
 
 
 def read_storage(value: Any, where: str, operators: int) -> StorageInfo:

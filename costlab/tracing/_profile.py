@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,11 @@ def profile(
     mode: Mode = "eval",
     optimizer: str | None = None,
     amp: bool | str = False,
+    freeze: Sequence[str] = (),
+    checkpoint: Sequence[str] = (),
+    loss: Callable[[Any], Any] | None = None,
+    accumulate: int = 1,
+    shards: int = 1,
     max_iterations: int = MAX_ITERATIONS,
     rules: Mapping[str, Rule] = RULES,
     name: str | None = None,
@@ -46,6 +51,13 @@ def profile(
         mode: "eval", "train" (the forward pass in train mode), or "step" (forward, backward and optimizer).
         optimizer: of a training step: "sgd" (the default), "momentum", "adam", "adamw", "adafactor" or "adamw8bit".
         amp: trace under autocast to float16, or to "bfloat16", as on a GPU; casts are operators.
+        freeze: globs of parameters or modules that a training step does not train, such as "layer1.*"; later ones
+            win, and one that begins with "!" trains what it matches after all: ("*", "!*lora*").
+        checkpoint: globs of modules whose forward pass runs again in the backward pass, instead of keeping activations.
+        loss: a function from what the model returns to a scalar. Default: the model's own `loss` if its result has
+            one, else the sum of all floating-point outputs.
+        accumulate: forward and backward passes for each step of the optimizer.
+        shards: devices that parameters, gradients and optimizer state are divided among (FSDP, ZeRO 3).
         max_iterations: how often a loop runs whose condition depends on unknown values.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
         name: the profile's name; default: the class of the model.
@@ -66,6 +78,7 @@ def profile(
     if mode not in MODES:
         raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     with gc_paused():
+<<<<<<< HEAD
         recorder_type = recorder_of(mode, optimizer, amp)
 
         def traced_with(call: Inputs) -> Trace:
@@ -81,6 +94,17 @@ def profile(
             return replace(result, absent={**result.absent, **call.absent})
 
         traced = with_either_reading(inputs, kwargs, traced_with)
+=======
+        traced = trace_inputs(
+            model,
+            inputs,
+            kwargs,
+            rules=rules,
+            mode=mode,
+            max_iterations=max_iterations,
+            recorder_type=recorder_of(mode, amp, step_options(optimizer, freeze, checkpoint, loss, accumulate, shards)),
+        )
+>>>>>>> 42af025 (A step freezes, checkpoints, accumulates and shards; its own loss; what in-place writes break is said)
         return costed(traced, rules, name or type(model).__name__, provider, arguments)
 
 
@@ -101,17 +125,36 @@ def costed(
     )
 
 
-def recorder_of(mode: Mode, optimizer: str | None, amp: bool | str) -> RecorderType:
+def step_options(
+    optimizer: str | None,
+    freeze: Sequence[str],
+    checkpoint: Sequence[str],
+    loss: Callable[[Any], Any] | None,
+    accumulate: int,
+    shards: int,
+) -> dict[str, Any]:
+    """Those options of a training step that are given."""
+    globs = {"freeze": strings(freeze), "checkpoint": strings(checkpoint)}
+    given = {"optimizer": optimizer, **globs, "loss": loss, "accumulate": accumulate, "shards": shards}
+    return {key: value for key, value in given.items() if value not in (None, (), 1)}
+
+
+def strings(value: Sequence[str]) -> tuple[str, ...]:
+    """Several strings; a single one is one of them."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def recorder_of(mode: Mode, amp: bool | str, options: Mapping[str, Any]) -> RecorderType:
     """What records a pass in this mode.
 
     Raises:
         CostlabError: the optimizer or the precision is unknown, or there is nothing to optimize in this mode.
     """
     if not amp:
-        return plain_recorder_of(mode, optimizer)
+        return plain_recorder_of(mode, options)
     from costlab.tracing.autocast import Autocast, autocast_dtype
 
-    make, dtype = plain_recorder_of(mode, optimizer), autocast_dtype(amp)
+    make, dtype = plain_recorder_of(mode, options), autocast_dtype(amp)
 
     def recorder(*arguments: Any) -> Recorder:
         made = make(*arguments)
@@ -121,17 +164,18 @@ def recorder_of(mode: Mode, optimizer: str | None, amp: bool | str) -> RecorderT
     return recorder
 
 
-def plain_recorder_of(mode: Mode, optimizer: str | None) -> RecorderType:
+def plain_recorder_of(mode: Mode, options: Mapping[str, Any]) -> RecorderType:
     """The same without autocast."""
     if mode == "step":
-        from costlab.tracing.step.options import OPTIMIZER, StepOptions
+        from costlab.tracing.step.options import StepOptions
         from costlab.tracing.step.whole_step import StepRecorder
 
-        return partial(StepRecorder, StepOptions(optimizer or OPTIMIZER))
+        return partial(StepRecorder, StepOptions(**options))
     from costlab.tracing.recorder import Recorder
 
-    if optimizer is not None:
-        raise CostlabError(f"optimizer {optimizer!r} needs mode 'step', got mode {mode!r}")
+    if options:
+        name, value = next(iter(options.items()))
+        raise CostlabError(f"{name} {value!r} needs mode 'step', got mode {mode!r}")
     return Recorder
 
 

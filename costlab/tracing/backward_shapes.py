@@ -129,6 +129,17 @@ def added_product(bias: torch.Tensor, rows: torch.Tensor, matrix: torch.Tensor, 
     return empty((rows.shape[0], matrix.shape[1]), rows)
 
 
+def fused_attention(kernel: str) -> Callable[..., Result]:
+    """What torch's kernel returns, with an output in the order of its dimensions, as attention has it in a trace."""
+
+    def rule(*args: object, **named: object) -> Result:
+        output, *rest = getattr(torch.ops.aten, kernel)(*args, **named)
+        return empty(output.shape, output), *rest
+
+    return rule
+
+
+FUSED = ("_scaled_dot_product_efficient_attention", "_scaled_dot_product_flash_attention")
 ACTIVATIONS = "threshold hardtanh hardswish hardsigmoid leaky_relu silu sigmoid tanh gelu mish"
 
 BACKWARD_SHAPES: dict[str, Callable[..., Result]] = {
@@ -139,5 +150,6 @@ BACKWARD_SHAPES: dict[str, Callable[..., Result]] = {
     "aten::native_layer_norm": layer_norm,
     "aten::native_layer_norm_backward": layer_norm_backward,
     "aten::addmm": added_product,
+    **{f"aten::{kernel}": fused_attention(kernel) for kernel in FUSED},
     **{f"aten::{kind}_backward": like_both for kind in ACTIVATIONS.split()},
 }

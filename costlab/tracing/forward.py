@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from costlab.core.cost import Rule, cost_of
-from costlab.core.graph import InputInfo, Mode, ModuleInfo, Op, Source, Trace
+from costlab.core.graph import InputInfo, Mode, ModuleInfo, Op, Phase, Source, Trace
 from costlab.errors import CostlabError, ForwardError
 from costlab.tracing.answers import MAX_ITERATIONS, Answers
 from costlab.tracing.facade import facade
@@ -104,16 +104,15 @@ def run(
         recorder.table.register(buffer, "buffer")
     call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
     inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
-    recorder.prepare(tracker.paths, parameters)
     tracker.attach()
+    recorder.prepare(tracker.paths, parameters)
     try:
         with recorder.watching():
-            result = model(*call_args, **call_kwargs)
-            recorder.finish(result)
+            result = recorder.passes(lambda: model(*call_args, **call_kwargs))
     except (CostlabError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also SystemExit: a model does not end the process
-        raise ForwardError(failure(model, tracker, inputs, error)) from error
+        raise ForwardError(failure(model, tracker, inputs, error, recorder.operations.phase)) from error
     finally:
         recorder.restore_externals()
     outputs = (recorder.table.record(plain).storage.number for t in tensors_in(result) for plain in plain_tensors(t))
@@ -245,10 +244,16 @@ def module_rows(
             )
 
 
-def failure(model: torch.nn.Module, tracker: ModuleTracker, inputs: list[InputInfo], error: BaseException) -> str:
+def failure(
+    model: torch.nn.Module,
+    tracker: ModuleTracker,
+    inputs: list[InputInfo],
+    error: BaseException,
+    phase: Phase,
+) -> str:
     """One line: what failed, in which module, on which inputs."""
     where = type(model).__name__ + (f".{tracker.failed_in}" if tracker.failed_in else "")
     given = ", ".join(f"{i.name} {'x'.join(map(str, i.shape)) or 'scalar'} {i.dtype}" for i in inputs) or "no inputs"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     what = lines[0] if lines else "no message"
-    return f"forward fails in {where} on {given}: {type(error).__name__}: {what[:300]}"
+    return f"{phase} fails in {where} on {given}: {type(error).__name__}: {what[:300]}"

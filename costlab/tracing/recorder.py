@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -179,7 +179,7 @@ class Recorder(TorchDispatchMode):
 
     step: TrainingStep | None = None
 
-    def prepare(self, modules: Iterable[torch.nn.Module], parameters: list[tuple[torch.Tensor, str]]) -> None:
+    def prepare(self, modules: Mapping[torch.nn.Module, list[str]], parameters: list[tuple[torch.Tensor, str]]) -> None:
         """Make a network ready for its forward pass."""
 
     @contextmanager
@@ -187,6 +187,12 @@ class Recorder(TorchDispatchMode):
         """In the body the network runs."""
         with self:
             yield
+
+    def passes(self, call: Callable[[], Any]) -> Any:
+        """Run the forward pass; returns what the network does."""
+        result = call()
+        self.finish(result)
+        return result
 
     def finish(self, result: Any) -> None:
         """What follows the forward pass, whose result this is."""

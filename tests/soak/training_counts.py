@@ -25,7 +25,8 @@ TIMM = """
     davit_tiny hiera_tiny_224
 """.split()
 TRANSFORMERS = """
-    bert bart gpt2 opt bloom llama mistral gemma mixtral vit clip t5 wav2vec2 whisper distilbert electra
+    albert beit bert bloom clip convnext deit dinov2 distilbert electra fnet funnel layoutlm mobilevit mpt opt roberta
+    segformer swin t5 timesformer videomae vit xlnet
 """.split()
 
 ABOUT = """# Counts of a training step, against FlopCounterMode

@@ -58,6 +58,19 @@ class Unrecorded(TensorTable):
         return TensorRecord(tensor, spec_of(tensor), Storage(-1, "activation", abstract=True, external=False))
 
 
+def unsaved(saved: tuple[torch.Tensor, int]) -> torch.Tensor:
+    """The tensor that was kept.
+
+    Raises:
+        RuntimeError: it was written since, so that its gradient would be wrong; torch leaves this check to the hooks.
+    """
+    tensor, version = saved
+    if tensor._version != version:
+        shape = "x".join(map(str, tensor.shape))
+        raise RuntimeError(f"a tensor {shape} that the backward pass needs was modified by an inplace operation")
+    return tensor
+
+
 class WeakTable(TensorTable):
     """Records of tensors that do not keep them alive, and the lifetimes of all storages."""
 
@@ -118,14 +131,14 @@ class WeakTable(TensorTable):
         self.lifetimes[storage.number] = Lifetime(storage, bytes, -1)
         return storage
 
-    def save(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Note that the operator that runs keeps a tensor for the backward pass; returns the tensor."""
+    def save(self, tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Note that the operator that runs keeps a tensor for the backward pass; returns it with its version."""
         storage = self.known_storage(tensor)
         if storage is not None and not storage.external:
             lifetime = self.lifetimes[storage.number]
             if lifetime.saved_by < 0:
                 lifetime.saved_by = self.position() - (not self.running)
-        return tensor
+        return tensor, tensor._version
 
     def _watch(self, tensor: torch.Tensor, key: int, storage: Storage) -> None:
         memory = tensor.untyped_storage()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.forms import FORMS
-from costlab.tracing.step.lifetimes import Unrecorded, WeakTable
-from costlab.tracing.tensors import META, all_tensors, is_meta, moved
+from costlab.tracing.step.lifetimes import Unrecorded, WeakTable, unsaved
+from costlab.tracing.tensors import META, all_tensors, is_meta, moved, with_device
 
 DETACH = torch.ops.aten.detach.default
 ACCUMULATE = "torch::autograd::AccumulateGrad"
@@ -62,7 +63,7 @@ class DifferentiatingRecorder(Recorder):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """In the body the network runs, and what autograd keeps is noted."""
-        with self, torch.autograd.graph.saved_tensors_hooks(self.table.save, lambda tensor: tensor):
+        with self, torch.autograd.graph.saved_tensors_hooks(self.table.save, unsaved):
             yield
 
     # Forward.
@@ -102,6 +103,8 @@ class DifferentiatingRecorder(Recorder):
             guessed = ATTRIBUTES[operator.kind](call) or guessed
         if self.twins:
             args, kwargs = moved(args, self._twin_of), moved(kwargs, self._twin_of)
+        if operator.has_device:
+            args, kwargs = with_device(args, kwargs, META)
         self._guessed = False
         with self._autograd():
             form = FORMS.get(operator.overload.name())
@@ -115,6 +118,8 @@ class DifferentiatingRecorder(Recorder):
             result = self.operations.add(call, result, True, guessed or self._guessed)
         finally:
             exclude_autograd(True)
+        if self.operations.phase == "backward":
+            self.ops[-1] = replace(self.ops[-1], attrs={**self.ops[-1].attrs, "recomputed": True})
         self._last_nodes.append(torch._C._autograd._get_sequence_nr() - 1)
         self._positions.append(len(self.ops) - 1)
         return result

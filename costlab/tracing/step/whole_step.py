@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -14,8 +14,9 @@ from costlab.core.optimizers import OPTIMIZERS
 from costlab.errors import CostlabError
 from costlab.tracing.autograd import grad_mode
 from costlab.tracing.modules import tensors_in
+from costlab.tracing.step.checkpointing import checkpoint_modules
 from costlab.tracing.step.lifetimes import Lifetime
-from costlab.tracing.step.options import StepOptions
+from costlab.tracing.step.options import StepOptions, check_globs, is_frozen, matches
 from costlab.tracing.step.recorder import DifferentiatingRecorder
 from costlab.tracing.tensor_table import Storage
 from costlab.tracing.tensors import META, is_meta
@@ -27,10 +28,12 @@ class StepRecorder(DifferentiatingRecorder):
     def __init__(self, options: StepOptions, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.options = options
+        self.seeds: list[torch.Tensor] = []
+        self._sources = self.operations.source
         self.results: set[int] = set()  # storages that live to the end: of what the model returned
         self.parameters: list[tuple[torch.Tensor, str]] = []  # on the meta device, each with its module's path
 
-    def prepare(self, modules: Iterable[torch.nn.Module], parameters: list[tuple[torch.Tensor, str]]) -> None:
+    def prepare(self, modules: Mapping[torch.nn.Module, list[str]], parameters: list[tuple[torch.Tensor, str]]) -> None:
         """Make the parameters ready: those with data get a twin without, whose gradient takes no memory."""
         for parameter, path in parameters:
             twin = parameter
@@ -48,27 +51,53 @@ class StepRecorder(DifferentiatingRecorder):
             for name, value in module._parameters.items():
                 if id(value) in self.twins:
                     module._parameters[name] = self.twins[id(value)]  # type: ignore[assignment]
+        self._freeze(modules)
+        checkpoint_modules(modules, self.options.checkpoint)
         grad_mode(True)
+
+    def _freeze(self, modules: Mapping[torch.nn.Module, list[str]]) -> None:
+        """Set which parameters require a gradient."""
+        globs = self.options.freeze
+        names: dict[str, torch.Tensor] = {}
+        for module, paths in modules.items():
+            for name, value in module._parameters.items():
+                if value is not None:
+                    names.update((f"{path}.{name}" if path else name, value) for path in paths)
+        check_globs("freeze", globs, names)
+        for name, parameter in names.items():
+            if any(matches(name, glob.removeprefix("!")) for glob in globs) and parameter.is_floating_point():
+                parameter.requires_grad_(not is_frozen(name, globs))
+
+    def passes(self, call: Callable[[], Any]) -> Any:
+        """Run forward and backward as often as gradients are accumulated, then step the optimizer."""
+        for _ in range(self.options.accumulate):
+            self.operations.phase, self.operations.source = "forward", self._sources
+            result = call()
+            self._differentiate(result)
+        self.operations.phase = "optimizer"
+        states = self._step_optimizer()
+        self.results = {self.table.record(t).storage.number for t in (*tensors_in(result), *self.seeds)}
+        self.step = self._step(states)
+        return result
 
     def let_go(self) -> list[weakref.ref[torch.Tensor]]:
         """Forget all tensors; weak references to those that were made without data."""
         self.parameters.clear()
+        self.seeds.clear()
         self.twins.clear()
         return super().let_go()
 
-    def finish(self, result: Any) -> None:
-        """Differentiate the result of the forward pass, then step the optimizer."""
-        outputs = differentiable(result)
+    def _differentiate(self, result: Any) -> None:
+        """Run the backward pass from the loss."""
+        outputs = differentiable(result) if self.options.loss is None else [own_loss(self.options.loss, result)]
         if self.autocast is not None:
             self.autocast.clear()
         self.operations.phase = "backward"
         self.operations.source = self.source
-        seeds = [torch.ones((), dtype=output.dtype, device=META).expand(output.shape) for output in outputs]
-        torch.autograd.backward(outputs, seeds)
-        self.operations.phase = "optimizer"
-        states = self._step_optimizer()
-        self.results = {self.table.record(t).storage.number for t in (*tensors_in(result), *seeds)}
-        self.step = self._step(states)
+        self.operations.tracker.path = self.operations.tracker.call_path = ""
+        self.seeds = [torch.ones((), dtype=output.dtype, device=META).expand(output.shape) for output in outputs]
+        torch.autograd.backward(outputs, self.seeds)
+        self.operations.tracker.path = self.operations.tracker.call_path = ""
 
     def _step_optimizer(self) -> set[int]:
         """Add one operator for each module with trained parameters; returns the storages of the optimizer's states."""
@@ -125,6 +154,7 @@ class StepRecorder(DifferentiatingRecorder):
             trainable_params=sum(p.numel() for p in trained),
             gradient_bytes=sum(p.numel() * p.element_size() for p in trained),
             optimizer_bytes=sum(lifetimes[number].bytes for number in states),
+            shards=self.options.shards,
             storages=tuple(self._storages(gradients, states)),
         )
 
@@ -160,6 +190,21 @@ def category_of(lifetime: Lifetime, backward: int) -> str:
     if lifetime.first >= backward:
         return "temporary"
     return "activation" if lifetime.saved_by < 0 else "saved"
+
+
+def own_loss(loss: Callable[[Any], Any], result: Any) -> torch.Tensor:
+    """What the user's loss is for the network's result.
+
+    Raises:
+        CostlabError: it is no scalar tensor, or has no gradient.
+    """
+    value = loss(result)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise CostlabError(f"the loss must return a scalar tensor, got {shape}")
+    if not value.requires_grad:
+        raise CostlabError("the loss has no gradient: it does not depend on a trainable parameter")
+    return value
 
 
 def differentiable(result: Any) -> list[torch.Tensor]:
