@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from math import isqrt
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.colours import FAINT, GROUPS, QUIET, Group
 from costlab.formatting.units import percent, shape
+from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.analysis.layers import layer_shape
+from costlab.latency._predict import predict
+from costlab.latency.device import Device
+from costlab.latency.prediction import Prediction
 from costlab.plots.module_runs import ModuleRun, cost_by_group, label_modules, module_runs
 from costlab.plots.style import add_text, axes_or_new, headline, legend, only_spines, remove_overlapping
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 MOST = 32  # bars
 ROOM = 0.22, 0.1  # for numbers above and below the bars, relative to the height of the bars
 UP, DOWN = "mult_adds", "memory_access"
+Bars = dict[str, list[dict[Group, float]]]  # for both sides, shares by colour of each run
 IMAGE = 4  # dimensions of a batch of images, at least
 
 
@@ -32,17 +39,52 @@ class Stage(NamedTuple):
     end: int
 
 
-def stages(profile: Profile, ax: Axes | None = None) -> Axes:
+def stages(
+    profile: Profile,
+    ax: Axes | None = None,
+    device: str | Path | Device | None = None,
+    *,
+    amp: bool = False,
+    fusion: str = "none",
+    channels_last: bool = False,
+) -> Axes:
     """Plot mult-adds upwards and memory access downwards, module by module, in bands of one resolution.
 
     Bars are stacked by the colours of families. Both sides share one scale, the share of the whole network. The numbers
     of a band are the sums of its bars.
-    """
-    from matplotlib.ticker import MaxNLocator
 
+    Args:
+        device: downwards is the predicted time on this device instead of memory access.
+        amp, fusion, channels_last: how the network runs there, as in `costlab.predict`.
+
+    Raises:
+        CostlabError: unknown device or fusion.
+    """
     ax = axes_or_new(ax, 8, 4.4)
+    prediction = None
+    if device is not None:
+        prediction = predict(profile, device, amp=amp, fusion=fusion, channels_last=channels_last)
+        profile = profile.fused(fusion)
     runs = module_runs(profile, MOST)
     bars = {cost: [shares_of(profile, run, cost) for run in runs] for cost in (UP, DOWN)}
+    if prediction is not None:
+        bars[DOWN] = [time_shares(profile, run, prediction) for run in runs]
+    draw_bars(ax, bars)
+    below = "memory access" if prediction is None else "predicted time"
+    for name, va in ((" mult-adds", "bottom"), (f"{below} ", "top")):
+        add_text(ax, 1.01, 0, name, transform=ax.get_yaxis_transform(), rotation=90, va=va, color=QUIET)
+    how = f"; {prediction.setup}" if prediction else " along the depth, by resolution"
+    headline(ax, profile, f"share of mult-adds (up) and of {below} (down){how}")
+    legend(ax, {group for side in bars.values() for bar in side for group in bar})
+    label_modules(ax, [(run.path, x + 0.5) for x, run in enumerate(runs)])
+    label_stages(ax, stages_of(profile, runs), bars)
+    return ax
+
+
+def draw_bars(ax: Axes, bars: Bars) -> None:
+    """Draw the bars of both sides, and set the axes to them."""
+    from matplotlib.ticker import MaxNLocator
+
     above, below = (max((sum(bar.values()) for bar in bars[cost]), default=0) for cost in (UP, DOWN))
     for cost, sign in ((UP, 1), (DOWN, -1)):
         for x, bar in enumerate(bars[cost]):
@@ -52,19 +94,18 @@ def stages(profile: Profile, ax: Axes | None = None) -> Axes:
                 start += sign * bar[group]
     ax.axhline(0, color=QUIET, linewidth=0.8)
     height = above + below or 1
-    ax.set(xlim=(0, max(len(runs), 1)), ylim=(-below - ROOM[1] * height, above + ROOM[0] * height), xticks=[])
+    ax.set(xlim=(0, max(len(bars[UP]), 1)), ylim=(-below - ROOM[1] * height, above + ROOM[0] * height), xticks=[])
     ax.yaxis.set_major_locator(MaxNLocator(6))
     ax.yaxis.set_major_formatter(lambda y, _: percent(abs(y)))
     only_spines(ax)
     ax.tick_params(axis="y", length=0)
-    for name, va in ((" mult-adds", "bottom"), ("memory access ", "top")):
-        add_text(ax, 1.01, 0, name, transform=ax.get_yaxis_transform(), rotation=90, va=va, color=QUIET)
-    headline(ax, profile, "share of mult-adds (up) and of memory access (down) along the depth, by resolution")
-    legend(ax, {group for side in bars.values() for bar in side for group in bar})
-    label_modules(ax, [(run.path, x + 0.5) for x, run in enumerate(runs)])
+
+
+def label_stages(ax: Axes, stages: Sequence[Stage], bars: Bars) -> None:
+    """Draw the bands of one resolution, and write the sums of their bars as far as they fit."""
     numbers = []
-    style = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontweight": "bold"}
-    for i, stage in enumerate(stages_of(profile, runs)):
+    style: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontweight": "bold"}
+    for i, stage in enumerate(stages):
         if i % 2:
             ax.axvspan(stage.start, stage.end, color=FAINT, alpha=0.4, linewidth=0, zorder=0)
         middle = (stage.start + stage.end) / 2
@@ -73,13 +114,20 @@ def stages(profile: Profile, ax: Axes | None = None) -> Axes:
             text = f"{stage.resolution}\n{part}" if cost == UP else part
             numbers.append(add_text(ax, middle, y, text, va=va, **style))
     remove_overlapping(numbers, within=ax.get_window_extent())
-    return ax
 
 
 def shares_of(profile: Profile, run: ModuleRun, cost: str) -> dict[Group, float]:
     """The share of a run in the network's cost, by colour."""
     whole = getattr(profile.total, cost) or 1
     return {group: amount / whole for group, amount in cost_by_group(profile, run.positions, cost).items() if amount}
+
+
+def time_shares(profile: Profile, run: ModuleRun, prediction: Prediction) -> dict[Group, float]:
+    """The share of a run in the predicted time, by colour."""
+    shares: dict[Group, float] = defaultdict(float)
+    for op in (profile.ops[position] for position in run.positions):
+        shares[group_of(op)] += prediction.by_op.get(op.name, 0) / prediction.seconds
+    return {group: share for group, share in shares.items() if share}
 
 
 def stages_of(profile: Profile, runs: list[ModuleRun]) -> list[Stage]:

@@ -180,6 +180,30 @@ def test_depthwise_and_dense_convolutions_have_labels_of_their_own():
     assert words >= {"conv2d", "depthwise\nconv2d"}
 
 
+# With a device.
+
+
+def test_areas_of_a_treemap_sum_to_the_predicted_time():
+    of = profile(Tokens(28, 1), (1, 3, 112, 112))
+    prediction = costlab.predict(of, "rtx3090")
+    tree = tree_of(of, prediction=prediction)
+    assert tree.amount == pytest.approx(prediction.seconds)
+    in_patch = sum(prediction.by_op.get(op.name, 0) for op in of.ops if op.module == "patch")
+    assert tree.children["patch"].amount == pytest.approx(in_patch)
+    assert "predicted time" in " ".join(text.get_text() for text in plots.treemap(of, device="rtx3090").texts)
+    with pytest.raises(CostlabError, match="leave out cost='params' or the device"):
+        plots.treemap(of, cost="params", device="rtx3090")
+
+
+def test_bars_of_stages_below_the_axis_sum_to_the_operators_share_of_the_predicted_time():
+    of = profile(Tokens(28, 1), (1, 3, 112, 112))
+    prediction = costlab.predict(of, "rtx3090")
+    ax = plots.stages(of, device="rtx3090")
+    drawn = sum(bar.get_height() for bar in ax.patches if isinstance(bar, Rectangle) and bar.get_height() < 0)
+    assert -drawn == pytest.approx(sum(prediction.by_op.values()) / prediction.seconds)
+    assert "predicted time " in [text.get_text() for text in ax.texts]
+
+
 # All of them.
 
 
