@@ -78,8 +78,8 @@ def profile(
     if mode not in MODES:
         raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     with gc_paused():
-<<<<<<< HEAD
-        recorder_type = recorder_of(mode, optimizer, amp)
+        options = step_options(optimizer, freeze, checkpoint, loss, accumulate, shards)
+        recorder_type = recorder_of(mode, amp, options)
 
         def traced_with(call: Inputs) -> Trace:
             result = trace(
@@ -94,17 +94,6 @@ def profile(
             return replace(result, absent={**result.absent, **call.absent})
 
         traced = with_either_reading(inputs, kwargs, traced_with)
-=======
-        traced = trace_inputs(
-            model,
-            inputs,
-            kwargs,
-            rules=rules,
-            mode=mode,
-            max_iterations=max_iterations,
-            recorder_type=recorder_of(mode, amp, step_options(optimizer, freeze, checkpoint, loss, accumulate, shards)),
-        )
->>>>>>> 42af025 (A step freezes, checkpoints, accumulates and shards; its own loss; what in-place writes break is said)
         return costed(traced, rules, name or type(model).__name__, provider, arguments)
 
 
