@@ -45,13 +45,14 @@ class Pass:
 def passes_of(trace: KernelTrace, name: str) -> list[Pass]:
     """The passes in ranges of this name, each of which ends only when the device has done its work.
 
-    A launch belongs to the pass during which it ran, and to the operator during which the host called for it.
+    A launch belongs to the pass and to the operator during which the host called for it; if the trace does not tell
+    when that was, to the pass during which it ran.
     """
     passes = [one for one in trace.ranges if one.name == name]
     operators = [one for one in trace.ranges if one.name.startswith(f"{OPERATOR} ")]
     members: list[list[tuple[Launch, int | None]]] = [[] for _ in passes]
     owners = enclosing((launch.launched for launch in trace.launches), operators)
-    homes = enclosing((launch.start for launch in trace.launches), passes)
+    homes = enclosing((one.start if one.launched is None else one.launched for one in trace.launches), passes)
     for launch, owner, home in zip(trace.launches, owners, homes, strict=True):
         if home is not None:
             members[home].append((launch, None if owner is None else position_of(operators[owner])))
