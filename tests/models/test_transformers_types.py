@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from helpers.transformers_types import NEVER_READ, attempt_type, save_default_config
 from torch.utils.flop_counter import FlopCounterMode
 
+from costlab.errors import CostlabError
 from costlab.models import ModelSpec, load, profile_of
 
 TEXT = "albert bert distilbert electra gpt2 opt t5 xglm".split()
@@ -105,11 +107,74 @@ def test_torch_counts_the_same_products(model_type, tmp_path):
     assert 2 * profile_of(ModelSpec(target)).mult_adds == counter.get_total_flops()
 
 
-def test_no_configuration_opens_a_connection(tmp_path, monkeypatch):
+@pytest.fixture
+def no_connections(monkeypatch):
+    """Whoever opens a connection, or asks for an address, is told off."""
+
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+
+
+BERT = {"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 1}
+REMOTE = {  # configurations that name something elsewhere
+    "timm_backbone": {"model_type": "timm_backbone", "backbone": "resnet18", "use_pretrained_backbone": True},
+    "timm hub": {"model_type": "timm_backbone", "backbone": "hf_hub:owned/x", "use_pretrained_backbone": True},
+    "timm_wrapper": {
+        "model_type": "timm_wrapper",
+        "architecture": "resnet18",
+        "pretrained_cfg": {"hf_hub_id": "owned/x", "file": "/etc/passwd"},
+        "model_args": {"pretrained": True},
+    },
+    "timm_wrapper hub": {"model_type": "timm_wrapper", "architecture": "hf-hub:owned/x"},
+    "detr": {"model_type": "detr", "use_timm_backbone": True, "backbone": "resnet50", "use_pretrained_backbone": True},
+    "detr hub": {
+        "model_type": "detr",
+        "use_timm_backbone": False,
+        "backbone": "owned/x",
+        "use_pretrained_backbone": True,
+    },
+    "name": {**BERT, "_name_or_path": "owned/x", "trust_remote_code": True},
+    "experts": {**BERT, "experts_implementation": "kernels-community/x"},
+    "quantized": {**BERT, "quantization_config": {"quant_method": "gptq", "bits": 4}},
+}
+REFUSED = {  # with what the line says
+    "kernel": ({**BERT, "attn_implementation": "kernels-community/flash-attn"}, "names a kernel outside transformers"),
+    "nested code": ({"model_type": "llava", "text_config": {"auto_map": {"AutoModel": "x.Y"}}}, "auto_map"),
+    "activation": ({**BERT, "hidden_act": "__import__('os')"}, "KeyError"),
+    "dtype": ({**BERT, "torch_dtype": "os.system"}, "rejects the configuration"),
+    "architecture": ({**BERT, "architectures": ["Trainer"]}, "Trainer"),
+    "layers": ({**BERT, "num_hidden_layers": 100_000}, "num_hidden_layers is 100,000; at most 1,024"),
+    "stages": ({"model_type": "swin", "depths": [600, 600, 1, 1]}, "depths is 1,202; at most 1,024"),
+    "labels": ({**BERT, "num_labels": 10**9}, "num_labels is 1,000,000,000; at most 16,777,216"),
+    "channels": ({"model_type": "wav2vec2", "conv_dim": [10**9] * 7}, "conv_dim is 1,000,000,000"),
+}
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_what_a_configuration_names_elsewhere_is_never_asked_for(name, tmp_path, no_connections):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(REMOTE[name]))
+    try:
+        assert profile_of(ModelSpec(f"hf:{path}")).ops
+    except CostlabError as error:
+        assert "connection was opened" not in str(error)
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_network_can_be_built_of_is_refused_in_one_line(name, tmp_path, no_connections):
+    config, what = REFUSED[name]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    with pytest.raises(CostlabError, match=re.escape(what)) as failure:
+        profile_of(ModelSpec(f"hf:{path}"))
+    assert "\n" not in str(failure.value)
+
+
+def test_no_configuration_opens_a_connection(tmp_path, no_connections):
     for model_type in ("bert", "detr", "timm_wrapper", "vit"):
         assert attempt_type(model_type, tmp_path).error == ""

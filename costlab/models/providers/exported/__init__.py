@@ -22,6 +22,8 @@ from costlab.models.providers.exported.signature import signature_of
 from costlab.models.providers.exported.weights import load_weights
 from costlab.tracing.inputs import Inputs
 
+MOST_MODULES = 50_000  # each is built
+
 
 def build(path: Path, *, weights: bool = False) -> tuple[torch.nn.Module, Inputs]:
     """The program as nested modules, and inputs of the sizes of its example.
@@ -77,6 +79,8 @@ def scope_at(path: str, scopes: dict[str, Scope], types: Mapping[str, str]) -> S
     while path not in scopes:
         new.append(path)
         path = path.rpartition(".")[0]
+    if len(scopes) + len(new) > MOST_MODULES:
+        raise CostlabError(f"the program has more than {MOST_MODULES:,} modules")
     for path in reversed(new):
         above, _, name = path.rpartition(".")
         scopes[path] = scopes[above]._modules[name] = Scope(types.get(path, "Module"))

@@ -16,7 +16,10 @@ from costlab.errors import CostlabError
 from costlab.models.providers.transformers.architecture import import_transformers, one_line
 
 LARGEST_FILE = 10_000_000  # bytes; a configuration has some thousand
-LARGEST_ENTRY = 1 << 24  # of a number of layers, labels, tokens or channels: the largest published ones have 2^20
+LARGEST_ENTRY = 1 << 24  # of a number of labels, tokens or channels: the largest published ones have 2^20
+MOST_LAYERS = 1 << 10  # each is built: the deepest published networks have some 200
+STAGES = ("depths", "num_blocks", "num_layers")  # ends of entries that list the layers of each stage
+LAYERS = (*STAGES, "_layers", "n_layer", "depth")  # of those that count layers
 IN_LIBRARY = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 
 
@@ -79,8 +82,14 @@ def check_entries(reference: str, entries: Mapping[str, Any]) -> None:
             for chosen in value.values() if isinstance(value, dict) else [value]:
                 if isinstance(chosen, str) and name != "experts_implementation" and chosen not in IN_LIBRARY:
                     raise CostlabError(f"{reference}: {key} names a kernel outside transformers: use -a {name}=sdpa")
-        elif type(value) is int and value > LARGEST_ENTRY and is_size(name):
-            raise CostlabError(f"{reference}: {key} is {value:,}; at most {LARGEST_ENTRY:,} can be built")
+        many = isinstance(value, list)
+        numbers = [number for number in (value if many else [value]) if type(number) is int]
+        if name.endswith(STAGES if many else LAYERS):
+            size, limit = sum(numbers), MOST_LAYERS
+        else:
+            size, limit = max(numbers, default=0) if is_size(name) else 0, LARGEST_ENTRY
+        if size > limit:
+            raise CostlabError(f"{reference}: {key} is {size:,}; at most {limit:,} can be built")
         if isinstance(value, dict):
             stack += [(f"{key}.{inner}", member) for inner, member in value.items()]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
@@ -89,7 +98,7 @@ def check_entries(reference: str, entries: Mapping[str, Any]) -> None:
 
 def is_size(name: str) -> bool:
     """Whether an entry counts what a network is built of; lengths such as max_position_embeddings are not weights."""
-    return name.startswith("num_") or name.endswith(("_size", "_dim", "_layers", "_channels", "_heads"))
+    return name.startswith("num_") or name.endswith(("_size", "_dim", "_channels", "_heads"))
 
 
 def is_entry(transformers: Any, kind: str, key: str) -> bool:
