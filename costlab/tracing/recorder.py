@@ -45,6 +45,7 @@ from costlab.tracing.tensors import (
     without_overlap,
 )
 
+STATISTICS = {"running_mean", "running_var"}  # batch and instance norm write them, which their schemas do not say
 FAKE = torch._C._TorchDispatchModeKey.FAKE
 
 
@@ -350,7 +351,7 @@ class Recorder(TorchDispatchMode):
 
     def _compute(self, call: Call) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""
-        for record in call.written:
+        for record in (*call.written, *(r for name, r in call.inputs if name in STATISTICS)):
             if record.storage.external:
                 memory = without_overlap(record.tensor.detach())
                 self._written_externals.append((memory, memory.clone()))

@@ -173,6 +173,19 @@ def test_einsum(equation: str, shapes: list[tuple[int, ...]], mult_adds: int, el
     assert (total.mult_adds, total.element_wise_ops) == (mult_adds, element_wise)
 
 
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...i,ki->...k", [(0, 3), (0, 3)]),
+        ("i...,i...->...", [(2, 1, 0, 1), (2, 1, 0, 1)]),
+        ("aab,b->a", [(0, 0, 3), (3,)]),
+    ],
+)
+def test_an_einsum_over_nothing_costs_nothing(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    total = total_of(lambda *operands: torch.einsum(equation, *operands), *map(torch.zeros, shapes))
+    assert (total.mult_adds, total.element_wise_ops) == (0, 0)
+
+
 sdpa = F.scaled_dot_product_attention
 
 # function, shapes of q [n, h, l, e], k [n, h, s, e], v [n, h, s, f], mult-adds: n h l s (e + f)

@@ -73,7 +73,7 @@ batch = 2
 """
 WORDS = [
     "", " ", "\0", "\n", "\r\n", "\x1b[31m", HOSTILE[:20], "é", "名前", "\u202e", "\ud800", "🙂", "..", "/", "//", "~",
-    "../../etc/passwd", "/dev/null", "/dev/zero", "/proc/self/mem", "-", "--", "-1", "0", "1e999", "nan", "NaN", "inf",
+    "../../etc/passwd", "/dev/null", "/dev/zero", "/proc/self/mem", "-", "---", "-1", "0", "1e999", "nan", "NaN", "inf",
     "-0.0", "9" * 400, "1" * 5000, "true", "null", "None", "[]", "{}", "[[[[", "{{", "}}", "%s%n", "{0}", "$HOME",
     "__import__('os').system('true')", "a" * 300, "a" * 5000, "=cmd()", "<script>", "'", '"', "`", "|", "\\", "*", "?",
     "zoo:", ":zoo", "::", "zoo:mobilenet_v2:", "timm:", "hf:", "hf:..", "x.py:", ".py:make", "net.py:make",

@@ -120,6 +120,22 @@ def test_global_settings_and_grad_survive() -> None:
     assert torch.zeros(1).device.type == "cpu"
 
 
+def test_statistics_of_known_values_are_restored() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.InstanceNorm1d(5, track_running_stats=True))
+    before = copy.deepcopy(model.state_dict())
+
+    class Known(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norms = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.norms(torch.arange(40.0).reshape(2, 5, 4))
+
+    profile(Known(), (2, 5, 4), mode="train")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_containers_that_hold_one_another_are_restored_in_linear_time() -> None:
     class Tangled(nn.Module):
         def __init__(self) -> None:

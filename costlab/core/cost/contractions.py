@@ -142,7 +142,7 @@ def einsum(op: Op) -> Cost:
                 element_wise_ops += prod(term.values())
                 for dim in alone:
                     del term[dim]
-        both = {d: max(left.get(d, 1), right.get(d, 1)) for d in (*left, *right)}
+        both = left | right
         if set(both) - later:
             mult_adds += prod(both.values())
         else:
@@ -171,7 +171,7 @@ def einsum_terms(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[dic
     for term, shape in zip(sources.split(","), shapes, strict=True):
         sized: dict[str, int] = {}
         for dim, size in zip(dims(term, len(shape)), shape, strict=True):
-            sized[dim] = max(size, sized.get(dim, 1))
+            sized[dim] = size if size != 1 else sized.get(dim, 1)
         terms.append(sized)
     every = [d for term in terms for d in term]
     ellipsis = {d for d in every if d.startswith(".")}

@@ -16,7 +16,9 @@ from costlab.errors import CostlabError
 from costlab.models.providers.transformers.architecture import import_transformers, one_line
 
 LARGEST_FILE = 10_000_000  # bytes; a configuration has some thousand
-LARGEST_ENTRY = 1 << 24  # of a number of labels, tokens or channels: the largest published ones have 2^20
+LARGEST_ENTRY = (
+    1 << 24
+)  # of a number of labels, tokens, channels or positions: the largest published ones have 10 million
 MOST_LAYERS = 1 << 10  # each is built: the deepest published networks have some 200
 STAGES = ("depths", "num_blocks", "num_layers")  # ends of entries that list the layers of each stage
 LAYERS = (*STAGES, "_layers", "n_layer", "depth")  # of those that count layers
@@ -97,8 +99,10 @@ def check_entries(reference: str, entries: Mapping[str, Any]) -> None:
 
 
 def is_size(name: str) -> bool:
-    """Whether an entry counts what a network is built of; lengths such as max_position_embeddings are not weights."""
-    return name.startswith("num_") or name.endswith(("_size", "_dim", "_channels", "_heads"))
+    """Whether an entry counts what a network is built of, or the positions in its tables."""
+    return name.startswith("num_") or name.endswith(
+        ("_size", "_dim", "_channels", "_heads", "_positions", "_position_embeddings", "n_ctx", "context_length")
+    )
 
 
 def is_entry(transformers: Any, kind: str, key: str) -> bool:
