@@ -51,9 +51,10 @@ def device_times(
         names: of those that are timed.
     """
     passes = max(2, min(PASSES, MOST_LAUNCHES // max(len(calls), 1)))
-    trace = read_trace(traced(lambda: run_passes(run, calls, timed, passes, device)))
-    if trace.launches:
-        return activity_of(trace, names, fused)
+    if can_profile():
+        trace = read_trace(traced(lambda: run_passes(run, calls, timed, passes, device)))
+        if trace.launches:
+            return activity_of(trace, names, fused)
     if not names:
         return None, {}
     try:
@@ -107,6 +108,11 @@ def traced(run: Callable[[], Any]) -> str:
         path = Path(folder) / "trace.json"
         found.export_chrome_trace(str(path))
         return path.read_text(encoding="utf-8", errors="replace")
+
+
+def can_profile() -> bool:
+    """Whether torch's profiler is free: only one can run at a time, and the caller may use it."""
+    return not torch._C._autograd._profiler_enabled()
 
 
 def profiler(activities: Iterable[ProfilerActivity], memory: bool = False) -> torch.profiler.profile:

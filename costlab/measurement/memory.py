@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from costlab.measurement.device_timing import profiler
+from costlab.measurement.device_timing import can_profile, profiler
 from costlab.measurement.operator_timing import synchronise
 
 
@@ -26,7 +26,7 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
         run()
         synchronise(device)
         return torch.cuda.max_memory_allocated(device) - before
-    if device.type != "cpu" or torch._C._autograd._profiler_enabled():  # only one profiler at a time can run
+    if device.type != "cpu" or not can_profile():
         return None
     with profiler([ProfilerActivity.CPU], memory=True) as found:
         result = run()

@@ -477,6 +477,13 @@ def test_the_peak_is_that_of_the_tensors_that_live_together():
     assert peak_memory(chain, torch.device("meta")) is None
 
 
+def test_a_caller_that_profiles_gets_its_measurement_without_a_peak():
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        found = costlab.measure(nn.ReLU(), (10,), threads=1, min_seconds=0.005)
+    assert found.whole.median > 0
+    assert found.peak_activation_bytes.measured is None
+
+
 def test_the_measured_peak_stands_beside_the_predicted_one():
     found = costlab.measure(nn.Sequential(nn.ReLU(), nn.ReLU()), (1000,), threads=1, min_seconds=0.005, ops=False)
     assert found.peak_activation_bytes.measured == 3 * 4000  # the input is held by the caller
