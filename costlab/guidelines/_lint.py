@@ -17,6 +17,7 @@ from costlab.guidelines.registry import GUIDELINES, find_guideline
 
 if TYPE_CHECKING:
     from costlab.latency.device import Device
+    from costlab.latency.execution import ExecutionConfig
 
 CHECKED = "bn"  # the fusion that guidelines check by default
 
@@ -64,17 +65,19 @@ def lint(
     ignored = [(glob, codes(names, rules)) for glob, names in (per_module_ignores or {}).items()]
     on = resolve_device(device)
     checked, runs = fusion or CHECKED, fusion or "none"
+    config = config_on(on, runs, amp, channels_last) if on else None
     findings: list[Finding] = []
     verdicts: list[RuleVerdict] = []
     for guideline in selected:
         view = profile.fused(runs if guideline.as_run else checked)
         limit = limits[guideline.code]
-        result = without_ignored(guideline.check(view, limit), guideline.code, ignored)
+        on_device = guideline.check_on(profile, config) if guideline.check_on and config else None
+        result = without_ignored(on_device or guideline.check(view, limit), guideline.code, ignored)
         verdict, found = judge(guideline, result, view, limit)
         verdicts.append(verdict)
         findings += found
     linted = LintResult(profile.name, checked, by_price(findings), tuple(verdicts), on.name if on else None, runs)
-    return with_seconds_on(linted, profile, on, amp, channels_last) if on else linted
+    return with_seconds_on(linted, profile, config) if config else linted
 
 
 def by_price(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -112,22 +115,27 @@ def resolve_device(device: str | Path | Device | None) -> Device | None:
     return find_device(device)
 
 
-def with_seconds_on(result: LintResult, profile: Profile, device: Device, amp: bool, channels_last: bool) -> LintResult:
+def config_on(device: Device, fusion: str, amp: bool, channels_last: bool) -> ExecutionConfig:
+    """How the network runs on a device."""
+    from costlab.latency.execution import ExecutionConfig
+
+    return ExecutionConfig(device, amp=amp, fusion=fusion, channels_last=channels_last)
+
+
+def with_seconds_on(result: LintResult, profile: Profile, config: ExecutionConfig) -> LintResult:
     """The result with the seconds that findings save on a device, and what to do first.
 
     A warning that saves no time there becomes a note.
     """
     from costlab.guidelines.pricing import with_seconds  # numpy, which nothing else here needs
     from costlab.guidelines.what_ifs import what_ifs
-    from costlab.latency.execution import ExecutionConfig
 
-    config = ExecutionConfig(device, amp=amp, fusion=result.predicted_fusion, channels_last=channels_last)
     timed = with_seconds(result.findings, profile, config)
     findings = [f if f.helps or f.severity == "error" else replace(f, severity="note") for f in timed]
     return replace(
         result,
         findings=by_price(findings),
-        verdicts=tuple(with_doubts(verdict, findings, device) for verdict in result.verdicts),
+        verdicts=tuple(with_doubts(verdict, findings, config.device) for verdict in result.verdicts),
         what_ifs=what_ifs(profile, config, findings),
     )
 

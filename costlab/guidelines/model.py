@@ -14,6 +14,7 @@ from costlab.core.profile import Profile
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
+    from costlab.latency.execution import ExecutionConfig
 
 FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
@@ -96,6 +97,11 @@ class CheckResult:
     detail: str = ""  # shown beside the verdict
 
 
+def nothing_found(profile: Profile, limit: float | None) -> CheckResult:
+    """The check of a guideline that needs a device, without one."""
+    return CheckResult([])
+
+
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
     """Whether a network satisfies a guideline or a budget."""
@@ -176,6 +182,7 @@ class Guideline:
     limit: float | None = None  # broken from this value on; None for a guideline that only reports notes
     breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
     severity: str = "warning"  # of a finding if the guideline is broken
+    check_on: Callable[[Profile, ExecutionConfig], CheckResult] | None = None  # in place of `check`, on a device
     as_run: bool = False  # checks the network as it runs, not with folded batch norms
     price: str = "saves"  # what the elements of a finding mean: the advice "saves" them, or the operator "moves" them
     # Networks by title: Python source that defines `network` and `inputs`, a shape or a tensor.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from costlab.errors import CostlabError
 from costlab.guidelines.model import Guideline
 from costlab.guidelines.rules import (
+    bias_before_norm,
     channel_multiples,
     dead_operators,
     element_wise,
@@ -15,10 +16,17 @@ from costlab.guidelines.rules import (
     estimated_operators,
     fragmentation,
     group_convolution,
+    host_synchronisation,
+    launch_bound,
+    layout_passes,
     redundant_copies,
+    split_linear,
+    tile_quantisation,
     uncounted_operators,
     unfolded_batch_norm,
     unused_parameters,
+    wide_islands,
+    written_out_attention,
 )
 
 MODULES = (
@@ -33,6 +41,14 @@ MODULES = (
     dead_operators,
     uncounted_operators,
     estimated_operators,
+    host_synchronisation,
+    written_out_attention,
+    tile_quantisation,
+    wide_islands,
+    bias_before_norm,
+    layout_passes,
+    launch_bound,
+    split_linear,
 )
 GUIDELINES: dict[str, Guideline] = {module.GUIDELINE.code: module.GUIDELINE for module in MODULES}
 

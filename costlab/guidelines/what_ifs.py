@@ -21,7 +21,7 @@ MOST = 5  # changes that are named
 WORTH = 0.02  # share of the time below which a change is not worth naming
 BATCHES = (2, 4)  # times the batch
 TOGETHER = 3  # groups of findings
-WHOLE = ("X3", "X9", "X13", "X14")  # rules whose advice for the whole network is a change of its own
+WHOLE = ("X3", "X9")  # rules whose advice for the whole network is a change of its own
 HALVES = ("float16", "bfloat16")  # on a GPU in this order, on a CPU in the other
 
 

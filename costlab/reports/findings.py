@@ -164,8 +164,10 @@ def models(named: Collection[str]) -> str:
 
 
 def verdict_table(result: LintResult) -> Table:
-    """One row for each rule."""
-    verdicts, cells = zip(*verdict_rows(result), strict=True)
+    """One row for each rule that has a limit or findings."""
+    found = {f.rule for f in result.findings}
+    rows = [(v, cells) for v, cells in verdict_rows(result) if v.limit is not None or v.rule in found]
+    verdicts, cells = zip(*(rows or verdict_rows(result)), strict=True)
     rules, words, measured, limits, counts, details = zip(*cells, strict=True)
     broken = ["alarm" if verdict.verdict == "broken" else "" for verdict in verdicts]
     quiet = ["quiet"] * len(verdicts)

@@ -32,7 +32,7 @@ INTRODUCTION = """# Guidelines
 Generated from the guidelines by `make verdicts`; `costlab explain RULE` prints the same pages.
 
 `costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast, not just
-small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X7. Every finding has a price: how many
+small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X15. Every finding has a price: how many
 elements and bytes of memory access and how many launches following the guideline would save and, with a device, how many
 seconds. Linting a saved profile does not need torch.
 
@@ -58,7 +58,7 @@ Your own guideline is a function from a profile to its findings, passed as
 
 Each guideline measures a network: G1 and G2 the share of their summed prices in the memory access of the network, G3 the
 width of the widest block, G4 the share of element-wise operators. It is *broken* from its limit on (G4: above it). Findings
-of a broken guideline are warnings, findings of one that holds are notes. X1 to X5 and X7 have no limit and only report
+of a broken guideline are warnings, findings of one that holds are notes. Our own but X6 have no limit and only report
 notes, unless `thresholds` sets one. An operator without a cost rule (X6) is an error: every share depends on the totals.
 
 `costlab lint` exits with 0 if there are only notes, 1 if a finding is a warning or an error, 2 if a model could not be
@@ -82,7 +82,14 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X1, X5 | the operator is removed |
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
-| X4, X6, X7 | none: `null` |
+| X9 | attention is one operator |
+| X10 | with a device only: the layer has the output channels of the advice |
+| X11 | the island computes in half precision, and its input is not converted |
+| X12 | the layer has no bias |
+| X13 | with a device only: the whole network in channels-last |
+| X14 | with a device only: the GPU does not wait for launches |
+| X15 | the layers are one |
+| X4, X6, X7, X8 | none: `null` |
 
 - Both networks are predicted like any other (`costlab report --device`): as traced, at the traced batch, or as generated code
   with `--compile`. The header says which.
@@ -240,6 +247,7 @@ class Judged:
     broken: tuple[str, ...]
     findings: int
     unpriced: tuple[str, ...]  # rules of findings without a price
+    found: dict[str, tuple[int, int]]  # findings of each rule, and how many of them are warnings or errors
 
 
 def judged(target: str, profile: Profile) -> Judged:
@@ -252,6 +260,7 @@ def judged(target: str, profile: Profile) -> Judged:
         broken=result.broken,
         findings=len(result.findings),
         unpriced=tuple(sorted({f.rule for f in result.findings if f.excess_memory_access is None})),
+        found={rule: (sum(f.rule == rule for f in result.findings), severe) for rule, severe in result.summary.items()},
     )
 
 
@@ -263,13 +272,23 @@ def cells(each: Judged) -> str:
     return row([f"`{each.target}`", *measured, measure(each.unfused), str(each.findings)])
 
 
+def by_rule(rows: list[Judged]) -> list[str]:
+    """How often each rule finds something."""
+    lines = [row(["guideline", "networks with findings", "findings", "warnings"]), row(["---", "---:", "---:", "---:"])]
+    for rule, guideline in GUIDELINES.items():
+        found = [each.found.get(rule, (0, 0)) for each in rows]
+        counts = sum(n > 0 for n, _ in found), sum(n for n, _ in found), sum(warnings for _, warnings in found)
+        lines.append(row([f"{rule} {guideline.name}", *(f"{count:,}" for count in counts)]))
+    return lines
+
+
 def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
     """docs/verdicts.md."""
     lines = [
         "# Verdicts",
         "",
-        f"Written by `make verdicts` with {versions}: every classification network of torchvision and every network of"
-        " our own, with its default input. Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
+        f"Written by `make verdicts` with {versions}: every network of torchvision and every network of our own, with"
+        " its default input, without a device (X10, X13 and X14 need one). Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
         ' one half). Batch norm is folded, except in the column "nothing fused". G1 and G2 are the shares of'
         " their prices in the memory access of the network, G3 is the width of the widest block, G4 the share of"
         " element-wise operators ([guidelines](guidelines.md)).",
@@ -284,6 +303,8 @@ def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
             f"{len(rows)} networks; broken: {', '.join(f'{rule} by {count}' for rule, count in broken.items())}."
             f" {sum(each.findings for each in rows):,} findings, each with a price except those of"
             f" {', '.join(unpriced) or 'no guideline'}.",
+            "",
+            *by_rule(rows),
             "",
             row(["network", *PAPER, "G4, nothing fused", "findings"]),
             row(["---", *["---:"] * (len(PAPER) + 2)]),

@@ -1,4 +1,4 @@
-"""Lint every classification network of torchvision and our own; write docs/guidelines.md and docs/verdicts.md."""
+"""Lint every network of torchvision and our own; write docs/guidelines.md and docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ VARIANTS = (
 def targets() -> dict[str, list[tuple[str, dict[str, float]]]]:
     """By provider, what to load and the arguments for it, as the command line takes them."""
     from costlab.models import list_models
-    from costlab.models.providers.torchvision import import_torchvision
 
-    models = import_torchvision().models
     varied = {text.split()[0] for text, _ in VARIANTS}
     ours = [(f"zoo:{name}", {}) for name in list_models("zoo")["zoo"] if f"zoo:{name}" not in varied]
-    theirs = [(f"torchvision:{name}", {}) for name in sorted(models.list_models(module=models))]
+    theirs = [(f"torchvision:{name}", {}) for name in sorted(list_models("torchvision")["torchvision"])]
     return {"Our own": sorted([*ours, *VARIANTS], key=lambda pair: pair[0]), "torchvision": theirs}
 
 

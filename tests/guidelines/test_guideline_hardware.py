@@ -1,0 +1,217 @@
+"""Guidelines X8 to X15: what they find and skip, and the network that follows their advice against one traced so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.calls import profile_of
+from torch import Tensor, nn
+
+import costlab
+from costlab.core.profile import Profile
+from costlab.guidelines import Finding
+from costlab.guidelines.edits import edited
+
+DEVICES = ("rtx3090", "i9-10940x")
+
+
+def found(network: Profile, rule: str, device: str | None = None) -> list[Finding]:
+    return list(costlab.lint(network, select=[rule], device=device).findings)
+
+
+def follows(network: Profile, rule: str, wanted: Profile, device: str, timed: bool = True) -> None:
+    """The advice makes the network cost what `wanted` costs, in elements and in seconds."""
+    findings = found(network, rule, device)
+    after = edited(network, [f.fix for f in findings])
+    assert after.total.mult_adds == wanted.total.mult_adds
+    assert after.total.memory_access == wanted.total.memory_access
+    assert after.total.bytes_accessed == wanted.total.bytes_accessed
+    if not timed:
+        return
+    before, then = (costlab.predict(profile, device).seconds for profile in (network, wanted))
+    assert sum(f.predicted_seconds_saved for f in findings) == pytest.approx(before - then, rel=0.02, abs=1e-7)
+
+
+# X8.
+
+
+@pytest.mark.parametrize(
+    ("call", "kinds"),
+    [
+        (lambda x: x * x.sum().item(), ["item"]),
+        (lambda x: x[x > 0], ["index"]),
+        (lambda x: x.nonzero(), ["nonzero"]),
+        (lambda x: torch.unique(x), ["unique"]),
+        (lambda x: x if bool((x > 0).any()) else -x, ["item"]),
+        (lambda x: torch.where(x > 0, x, -x), []),
+        (lambda x: x[torch.arange(2)], []),
+        (lambda x: x.masked_fill(x > 0, 0), []),
+    ],
+)
+def test_x8_finds_what_python_waits_for_with_its_line(call, kinds):
+    findings = found(profile_of(lambda x: call(x.exp()), (4, 8)), "X8")
+    assert [f.message.split()[0] for f in findings] == kinds
+    assert all("test_guideline_hardware.py:" in f.message for f in findings)
+
+
+# X9.
+
+
+class Written(nn.Module):
+    """Attention over 8 heads, written out or not, with batch and heads in one dimension or two."""
+
+    def __init__(self, whole: bool, rank: int, scale: bool) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(64, 3 * 64), nn.Linear(64, 64)
+        self.whole, self.rank, self.scale = whole, rank, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, _ = x.shape
+        q, k, v = self.qkv(x).view(n, length, 3, 8, 8).permute(2, 0, 3, 1, 4).contiguous()
+        if self.whole:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            if self.rank == 3:
+                q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+            scores = q @ k.transpose(-2, -1)
+            weights = F.dropout((scores / 8 if self.scale else scores).softmax(-1), 0.1, self.training)
+            y = (weights @ v).view(n, 8, length, 8)
+        return self.out(y.transpose(1, 2).reshape(n, length, 64))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("rank", [3, 4])
+def test_following_x9_costs_what_fused_attention_costs(rank, scale, device):
+    written, whole = (profile_of(Written(each, rank, scale), (4, 256, 64)) for each in (False, True))
+    (finding,) = found(written, "X9")
+    assert finding.excess_memory_access == written.total.memory_access - whole.total.memory_access
+    assert finding.excess_launches == 2 + scale
+    follows(written, "X9", whole, device, timed=rank == 4)  # of rank 3 the layout of the result differs
+    assert found(whole, "X9") == []
+
+
+def test_fused_attention_is_a_change_of_the_whole_network():
+    profile = profile_of(Written(False, 4, True), (8, 1024, 64))
+    changes = {each.change for each in costlab.lint(profile, device="rtx3090").what_ifs.changes}
+    assert "fuse attention" in changes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda x: (x @ x.transpose(-2, -1)).softmax(-1),
+        lambda x: x.softmax(-1) @ x.transpose(-2, -1),
+        lambda x: (x @ x.transpose(-2, -1)).softmax(-2) @ x,
+        lambda x: (x @ x.transpose(-2, -1)).relu() @ x,
+    ],
+    ids=["no values", "no scores", "another dimension", "no softmax"],
+)
+def test_x9_skips_other_products(other):
+    assert found(profile_of(lambda x: other(x.exp()), (2, 16, 8)), "X9") == []
+
+
+# X10.
+
+
+def test_x10_pads_the_vocabulary_of_gpt2():
+    layer = costlab.profile(nn.Sequential(nn.Linear(768, 768), nn.Linear(768, 50257, bias=False)), (1024, 768))
+    (finding,) = found(layer, "X10", "rtx3090")
+    assert finding.advice.split()[0] in ("50240", "50304")
+    assert finding.predicted_seconds_saved > 0
+    assert found(layer, "X10") == []
+
+
+# X11.
+
+
+class Gated(nn.Module):
+    """Two layers with a gate between them, in a wide type or not."""
+
+    def __init__(self, wide: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(256, 256), nn.Linear(256, 256)
+        self.wide = wide
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.second((x.float().sigmoid() * 2).half() if self.wide else x.sigmoid() * 2)
+
+
+def test_x11_finds_the_operators_between_two_conversions():
+    wide, half = (profile_of(Gated(each).half(), torch.zeros(64, 256, dtype=torch.float16)) for each in (True, False))
+    (finding,) = found(wide, "X11")
+    assert "float32 in a float16 network: sigmoid, mul" in finding.message
+    assert finding.excess_launches == 1
+    follows_except_last_cast = edited(wide, [finding.fix])
+    assert follows_except_last_cast.total.mult_adds == half.total.mult_adds
+    assert follows_except_last_cast.total.bytes_accessed < wide.total.bytes_accessed
+    assert found(half, "X11") == []
+
+
+# X12.
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_following_x12_costs_what_a_layer_without_bias_costs(device):
+    def network(bias: bool) -> Profile:
+        return profile_of(nn.Sequential(nn.Conv2d(3, 32, 3, bias=bias), nn.BatchNorm2d(32)), (4, 3, 32, 32))
+
+    (finding,) = found(network(True), "X12")
+    assert finding.excess_memory_access == 32
+    follows(network(True), "X12", network(False), device)
+    assert found(network(False), "X12") == []
+
+
+# X13 and X14.
+
+
+def test_x13_saves_what_channels_last_saves():
+    profile = costlab.profile(*costlab.load("torchvision:resnet18"))
+    for device in DEVICES:
+        now, then = (costlab.predict(profile, device, channels_last=last).seconds for last in (False, True))
+        findings = found(profile, "X13", device)
+        assert bool(findings) == (now - then >= 0.02 * now)
+        assert [f.predicted_seconds_saved for f in findings] == [now - then] * len(findings)
+
+
+def test_x14_saves_the_time_that_a_gpu_waits():
+    profile = costlab.profile(nn.Sequential(*(nn.Linear(16, 16) for _ in range(64))), (1, 16))
+    (finding,) = found(profile, "X14", "rtx3090")
+    assert finding.predicted_seconds_saved == costlab.predict(profile, "rtx3090").overhead_seconds
+    assert finding.excess_launches == 63
+    assert found(profile, "X14", "i9-10940x") == []
+    assert found(profile, "X14") == []
+
+
+# X15.
+
+
+class Split(nn.Module):
+    """Query, key and value of one tensor, in three layers or one."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 64)
+        self.each = nn.ModuleList(nn.Linear(64, 192 // layers) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.first(x)
+        return [layer(x) for layer in self.each]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("layers", [2, 3])
+def test_following_x15_costs_what_one_layer_costs(layers, device):
+    split, whole = (profile_of(Split(each), (4, 128, 64)) for each in (layers, 1))
+    (finding,) = found(split, "X15")
+    assert finding.excess_memory_access == split.total.memory_access - whole.total.memory_access
+    assert finding.excess_launches == layers - 1
+    follows(split, "X15", whole, device)
+    assert found(whole, "X15") == []
+
+
+def test_x15_skips_a_layer_that_is_called_twice():
+    layer = nn.Linear(8, 8)
+    assert found(profile_of(lambda x: layer(x.exp()) + layer(x.exp()), (2, 8)), "X15") == []
