@@ -264,6 +264,29 @@ def test_recurrent_layers_have_the_shapes_of_their_meta_kernels(layer, bidirecti
     assert traced() == with_rules
 
 
+def test_results_follow_the_default_dtype():
+    class Halved(torch.nn.Module):
+        def forward(self, x):
+            return x / 2
+
+    before = torch.get_default_dtype()
+    try:
+        for dtype in (torch.float32, torch.float64):
+            torch.set_default_dtype(dtype)
+            result = profile(Halved(), torch.empty(3, dtype=torch.int64, device="meta"))
+            assert result.trace.ops[0].output.dtype == str(dtype).removeprefix("torch.")
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_the_sign_of_a_zero_is_kept():
+    class Filled(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.leaky_relu(x, 0.0), torch.nn.functional.leaky_relu(x, -0.0)
+
+    assert [str(op.attrs["negative_slope"]) for op in profile(Filled(), (2, 3)).trace.ops] == ["0.0", "-0.0"]
+
+
 def test_the_first_look_does_not_import_the_compiler():
     code = (
         "import sys, costlab; from costlab import zoo\n"
