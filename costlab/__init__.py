@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from costlab.choosing.result import Choice
     from costlab.comparison import Comparison, compare
     from costlab.core.cost import RULES, Cost
+    from costlab.core.growth import Growth
     from costlab.core.profile import Profile
     from costlab.errors import CostlabError
     from costlab.exporters._export import export
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from costlab.measurement._measure import measure
     from costlab.measurement.result import Measurement
     from costlab.models import load
+    from costlab.sweeps._scale import scale
     from costlab.sweeps._sweep import sweep
     from costlab.tracing._profile import profile
     from costlab.tracing.inputs import shape
@@ -42,6 +44,7 @@ MODULES = {  # where each public name is defined
     "Finding": "costlab.guidelines.model",
     "GUIDELINES": "costlab.guidelines",
     "Generation": "costlab.generations.result",
+    "Growth": "costlab.core.growth",
     "LintResult": "costlab.guidelines.model",
     "Measurement": "costlab.measurement.result",
     "Prediction": "costlab.latency.prediction",
@@ -57,6 +60,7 @@ MODULES = {  # where each public name is defined
     "measure": "costlab.measurement._measure",
     "predict": "costlab.latency._predict",
     "profile": "costlab.tracing._profile",
+    "scale": "costlab.sweeps._scale",
     "shape": "costlab.tracing.inputs",
     "sweep": "costlab.sweeps._sweep",
 }
@@ -70,6 +74,7 @@ __all__ = [
     "CostlabError",
     "Finding",
     "Generation",
+    "Growth",
     "LintResult",
     "Measurement",
     "Prediction",
@@ -87,6 +92,7 @@ __all__ = [
     "predict",
     "profile",
     "rewrite",
+    "scale",
     "shape",
     "sweep",
     "zoo",

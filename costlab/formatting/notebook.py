@@ -16,6 +16,7 @@ RENDERERS = (  # modules that register with `render`
     "costlab.reports.choice",
     "costlab.reports.comparison",
     "costlab.reports.generation",
+    "costlab.reports.growth",
     "costlab.reports.notebook",
     "costlab.reports.profile",
     "costlab.reports.timings",

@@ -8,6 +8,7 @@ from costlab.plots._breakdown import breakdown
 from costlab.plots._distribution import distribution
 from costlab.plots._generations import generations
 from costlab.plots._graph import graph
+from costlab.plots._growth import growth
 from costlab.plots._guidelines import guidelines
 from costlab.plots._memory import memory
 from costlab.plots._pareto import pareto
@@ -21,6 +22,7 @@ __all__ = [
     "distribution",
     "generations",
     "graph",
+    "growth",
     "guidelines",
     "memory",
     "pareto",

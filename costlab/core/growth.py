@@ -1,0 +1,60 @@
+"""What `costlab.scale` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from costlab.core.polynomials import Polynomial
+from costlab.formatting.notebook import html_repr
+
+LINEAR = 0.5  # of growth in proportion: above it, time is no longer that of launches
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The costs of a network over one size of its inputs."""
+
+    model: str
+    axis: str  # "batch", "resolution" or "length"
+    sizes: tuple[int, ...]
+    totals: dict[str, tuple[int, ...]]  # by cost, at every size
+    seconds: tuple[float, ...] | None  # predicted; None without a device
+    device: str | None
+    memory: int | None  # bytes of the device
+    memory_bytes: tuple[int, ...]  # parameters and the peak of activations, at every size
+    forms: dict[str, Polynomial | None]  # closed forms; None: there is none
+
+    @property
+    def largest(self) -> int | None:
+        """The largest of the sizes that fits into the device's memory; None if unknown, or none fits."""
+        if self.memory is None:
+            return None
+        fitting = [n for n, needed in zip(self.sizes, self.memory_bytes, strict=True) if needed <= self.memory]
+        return max(fitting, default=None)
+
+    @property
+    def knee(self) -> int | None:
+        """The first size from which time grows at least half as fast as the size: launches no longer decide."""
+        if self.seconds is None:
+            return None
+        pairs = list(zip(self.sizes, self.seconds, strict=True))
+        for (size, seconds), (after, more) in pairwise(pairs):
+            if (more - seconds) / seconds >= LINEAR * (after - size) / size:
+                return size
+        return None
+
+    def data(self) -> dict[str, Any]:
+        """The JSON form (docs/json.md)."""
+        forms = {
+            key: None
+            if form is None
+            else {"coefficients": [str(c) for c in form.coefficients], "domain": [form.first, form.last, form.step]}
+            for key, form in self.forms.items()
+        }
+        plain = {key: value for key, value in vars(self).items() if key != "forms"}
+        return {**plain, "forms": forms, "largest": self.largest, "knee": self.knee}
+
+    def _repr_html_(self) -> str:
+        return html_repr(self)

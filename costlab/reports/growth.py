@@ -1,0 +1,104 @@
+"""The growth of a network's costs as text, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv as tables_of_text
+import io
+import json
+from typing import TYPE_CHECKING
+
+from costlab._version import __version__
+from costlab.core.growth import Growth
+from costlab.core.metrics import METRICS
+from costlab.core.serialization import SCHEMA_VERSION
+from costlab.formatting import facts as header
+from costlab.formatting import table as tables
+from costlab.formatting import units
+from costlab.formatting.escaping import visible
+from costlab.formatting.facts import Fact
+from costlab.formatting.notebook import page, render
+from costlab.formatting.table import Column, Table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+VARIABLES = {"batch": "b", "resolution": "r", "length": "l"}
+DROPPED = {"element_wise_ops": 2, "params": 1, "activations": 3, "bytes_accessed": 4, "memory_access": 5}
+
+
+def text(growth: Growth, width: int, ascii_only: bool = False) -> Group:
+    """For terminals and pipes, `width` cells wide."""
+    from rich.console import Group
+    from rich.text import Text
+
+    title = Text(visible(heading(growth)), style="bold")
+    return Group(title, header.text(facts(growth)), Text(), tables.text(grid(growth), width, ascii_only))
+
+
+def markdown(growth: Growth) -> str:
+    """For issues and pull requests."""
+    lines = [f"### {heading(growth)}", "", *header.markdown(facts(growth)), "", tables.markdown(grid(growth)), ""]
+    return "\n".join(lines)
+
+
+def csv(growth: Growth) -> str:
+    """A row for each size, with every digit."""
+    page = io.StringIO()
+    writer = tables_of_text.writer(page, lineterminator="\n")
+    timed = [growth.seconds] if growth.seconds else []
+    writer.writerow([growth.axis, *growth.totals, *(["predicted_seconds"] if timed else [])])
+    writer.writerows(zip(growth.sizes, *growth.totals.values(), *timed, strict=True))
+    return page.getvalue()
+
+
+def document(growth: Growth) -> str:
+    """Everything, exact; schema version 1 (docs/json.md)."""
+    content = {"schema_version": SCHEMA_VERSION, "costlab": __version__, **growth.data()}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+@render.register
+def growth_html(growth: Growth) -> str:
+    """The closed forms, and a row for each size."""
+    return page(heading(growth), header.html(facts(growth)), tables.html(grid(growth)))
+
+
+def heading(growth: Growth) -> str:
+    """`resnet50 over batch on rtx4090`."""
+    return f"{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}"
+
+
+def facts(growth: Growth) -> list[Fact]:
+    """The closed form of every total, then what the times show."""
+    variable = VARIABLES[growth.axis]
+    lines = []
+    for key, form in growth.forms.items():
+        label = METRICS[key].label
+        if form is None:
+            why = "no closed form: sizes are rounded, padded or compared somewhere"
+            lines.append(Fact(label, why, "estimate"))
+        else:
+            lines.append(Fact(label, f"{form.text(variable)}  ({variable} {form.domain()})"))
+    if growth.knee is not None:
+        lines.append(
+            Fact("knee", f"from {growth.axis} {growth.knee:,} time grows with the size; before, launches decide")
+        )
+    if growth.memory is not None:
+        room = units.size(growth.memory)
+        fits = f"up to {growth.axis} {growth.largest:,}" if growth.largest else "none of these sizes"
+        lines.append(Fact("fits", f"{fits}: parameters and activations in {room}"))
+    return lines
+
+
+def grid(growth: Growth) -> Table:
+    """A row for each size."""
+    columns = [Column(growth.axis, [units.exact(size) for size in growth.sizes])]
+    if growth.seconds is not None:
+        columns.append(Column("predicted", [units.seconds(s) for s in growth.seconds]))
+        if growth.axis == "batch":
+            rates = [size / seconds for size, seconds in zip(growth.sizes, growth.seconds, strict=True)]
+            columns.append(Column("images/s", [units.rate(rate) for rate in rates]))
+    for key, values in growth.totals.items():
+        cells = [METRICS[key].format(value) for value in values]
+        columns.append(Column(METRICS[key].label.replace(" ", "\n", 1), cells, drop=DROPPED.get(key, 0)))
+    return Table(columns)
