@@ -89,6 +89,9 @@ def report(
         option("Set the output format. json can be read again; json and html are complete.", None, "--format"),
     ] = "text",
     output: Output = None,
+    over: Annotated[
+        str | None, option("Show how costs grow: batch=1,2,4, resolution=64,128 or length=128,256.", "NAME=VALUES")
+    ] = None,
     strict: Annotated[bool, flag("--strict", "Fail if an operator has no cost rule.")] = False,
     no_cache: NoCache = False,
 ) -> None:
@@ -99,6 +102,10 @@ def report(
     from costlab.reports import csv
     from costlab.reports import profile as pages
 
+    if over is not None:
+        from costlab.cli.growth import growth_page
+
+        return put(growth_page(model, network, execution, over, form, output), output)
     rows.check(form, execution.device is not None)
     config = execution.config()
     if form == "html" and output is None and sys.stdout.isatty():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import costlab
+from costlab.cli import run
 from costlab.core.polynomials import HIGHEST, polynomial, sizes_of
 from costlab.errors import CostlabError
 from costlab.reports import growth as report
@@ -145,3 +146,18 @@ def test_bad_sizes_are_one_line(over, message):
     model, inputs = costlab.load("timm:vit_tiny_patch16_224")
     with pytest.raises(CostlabError, match=message):
         costlab.scale(model, inputs, over=over)
+
+
+def test_the_report_shows_growth(capsys):
+    assert run(["report", "resnet18", "--over", "batch=1,8", "--device", "rtx3090"]) == 0
+    out = capsys.readouterr().out
+    assert "1,814,073,344 b  (b from 1 to 16)" in out
+    assert "images/s" in out
+    assert run(["report", "resnet18", "--over", "resolution=64,96", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sizes"] == [64, 96]
+
+
+@pytest.mark.parametrize("over", ["batch", "batch=1,x", "width=3", "batch=0"])
+def test_a_range_that_is_none_is_one_line(over, capsys):
+    assert run(["report", "resnet18", "--over", over]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
