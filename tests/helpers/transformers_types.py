@@ -32,8 +32,24 @@ class TypeOutcome:
     refused: str = ""  # why transformers itself cannot build or run it
     counted: int | None = None  # by torch's counter, with transformers alone
     uncounted_because: str = ""  # why torch's counter has no figure
-    seconds: float = 0.0
-    mebibytes: int = 0
+    never_ran: str = ""  # modules that no input reached, if they hold more than NEVER_READ, and what was not given
+    automatic: bool = False  # AutoModel has a class for the type
+    architecture: str = ""  # a class of the type other than AutoModel's
+    seconds: float = 0.0  # of the process
+    mebibytes: int = 0  # by which its memory rose
+
+    @property
+    def state(self) -> str:
+        """One line for the table."""
+        if self.refused:
+            return self.refused
+        if self.error:
+            return f"fails: {self.error}"
+        remarks = [f"uncounted: {', '.join(self.uncounted)}"] if self.uncounted else []
+        remarks += [f"estimate: {', '.join(self.guesses)}"] if self.guesses else []
+        if self.never_read > NEVER_READ:
+            remarks.append(f"{self.never_read:.0%} of the parameters in modules that never ran{self.never_ran}")
+        return "; ".join(["profiled", *remarks])
 
 
 @functools.cache
@@ -68,31 +84,43 @@ def save_default_config(model_type: str, folder: Path, architecture: str = "") -
 
 def attempt_type(model_type: str, folder: Path, architecture: str = "") -> TypeOutcome:
     """Profile a type, or one of its classes, from its default configuration alone."""
+    known = {"type": model_type, "architecture": architecture, "automatic": automatic(model_type)}
     try:
         target = save_default_config(model_type, folder, architecture)
     except Exception as error:
-        return TypeOutcome(model_type, architecture, refused=f"no default configuration: {first_line(error)}")
+        return TypeOutcome(**known, refused=f"transformers has no default configuration: {first_line(error)}")
     try:
         profile = profile_of(ModelSpec(target))
     except CostlabError as error:
-        return TypeOutcome(model_type, architecture, error=first_line(error))
+        return TypeOutcome(**known, error=first_line(error))
     except Exception as error:
-        return TypeOutcome(model_type, architecture, error=f"NOT AN ERROR OF COSTLAB: {first_line(error)}")
+        return TypeOutcome(**known, error=f"not an error of costlab's own: {first_line(error)}")
+    paths = [*profile.never_ran]
+    named = ", ".join(paths[:2]) + (f" and {len(paths) - 2} more" if len(paths) > 2 else "")
+    missed = f"; not given: {profile.inputs_not_given}" if profile.inputs_not_given else ""
     return TypeOutcome(
-        model_type,
-        profile.name.partition(" ")[0],
-        profile.mult_adds,
-        profile.params,
-        profile.total.unused_params / max(profile.params, 1),
-        tuple(profile.uncounted),
-        tuple(profile.guesses),
-        tuple(f"{i.name} {'x'.join(map(str, i.shape))}" for i in profile.trace.inputs),
+        **known,
+        network=profile.name.partition(" ")[0],
+        mult_adds=profile.mult_adds,
+        params=profile.params,
+        never_read=profile.total.unused_params / max(profile.params, 1),
+        uncounted=tuple(profile.uncounted),
+        guesses=tuple(profile.guesses),
+        inputs=tuple(f"{i.name} {'x'.join(map(str, i.shape))}" for i in profile.trace.inputs),
+        never_ran=f": {named}{missed}" if paths else "",
     )
 
 
-def alone(model_type: str, architecture: str = "") -> dict[str, Any]:
+def automatic(model_type: str) -> bool:
+    """Whether AutoModel has a class for a type."""
+    transformers = import_transformers()
+    return transformers.CONFIG_MAPPING[model_type] in transformers.models.auto.modeling_auto.MODEL_MAPPING
+
+
+def without_costlab(model_type: str, architecture: str = "") -> dict[str, Any]:
     """What transformers itself does with the default configuration: `refused`, `counted` or `uncounted_because`."""
     from helpers.transformers_alone import build_error, counted_alone
+    from helpers.transformers_limits import CANNOT_RUN
 
     from costlab.models.meta_init import weightless
     from costlab.models.providers.transformers.architecture import model_class
@@ -104,7 +132,7 @@ def alone(model_type: str, architecture: str = "") -> dict[str, Any]:
     try:
         owner = model_class(config)
     except CostlabError:
-        return {"uncounted_because": "it has no class"}
+        return {"refused": "transformers has no class that takes this configuration"}
     failed = build_error(owner, config)
     if failed:
         return {"refused": f"transformers cannot build it: {failed}"}
@@ -114,6 +142,8 @@ def alone(model_type: str, architecture: str = "") -> dict[str, Any]:
     except Exception as error:
         return {"uncounted_because": first_line(error)}
     counted, because = counted_alone(model, inputs)
+    if counted is None and model_type in CANNOT_RUN:
+        return {"refused": f"transformers cannot run it: {CANNOT_RUN[model_type]}"}
     return {"counted": counted, "uncounted_because": because}
 
 

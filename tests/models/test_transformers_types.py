@@ -8,7 +8,7 @@ import socket
 
 import pytest
 import torch
-from helpers.transformers_types import NEVER_READ, attempt_type, save_default_config
+from helpers.transformers_types import NEVER_READ, attempt_type, save_default_config, without_costlab
 from torch.utils.flop_counter import FlopCounterMode
 
 from costlab.cli import run
@@ -173,6 +173,17 @@ def test_what_no_network_can_be_built_of_is_refused_in_one_line(name, tmp_path, 
     with pytest.raises(CostlabError, match=re.escape(what)) as failure:
         profile_of(ModelSpec(f"hf:{path}"))
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("model_type", "bloom detr mixtral t5 wav2vec2".split())
+def test_transformers_alone_has_as_many_mult_adds(model_type, tmp_path):
+    answer = without_costlab(model_type)
+    assert answer["counted"] == attempt_type(model_type, tmp_path).mult_adds > 0
+
+
+@pytest.mark.parametrize("model_type", ["glm4v_text", "autoformer", "sam_mask_decoder"])
+def test_what_transformers_cannot_is_told_apart(model_type):
+    assert "transformers " in without_costlab(model_type)["refused"]
 
 
 def test_no_configuration_opens_a_connection(tmp_path, no_connections):

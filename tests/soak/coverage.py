@@ -1,173 +1,136 @@
-"""Profile every network of every provider and write docs/coverage.md; exit 1 when one fails or is not fully counted."""
+"""Profile every network of every provider and write docs/coverage.md; exit 1 if one of a listed provider fails.
+
+Each network has a process of its own with limits on time and memory, and a line in a journal: a run that was
+interrupted goes on where it ended, and `--again` repeats what failed. Types and heads of transformers come last.
+"""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import functools
-import multiprocessing
-import multiprocessing.pool
-import platform
+import gc
+import importlib
+import json
+import os
 import sys
 import tempfile
-import time
-from collections import Counter
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
 
-from helpers.transformers_types import TypeOutcome, attempt_type, types_section  # noqa: E402
+from helpers.isolation import isolated  # noqa: E402
+from helpers.transformers_types import attempt_type, exported_classes, without_costlab  # noqa: E402
+
+SECONDS, GIBIBYTES = 60, 12  # for one network
+COUNTED = 220  # types that torch counts as well
+IMPORTED = "auto bert clip detr gemma3 llama llava mimi qwen2_vl siglip timm_backbone wav2vec2 whisper".split()
+
+Attempt = Callable[[], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one network."""
-
-    target: str
-    seconds: float
-    operators: int = 0
-    uncounted: tuple[str, ...] = ()
-    guesses: tuple[tuple[str, int], ...] = ()
-    error: str = ""
-
-
-def attempt(target: str) -> Outcome:
+def attempt(target: str) -> dict[str, Any]:
+    """Profile a network that a provider lists."""
     from costlab.models import ModelSpec, profile_of
 
-    start = time.perf_counter()
     try:
         profile = profile_of(ModelSpec(target))
     except Exception as error:
-        return Outcome(target, time.perf_counter() - start, error=f"{type(error).__name__}: {error}")
-    seconds = time.perf_counter() - start
-    return Outcome(target, seconds, len(profile.ops), tuple(profile.uncounted), tuple(profile.guesses.items()))
+        return {"error": f"{type(error).__name__}: {error}"}
+    guesses = list(profile.guesses.items())
+    return {"operators": len(profile.ops), "uncounted": list(profile.uncounted), "guesses": guesses, "error": ""}
 
 
-def targets(folder: Path) -> dict[str, list[str]]:
+def targets(folder: Path) -> Iterator[tuple[str, str, Attempt]]:
+    """Group, name and attempt of every network."""
     from helpers.transformers_families import FAMILIES, write_config
 
     from costlab.models import list_models
-
-    groups = {p: [f"{p}:{name}" for name in names] for p, names in list_models().items()}
-    groups["transformers"] = [write_config(model_type, folder) for model_type in FAMILIES]
-    return groups
-
-
-def published_differences() -> tuple[int, list[str]]:
-    """How many published figures are reproduced, and those that are not, with the reason."""
-    from helpers.published_weights import build, figures, inputs, published
-    from helpers.second_stages import SECOND_STAGE
-
-    from costlab.tracing._profile import profile
-
-    same, differences = 0, []
-    for name, weights in published():
-        billions, params = figures(weights)
-        result = profile(build(name, weights), inputs(name, weights))
-        if f"{result.mult_adds / 1e9:.3f}" == f"{billions:.3f}" and result.params == params:
-            same += 1
-        else:
-            reason = SECOND_STAGE.get(name, ("", "unexplained"))[1]
-            differences.append(
-                f"| `{weights}` | {billions:.3f} G | {result.mult_adds / 1e9:.3f} G (estimate) | {reason} |"
-            )
-    return same, differences
-
-
-def page(groups: dict[str, list[Outcome]], same: int, differences: list[str]) -> str:
-    """docs/coverage.md."""
-    import timm
-    import torch
-    import transformers
-
-    from costlab._version import __version__
-    from costlab.models.providers.torchvision import import_torchvision
-
-    versions = (
-        f"costlab {__version__}, torch {torch.__version__}, torchvision {import_torchvision().__version__},"
-        f" timm {timm.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
-    )
-    lines = [
-        "# Coverage",
-        "",
-        f"Written by `make soak` on {datetime.now(UTC):%Y-%m-%d} with {versions}.",
-        "",
-        "Every network with its provider's default input, built without weights. *Uncounted*: networks with an operator"
-        " that no cost rule knows. *Estimates*: networks whose total depends on a guessed size.",
-        "",
-        "| provider | networks | profiled | uncounted | estimates | operators | seconds in all | slowest |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for provider, outcomes in groups.items():
-        done = [o for o in outcomes if not o.error]
-        slowest = max(outcomes, key=lambda o: o.seconds)
-        lines.append(
-            f"| {provider} | {len(outcomes)} | {len(done)} | {sum(bool(o.uncounted) for o in done)} |"
-            f" {sum(bool(o.guesses) for o in done)} | {sum(o.operators for o in done):,} |"
-            f" {sum(o.seconds for o in outcomes):.0f} | {short(slowest.target)}, {slowest.seconds:.1f} s |"
-        )
-    every = [o for outcomes in groups.values() for o in outcomes]
-    lines += ["", "## Failures", ""]
-    lines += [f"- `{short(o.target)}`: {o.error}" for o in every if o.error] or ["None."]
-    lines += ["", "## Uncounted operators", ""]
-    kinds = Counter(kind for o in every for kind in o.uncounted)
-    lines += [f"- `{kind}` in {count} networks" for kind, count in kinds.items()] or ["None."]
-    lines += ["", "## Estimates and their causes", ""]
-    lines += [
-        f"- `{short(o.target)}`: " + ", ".join(f"{kind} x{count}" for kind, count in o.guesses)
-        for o in every
-        if o.guesses
-    ] or ["None."]
-    lines += [
-        "",
-        "## Published figures",
-        "",
-        f"torchvision publishes mult-adds (3 decimals, in billions) and parameters with {same + len(differences)}"
-        f" weights. {same} are reproduced to every digit, with the network as torchvision builds it for the weights."
-        " Parameters agree everywhere. Quantised weights publish the figures of their floating-point network, which are"
-        " compared. The others:",
-        "",
-        "| weights | published | counted | reason |",
-        "| --- | ---: | ---: | --- |",
-        *differences,
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def short(target: str) -> str:
-    return "hf:" + Path(target).stem if target.startswith("hf:") else target
-
-
-TYPES = "## Types of transformers"
-
-
-def transformers_types(pool: multiprocessing.pool.Pool, folder: Path) -> list[TypeOutcome]:
-    """Every type that transformers has."""
     from costlab.models.providers.transformers import import_transformers
 
+    for provider, names in list_models().items():
+        yield from ((provider, f"{provider}:{n}", functools.partial(attempt, f"{provider}:{n}")) for n in names)
+    for family in FAMILIES:
+        yield "transformers", f"hf:{family}", functools.partial(attempt, write_config(family, folder))
     types = sorted(import_transformers().CONFIG_MAPPING.keys())
-    return pool.map(functools.partial(attempt_type, folder=folder), types, chunksize=4)
+    for name in types:
+        yield "types", name, functools.partial(attempt_as_data, name, folder)
+    for name in types:
+        for architecture in exported_classes(name):
+            yield "heads", f"{name} {architecture}", functools.partial(attempt_as_data, name, folder, architecture)
+
+
+def attempt_as_data(model_type: str, folder: Path, architecture: str = "") -> dict[str, Any]:
+    """A type or a head as a line of the journal."""
+    return dataclasses.asdict(attempt_type(model_type, folder, architecture))
+
+
+def run(journal: Path, again: bool) -> list[dict[str, Any]]:
+    """Try what the journal does not have; gives its lines, the last one of each network."""
+    done = read(journal)
+    counted = sum(record.get("counted") is not None for record in done.values())
+    with tempfile.TemporaryDirectory() as folder:
+        for group, name, attempt_one in targets(Path(folder)):
+            old = done.get((group, name))
+            if old and not (again and old["error"] and not old.get("refused")):
+                continue
+            record = {"group": group, "name": name, **isolated(attempt_one, SECONDS, GIBIBYTES)}
+            asked = group == "types" and counted < COUNTED
+            if group in ("types", "heads") and (asked or record["error"]) and not record.get("refused"):
+                alone = functools.partial(without_costlab, *name.split())
+                answer = isolated(alone, SECONDS, GIBIBYTES)
+                record |= {key: answer[key] for key in ("refused", "counted", "uncounted_because") if key in answer}
+                counted += answer.get("counted") is not None
+            done[group, name] = record
+            with journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+    return list(done.values())
+
+
+def read(journal: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The last line of each network."""
+    if not journal.exists():
+        return {}
+    records = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    return {(record["group"], record["name"]): record for record in records}
+
+
+def warm_up() -> None:
+    """Import in this process what every forked one needs."""
+    import torch
+
+    from costlab.models import ModelSpec, profile_of
+    from costlab.models.providers.transformers import import_transformers
+
+    torch.set_num_threads(1)
+    import_transformers()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in IMPORTED:
+        importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    importlib.import_module("helpers.transformers_alone")
+    profile_of(ModelSpec("zoo:mobilenet_v1"))
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> int:
-    groups: dict[str, list[Outcome]] = {}
-    with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(2) as pool:
-        for provider, names in targets(Path(folder)).items():
-            groups[provider] = []
-            for outcome in pool.imap(attempt, names, chunksize=8):
-                groups[provider].append(outcome)
-                if sys.stderr.isatty():
-                    print(f"\r{provider}: {len(groups[provider])} of {len(names)}", end="", file=sys.stderr)
-            print(f"\r{provider}: {len(names)} networks", file=sys.stderr)
-        types = transformers_types(pool, Path(folder))
-    same, differences = published_differences()
-    text = page(groups, same, differences) + "\n" + types_section(types, TYPES)
-    (ROOT / "docs" / "coverage.md").write_text(text, encoding="utf-8")
-    bad = [o for outcomes in groups.values() for o in outcomes if o.error or o.uncounted]
-    for outcome in bad:
-        print(f"{short(outcome.target)}: {outcome.error or outcome.uncounted}", file=sys.stderr)
+    from generate.coverage_page import page
+    from helpers.published_figures import published_differences
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(tempfile.gettempdir()) / "costlab-coverage.jsonl"
+    parser.add_argument("--journal", type=Path, default=default, help=f"default: {default}")
+    parser.add_argument("--again", action="store_true", help="try networks again that failed")
+    options = parser.parse_args()
+    warm_up()
+    records = run(options.journal, options.again)
+    (ROOT / "docs" / "coverage.md").write_text(page(records, *published_differences()), encoding="utf-8")
+    bad = [r for r in records if r["group"] not in ("types", "heads") and (r["error"] or r["uncounted"])]
+    for record in bad:
+        print(f"{record['name']}: {record['error'] or record['uncounted']}", file=sys.stderr)
     return 1 if bad else 0
 
 
