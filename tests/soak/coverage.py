@@ -75,6 +75,9 @@ def run(journal: Path, again: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for group, name, attempt_one in targets(Path(folder)):
             old = done.get((group, name))
+            model_type, _, architecture = name.partition(" ")
+            if group == "heads" and done["types", model_type].get("network") == architecture:
+                continue
             if old and not (again and old["error"] and not old.get("refused")):
                 continue
             record = {"group": group, "name": name, **isolated(attempt_one, SECONDS, GIBIBYTES)}

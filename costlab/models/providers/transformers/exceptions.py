@@ -28,6 +28,7 @@ from costlab.models.providers.transformers.makers import (
     SEMANTIC_CODEC,
     SHUFFLED,
     STEPS,
+    TEXT_LINE,
     TILES,
     VIDEO,
     VOCODER,
@@ -262,6 +263,9 @@ MAKERS: dict[str, Makers] = {
     "pocket_tts_audio_tokenizer_decoder": {"latents": latents},
     "pop2piano": {"input_ids": lambda c: None},
     "pp_ocrv5_mobile_det": {"hidden_states": image},
+    "PPOCRV5ServerRecForTextRecognition": TEXT_LINE,
+    "PPOCRV6SmallRecForTextRecognition": TEXT_LINE,
+    "PPOCRV6TinyRecForTextRecognition": TEXT_LINE,
     "qwen2_5_omni_audio_encoder": CLIP_LENGTHS,
     "qwen2_5_omni_bigvgan": {"mel_spectrogram": lambda c: c.floats(1, c.config.mel_dim, 100)},
     "qwen2_5_omni_dit": {

@@ -229,6 +229,7 @@ SHUFFLED: Makers = {"pixel_values": shuffled_images}
 PE_VIDEO: Makers = {"pixel_values_videos": lambda c: c.floats(1, 8, 3, 336, 336)}
 CHUNKS: Makers = {"input_features": lambda c: c.floats(1, bins(c), 1000)}
 ONE_IMAGE: Makers = {"pixel_values": images}
+TEXT_LINE: Makers = {"pixel_values": lambda c: c.floats(1, 3, 48, 320)}
 TILES: Makers = {"pixel_values": tiles}
 PACKED: Makers = {
     "pixel_values": packed_image,
