@@ -55,6 +55,16 @@ def test_x8_finds_what_python_waits_for_with_its_line(call, kinds):
     assert all("test_guideline_hardware.py:" in f.message for f in findings)
 
 
+def test_a_line_in_a_loop_is_one_finding():
+    def loop(x: Tensor) -> Tensor:
+        for _ in range(5):
+            x = x * x.sum().item()
+        return x
+
+    (finding,) = found(profile_of(loop, (4, 8)), "X8")
+    assert "5 times" in finding.message
+
+
 # X9.
 
 

@@ -39,22 +39,25 @@ def reason(op: Op) -> str | None:
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
-    """Find operators that make the CPU wait."""
-    findings = []
+    """Find lines that make the CPU wait: one finding for each, however often it runs."""
+    lines: dict[object, list[tuple[Op, str]]] = {}
     for op in profile.ops:
         why = None if op.free else reason(op)
-        if why is None:
-            continue
-        line = f" ({FOLDERS.split(op.source.file)[-1]}:{op.source.line})" if op.source else ""
-        findings.append(
-            Finding(
-                module=op.module,
-                op=op.name,
-                message=f"{op.kind} makes the CPU wait for the device: {why}{line}",
-                advice="use torch.where or a product with the mask, or read the value after forward",
-            )
-        )
-    return CheckResult(findings, value=len(findings))
+        if why is not None:
+            lines.setdefault((op.module, op.kind, op.source), []).append((op, why))
+    return CheckResult([finding(*found[0], len(found)) for found in lines.values()], value=len(lines))
+
+
+def finding(op: Op, why: str, times: int) -> Finding:
+    """A line that makes the CPU wait."""
+    line = f" ({FOLDERS.split(op.source.file)[-1]}:{op.source.line})" if op.source else ""
+    often = f", {times} times" if times > 1 else ""
+    return Finding(
+        module=op.module,
+        op=op.name,
+        message=f"{op.kind} makes the CPU wait for the device{often}: {why}{line}",
+        advice="use torch.where or a product with the mask, or read the value after forward",
+    )
 
 
 BAD = {
