@@ -23,7 +23,7 @@ lint: $(READY)  ## check style, types and import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 docs: $(READY)  ## regenerate docs/cli.md and build the site: build/site/index.html
-	@$(BIN)/python docs/generate/cli_page.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
+	@$(BIN)/python docs/generate/cli_page.py && $(BIN)/python docs/generate/configuration_schema.py && NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f .mkdocs.yml
 
 soak: $(READY)  ## try every model of every provider, random networks and fuzzed inputs; writes docs (takes minutes)
 	@$(BIN)/python tests/soak/coverage.py

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.guideline_examples import examples, profile_example
-from helpers.guideline_networks import network
+from helpers.guideline_networks import NETWORKS, network
 from helpers.lint_projects import NET, write_project
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -29,10 +29,16 @@ from costlab.guidelines.model import Channels, Fix
 from costlab.latency._predict import predict_with
 from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
+from costlab.models import ModelSpec, profile_of
 from costlab.reports.findings import savings, sentence
 
 GPU, CPU = find_device("rtx3090"), find_device("i9-10940x")
 SLOW_MEMORY = replace(GPU, name="slow", bandwidth=1e9, caches=())  # every operator is memory-bound
+OTHERS = (
+    *("torchvision:alexnet", "torchvision:vgg16", "torchvision:squeezenet1_1", "torchvision:mnasnet1_0"),
+    *("torchvision:regnet_y_400mf", "torchvision:shufflenet_v2_x1_0", "torchvision:convnext_small"),
+    "torchvision:efficientnet_v2_s",
+)
 UNPRICED = {"X4", "X6", "X7", "X8"}  # rules without a fix
 WHOLE = {"X13", "X14"}  # rules about the whole network, which predict themselves
 
@@ -199,6 +205,20 @@ def test_one_group_saves_time_on_a_memory_bound_device(c1, c2, groups, side):
     profile = traced(nn.Conv2d(3, 8 * c1 * groups, 1), layer, shape=(4, 3, side, side))
     (found,) = costlab.lint(profile, select=["G2"], device=SLOW_MEMORY).findings
     assert found.predicted_seconds_saved > 0.5 * found.excess_bytes / SLOW_MEMORY.bandwidth
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *OTHERS])
+@pytest.mark.slow
+def test_every_price_of_thirty_networks_is_the_difference_of_two_predictions(name):
+    profile = network(name) if name in NETWORKS else profile_of(ModelSpec(name))
+    config = ExecutionConfig(CPU)
+    result = costlab.lint(profile, device=CPU)
+    before = predict_with(profile, config).seconds
+    groups = [group.findings for group in group_findings(result.findings) if group.first.fix]
+    assert groups
+    for findings in groups:
+        after = predict_with(profile, config, edited(profile, [f.fix for f in findings])).seconds
+        assert sum(f.predicted_seconds_saved for f in findings) == pytest.approx(before - after, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["MobileNet V2", "ResNet-50", "ShuffleNet V1, 3 groups", "Swin-T", "DenseNet-121"])

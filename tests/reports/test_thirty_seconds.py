@@ -54,7 +54,7 @@ def opened(browser: Any, file: Path, screen: str, scheme: str = "light") -> Any:
 def on_first_screen(page: Any, text: str) -> bool:
     """Whether an element with this text is in view before anything is scrolled."""
     box = page.get_by_text(text, exact=False).first.bounding_box()
-    return box is not None and 0 <= box["y"] and box["y"] + box["height"] <= page.viewport_size["height"]
+    return box is not None and box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
 
 
 @pytest.mark.parametrize("screen", SCREENS)
