@@ -50,7 +50,7 @@ COMPILE_HELP = "Predict for torch.compile, as --fusion pointwise."
 Device = Annotated[
     str | None, option("Predict latency on this device (`costlab devices` lists them).", "NAME", "--device")
 ]
-Amp = Annotated[bool, flag("--amp", "Predict for torch.autocast.")]
+Amp = Annotated[bool, flag("--amp", "Predict for torch.autocast; in --mode step also trace under it.")]
 ChannelsLast = Annotated[bool, flag("--channels-last", "Predict for the channels-last layout.")]
 
 RunOn = Annotated[str, option("Run on cpu, cuda, cuda:1 or mps.", "DEVICE", "--device")]
@@ -93,16 +93,49 @@ class TracedModelOptions(ModelOptions):
     """The options of a network that is traced."""
 
     mode: Annotated[Mode, option("Trace inference, a forward pass in train mode, or a whole training step.")] = "eval"
-    optimizer: Annotated[str | None, option("Set the optimizer of a training step.", "NAME", show_default="sgd")] = None
+    optimizer: Annotated[
+        str | None,
+        option(
+            "Set the optimizer of a training step: sgd, momentum, adam, adamw, adafactor or adamw8bit.",
+            "NAME",
+            show_default="sgd",
+        ),
+    ] = None
+    freeze: Annotated[
+        list[str] | None,
+        option("Do not train these parameters or modules (repeatable); !GLOB trains them after all.", "GLOB"),
+    ] = None
+    checkpoint: Annotated[
+        list[str] | None, option("Run these modules again in the backward pass (repeatable).", "GLOB")
+    ] = None
+    loss: Annotated[
+        str | None, option("Set the loss, a function of the outputs. Default: their own, or their sum.", "FILE.py:NAME")
+    ] = None
+    accumulate: Annotated[int | None, option("Accumulate gradients over N passes.", "N", min=1, show_default="1")] = (
+        None
+    )
+    shards: Annotated[
+        int | None, option("Divide parameters, gradients and optimizer state by N.", "N", min=1, show_default="1")
+    ] = None
     max_iterations: Annotated[
         int | None, option("Limit loops whose condition depends on unknown values.", "N", min=1, show_default="100")
     ] = None
 
     def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
-        if self.optimizer and self.mode != "step":
-            raise CostlabError("--optimizer needs a training step: add --mode step")
         spec = super().spec(target, more)
-        return replace(spec, mode=self.mode, optimizer=self.optimizer, max_iterations=self.max_iterations)
+        return replace(spec, mode=self.mode, training=self.training(), max_iterations=self.max_iterations)
+
+    def training(self) -> dict[str, Any]:
+        """The options of a training step that are given.
+
+        Raises:
+            CostlabError: one is given in another mode.
+        """
+        names = ("optimizer", "freeze", "checkpoint", "loss", "accumulate", "shards")
+        given = {name: getattr(self, name) for name in names if getattr(self, name)}
+        if given and self.mode != "step":
+            raise CostlabError(f"--{next(iter(given))} needs a training step: add --mode step")
+        return given
 
 
 @dataclass(frozen=True)
@@ -120,21 +153,25 @@ class ExecutionOptions:
         """Which operators run as one."""
         return "pointwise" if self.compiled else self.fused
 
-    def config(self) -> ExecutionConfig | None:
+    def config(self, traced_amp: bool = False) -> ExecutionConfig | None:
         """The configuration to predict for; None without a device.
+
+        Args:
+            traced_amp: autocast is part of the trace, not of the prediction.
 
         Raises:
             CostlabError: the device is unknown, or missing although another option needs it.
         """
         if self.device is None:
-            if self.amp or self.channels_last:
+            if (self.amp and not traced_amp) or self.channels_last:
                 raise CostlabError("--amp and --channels-last need a prediction: name a --device")
             return None
         from costlab.latency.devices import find_device
         from costlab.latency.execution import ExecutionConfig
 
         device = find_device(self.device)
-        return ExecutionConfig(device, amp=self.amp, fusion=self.fusion, channels_last=self.channels_last)
+        amp = self.amp and not traced_amp
+        return ExecutionConfig(device, amp=amp, fusion=self.fusion, channels_last=self.channels_last)
 
 
 def configured(given: ModelSpec) -> ModelSpec | None:

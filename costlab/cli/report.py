@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.execution import ExecutionConfig
     from costlab.latency.prediction import Prediction
+    from costlab.models import ModelSpec
     from costlab.reports.profile_table import CostTable
 
 
@@ -79,11 +80,40 @@ class TableOptions:
             raise CostlabError("--tree shows modules as text or markdown; of the options of tables it takes --depth")
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """The largest batch."""
+
+    max_batch: Annotated[
+        bool, flag("--max-batch", "Report the largest batch that fits into the memory of --device, or --memory.")
+    ] = False
+    memory: Annotated[str | None, option("Set the memory for --max-batch, such as 24GB.", "SIZE")] = None
+
+    def limit(self, config: ExecutionConfig | None) -> int | None:
+        """Bytes that the largest batch may need; None without --max-batch.
+
+        Raises:
+            CostlabError: no memory is given or known, or it is not an amount.
+        """
+        if not self.max_batch:
+            if self.memory is not None:
+                raise CostlabError("--memory goes with --max-batch")
+            return None
+        if self.memory is not None:
+            from costlab.core.amounts import parse_amount
+
+            return int(parse_amount(self.memory, "peak_bytes").applied_to(None))
+        if config is None or config.device.memory is None:
+            raise CostlabError("--max-batch needs a memory: name a --device, or --memory 24GB")
+        return config.device.memory
+
+
 def report(
     model: Model,
     network: TracedModelOptions,
     execution: ExecutionOptions,
     rows: TableOptions,
+    fit: FitOptions,
     form: Annotated[
         Literal["text", "json", "csv", "markdown", "html"],
         option("Set the output format. json can be read again; json and html are complete.", None, "--format"),
@@ -107,12 +137,16 @@ def report(
 
         return put(growth_page(model, network, execution, over, form, output), output)
     rows.check(form, execution.device is not None)
-    config = execution.config()
+    traced_amp = execution.amp and network.mode == "step"
+    config = execution.config(traced_amp)
+    limit = fit.limit(config)
     if form == "html" and output is None and sys.stdout.isatty():
         raise CostlabError("an html report is for a browser: name a file for it with -o report.html")
     spec = network.spec(model)
+    if traced_amp:
+        spec = replace(spec, training={**spec.training, "amp": True})
     with working(f"tracing {model}"):
-        profile = profile_of(spec, cached=not no_cache)
+        profile = profile_of(spec, cached=not no_cache) if limit is None else largest(spec, limit)
     prediction = predicted(profile, config)
     checked = lint_result(model, profile, execution, config) if config or form == "html" else None
     first = checked.what_ifs if checked else None
@@ -131,6 +165,18 @@ def report(
     put(page, output)
     if strict and profile.uncounted:
         raise CostlabError(f"--strict: no cost rule for {times(profile.uncounted)}; the totals leave them out")
+
+
+def largest(spec: ModelSpec, limit: int) -> Profile:
+    """The profile of the largest batch that fits; says on stderr how near it comes."""
+    from costlab.formatting import units
+    from costlab.models._max_batch import max_batch
+
+    found = max_batch(spec, limit)
+    more = f"; {found.batch + 1} would need {units.size(found.next_bytes)}" if found.next_bytes else ""
+    need, memory = units.size(found.needed_bytes), units.size(found.memory_bytes)
+    print(f"largest batch: {found.batch}, which needs {need} of {memory}{more}", file=sys.stderr)
+    return found.profile
 
 
 def predicted(profile: Profile, config: ExecutionConfig | None) -> Prediction | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from costlab.core.cost import RULES, Rule
 from costlab.core.files import read_profile
@@ -40,6 +41,22 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
     return profile
 
 
+def training_options(spec: ModelSpec) -> dict[str, Any]:
+    """The options of a training step, with the loss that is named.
+
+    Raises:
+        CostlabError: the loss is not a function.
+    """
+    from costlab.models.providers.user_code import find_factory
+
+    options = dict(spec.training)
+    if "loss" in options:
+        name, options["loss"] = options["loss"], find_factory(options["loss"])
+        if not callable(options["loss"]):
+            raise CostlabError(f"{name} is a {type(options['loss']).__name__}; a loss is a function of the outputs")
+    return options
+
+
 def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
     """Load a network and trace it. Warnings and log messages, which may quote the file, stay off the terminal."""
     from costlab.models._load import load_model, silence_libraries
@@ -55,7 +72,7 @@ def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
                 loaded.model,
                 loaded.inputs,
                 mode=spec.mode,
-                optimizer=spec.optimizer,
+                **training_options(spec),
                 max_iterations=MAX_ITERATIONS if spec.max_iterations is None else spec.max_iterations,
                 rules=rules,
                 **loaded.origin,

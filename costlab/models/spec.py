@@ -20,7 +20,7 @@ class ModelSpec:
     resolution: int | None = None  # height and width of images
     dtype: str | None = None  # floating-point type of network and inputs
     mode: Mode = "eval"
-    optimizer: str | None = None  # in mode "step"; None: the default of `costlab.profile`
+    training: Mapping[str, Any] = field(default_factory=dict)  # options of `costlab.profile`; a loss by its reference
     max_iterations: int | None = None  # of a loop whose condition is unknown; None: the default of `costlab.profile`
 
     @property
