@@ -23,7 +23,7 @@ NETWORKS = """
 ABOUT = """# Peak memory of a training step, against MemTracker
 
 Written by `tests/soak/training_memory.py`. Bytes of everything that lives at the peak of a step, batch 4, float32, SGD
-with momentum, attention by the math path: costlab's `peak_bytes`, and what `torch.distributed._tools.MemTracker` sees in
+with momentum, attention by the math path: `peak_bytes`, and what `torch.distributed._tools.MemTracker` sees in
 the second step on the meta device.
 
 | network | peak_bytes | MemTracker | difference |
