@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from costlab._version import __version__
 from costlab.core.cost import COST_KEYS, RULES, Cost, Rule, cost_of
@@ -23,24 +23,37 @@ if TYPE_CHECKING:
     from costlab.tracing.recorder import Recorder
 
 
+DEFAULTS = {"optimizer": None, "freeze": (), "checkpoint": (), "loss": None, "accumulate": 1, "shards": 1}
+
+
+class TrainingOptions(TypedDict, total=False):
+    """How a network is trained, in mode "step"."""
+
+    optimizer: str | None  # "sgd" (the default), "momentum", "adam", "adamw", "adafactor" or "adamw8bit"
+    # Globs of parameters or modules that are not trained, such as "layer1"; later ones win, and one that begins with
+    # "!" trains what it matches after all: ("*", "!*lora*").
+    freeze: Sequence[str]
+    checkpoint: Sequence[str]  # globs of modules that run again in the backward pass, instead of keeping activations
+    # From what the model returns to a scalar. Default: its own `loss` if its result has one, else the sum of all
+    # floating-point outputs.
+    loss: Callable[[Any], Any] | None
+    accumulate: int  # forward and backward passes for each step of the optimizer
+    shards: int  # devices that parameters, gradients and optimizer state are divided among (FSDP, ZeRO 3)
+
+
 def profile(
     model: torch.nn.Module,
     inputs: Any = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
     mode: Mode = "eval",
-    optimizer: str | None = None,
     amp: bool | str = False,
-    freeze: Sequence[str] = (),
-    checkpoint: Sequence[str] = (),
-    loss: Callable[[Any], Any] | None = None,
-    accumulate: int = 1,
-    shards: int = 1,
     max_iterations: int = MAX_ITERATIONS,
     rules: Mapping[str, Rule] = RULES,
     name: str | None = None,
     provider: str = "python",
     arguments: Mapping[str, Any] | None = None,
+    **training: Unpack[TrainingOptions],
 ) -> Profile:
     """The cost of one forward pass or training step of `model`, which is left exactly as it was.
 
@@ -49,19 +62,12 @@ def profile(
             forward, or the `Inputs` that `costlab.load` returns.
         kwargs: keyword arguments of forward; tensors or shapes.
         mode: "eval", "train" (the forward pass in train mode), or "step" (forward, backward and optimizer).
-        optimizer: of a training step: "sgd" (the default), "momentum", "adam", "adamw", "adafactor" or "adamw8bit".
         amp: trace under autocast to float16, or to "bfloat16", as on a GPU; casts are operators.
-        freeze: globs of parameters or modules that a training step does not train, such as "layer1.*"; later ones
-            win, and one that begins with "!" trains what it matches after all: ("*", "!*lora*").
-        checkpoint: globs of modules whose forward pass runs again in the backward pass, instead of keeping activations.
-        loss: a function from what the model returns to a scalar. Default: the model's own `loss` if its result has
-            one, else the sum of all floating-point outputs.
-        accumulate: forward and backward passes for each step of the optimizer.
-        shards: devices that parameters, gradients and optimizer state are divided among (FSDP, ZeRO 3).
         max_iterations: how often a loop runs whose condition depends on unknown values.
         rules: cost rules by operator kind; `RULES | {"mylib::op": rule}` adds one.
         name: the profile's name; default: the class of the model.
         provider, arguments: where the model comes from, for reports.
+        training: options of a training step, see `TrainingOptions`: optimizer="adamw", freeze=["layer1"], ...
 
     Returns:
         The profile: costs by operator, module, kind and in total.
@@ -78,8 +84,7 @@ def profile(
     if mode not in MODES:
         raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     with gc_paused():
-        options = step_options(optimizer, freeze, checkpoint, loss, accumulate, shards)
-        recorder_type = recorder_of(mode, amp, options)
+        recorder_type = recorder_of(mode, amp, step_options(training))
 
         def traced_with(call: Inputs) -> Trace:
             result = trace(
@@ -114,18 +119,18 @@ def costed(
     )
 
 
-def step_options(
-    optimizer: str | None,
-    freeze: Sequence[str],
-    checkpoint: Sequence[str],
-    loss: Callable[[Any], Any] | None,
-    accumulate: int,
-    shards: int,
-) -> dict[str, Any]:
-    """Those options of a training step that are given."""
-    globs = {"freeze": strings(freeze), "checkpoint": strings(checkpoint)}
-    given = {"optimizer": optimizer, **globs, "loss": loss, "accumulate": accumulate, "shards": shards}
-    return {key: value for key, value in given.items() if value not in (None, (), 1)}
+def step_options(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of a training step that differ from the defaults.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    unknown = next((name for name in training if name not in DEFAULTS), None)
+    if unknown is not None:
+        raise TypeError(f"profile() got an unexpected keyword argument {unknown!r}")
+    globs = {name: strings(training[name] or ()) for name in ("freeze", "checkpoint") if name in training}
+    given = {**training, **globs}
+    return {name: value for name, value in given.items() if value is not None and value != DEFAULTS[name]}
 
 
 def strings(value: Sequence[str]) -> tuple[str, ...]:
