@@ -150,11 +150,11 @@ def gathered(rows: Sequence[tuple[str, list[int], Array]]) -> Networks:
 def seconds_of(found: Networks, config: ExecutionConfig, batch: int) -> Array:
     """Predicted seconds of a batch of every network."""
     count = len(found.errors)
-    table = KernelTable(found.kernels, count)  # type: ignore[arg-type]
+    table = KernelTable(found.kernels, count)
     model = RooflineModel(table, config.device, float(batch))
     weights = np.bincount(found.owner, table.constant, count)
     device = np.bincount(found.owner, model.terms(config.efficiency, weights[found.owner]).seconds, count)
-    launches = np.bincount(found.owner, minlength=count)
+    launches = np.bincount(found.owner, model.launches, count)
     return np.asarray(whole_seconds(device, launches, config.efficiency, config.gpu))
 
 

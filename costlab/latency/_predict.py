@@ -73,7 +73,7 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
     model = RooflineModel(kernels, config.device, scale)
     terms = model.terms(config.efficiency)
     by_op = np.bincount(kernels.op, terms.seconds, kernels.ops)
-    by_term = [np.bincount(kernels.op, term, kernels.ops) for term in (terms.compute, terms.memory, terms.launch)]
+    by_term = [np.bincount(kernels.op, getattr(terms, bound), kernels.ops) for bound in BOUNDS]
     bound = np.argmax(by_term, axis=0)
     names = [op.name for op in view.ops]
     present = np.unique(kernels.op).tolist()
@@ -84,7 +84,7 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
         amp=config.amp,
         fusion=config.fusion,
         channels_last=config.channels_last,
-        seconds=float(whole_seconds(by_op.sum(), len(kernels), config.efficiency, config.gpu)),
+        seconds=float(whole_seconds(by_op.sum(), model.launches.sum(), config.efficiency, config.gpu)),
         by_op={names[i]: float(by_op[i]) for i in present},
         bound={names[i]: BOUNDS[bound[i]] for i in present},
         unknown=tuple(op.name for op, cost in zip(view.ops, view.costs, strict=True) if cost is None),

@@ -38,6 +38,8 @@ class Device:
     vector_flops: Mapping[str, float]  # FLOP/s of the vector units by dtype; a multiply-add counts 2
     matrix_flops: Mapping[str, float] = field(default_factory=dict)  # of the matrix units: dense, float32 sums
     memory: int | None = None  # bytes; None if the device does not determine it
+    power: float | None = None  # watts of the whole board, its limit
+    slowest_unit: float = 1.0  # speed of the slowest unit over the mean: work is split evenly between all
     caches: tuple[Cache, ...] = ()
     efficiency: Mapping[str, Any] = field(default_factory=dict)  # fitted parameters (costlab.latency.efficiency)
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -85,6 +85,8 @@ class DeviceEntry(Entry):
     vector_flops: Annotated[Peaks, AfterValidator(validate_float32)]
     matrix_flops: Peaks = {}
     memory: Whole | None = None
+    power: Number | None = None
+    slowest_unit: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     caches: Annotated[list[CacheEntry], AfterValidator(validate_levels)] = []
     efficiency: Annotated[dict[str, Any], AfterValidator(validate_parameters)] = {}
 
@@ -164,6 +166,8 @@ def text(device: Device) -> str:
         return f'{key} = {{ {tomli_w.dumps({"value": value}).strip()}, source = "{keys[device.sources[where]]}" }}\n'
 
     values = {key: getattr(device, key) for key in DeviceEntry.model_fields}
+    if values["slowest_unit"] == 1:
+        del values["slowest_unit"]
     vector, matrix, caches, efficiency = map(values.pop, ("vector_flops", "matrix_flops", "caches", "efficiency"))
     sections = [lines(values), f"[vector_flops]\n{lines(vector, 'vector_flops.')}"]
     if matrix:

@@ -58,7 +58,7 @@ class ExecutionConfig:
 
     @cached_property
     def efficiency(self) -> dict[str, float]:
-        """The fitted parameters of the device for this way of running (`costlab.latency.efficiency.PARAMETERS`)."""
+        """The fitted parameters of the device for this way of running (`costlab.latency.parameters`)."""
         return efficiency_of(self.device, "compiled" if self.compiled else "eager")
 
     @property

@@ -29,7 +29,7 @@ class Prediction:
     channels_last: bool
     seconds: float  # of the whole forward pass
     by_op: Mapping[str, float] = field(repr=False)  # seconds of each operator of the fused profile that moves data
-    bound: Mapping[str, str] = field(repr=False)  # by operator: "compute", "memory" or "launch"
+    bound: Mapping[str, str] = field(repr=False)  # by operator: "memory", "issue", "matrix" or "launch"
     unknown: tuple[str, ...]  # operators without a cost rule, left out of the sum
 
     @property

@@ -16,9 +16,10 @@ import torch
 from costlab.errors import CostlabError
 from costlab.latency.device import Cache, Device
 from costlab.latency.devices import find_device, list_devices
-from costlab.latency.efficiency import PARAMETERS, START
+from costlab.latency.efficiency import shared_efficiency
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
+from costlab.latency.parameters import FIXED, parameters_of
 from costlab.measurement._measure import measure
 from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
@@ -36,33 +37,29 @@ SUMS = 4  # weight of a block's total time, so that expensive operators matter m
 NOISY = 0.1  # IQR over median of a block that something else disturbed
 RESOLUTION = 1e-6  # seconds; shorter times are mostly those of the stopwatch
 FEWEST_BLOCKS = 8
+MINIMUM_LAUNCH = 1e-6  # seconds
+WAITING = 0.7  # a GPU that is busy for less of the time waits for the CPU
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 EAGER_CPU = {  # start of a fit to operators on a CPU
-    **START,
     "matmul": 0.7,
     "convolution": 0.6,
-    "channels_last_convolution": 0.6,
     "pointwise_convolution": 0.6,
-    "channels_last_pointwise_convolution": 0.6,
     "operation": 1.0,
     "transcendental": 10.0,
     "norm_operation": 1.0,
     "strided_norm_operation": 2.0,
     "copied_element": 1.0,
     "pooled_element": 4.0,
+    "bandwidth": 0.9,
     "kernel_seconds": 1e-8,
     "launch_seconds": 5e-6,
     "overlap": 2.0,
     "cache_speed": 3.0,
 }
-NOT_ON_CPU = frozenset(  # parameters that no CPU measurement determines
-    "weight_cache_share attention_mask misaligned serial_seconds half_norms kernel_seconds recurrent"
-    " start_seconds".split()
-)
-NOT_ON_GPU = frozenset(
-    "operation transcendental norm_operation strided_norm_operation copied_element pooled_element overlap"
-    " serial_seconds half_norms weight_cache_share start_seconds recurrent".split()
-)
+NOT_MEASURED = {  # parameters that no measurement of operators determines
+    "cpu": frozenset((*FIXED, "weight_cache_share", "kernel_seconds", "recurrent", "start_seconds")),
+    "gpu": frozenset((*FIXED, "launch_seconds", "recurrent", "start_seconds")),
+}
 
 
 def calibrate(
@@ -99,7 +96,7 @@ def calibrate(
         peaks = machine(where, name, threads or torch.get_num_threads(), reached)
         chosen = list(blocks())[:: 4 if quick else 1]
         groups: list[list[Sample]] = [[], []]
-        gaps: list[float] = []  # mean seconds between operators, of each block
+        gaps: list[float] = []  # mean seconds of the CPU for an operator, of each block
         seconds = QUICK if quick else PER_BLOCK[where.type != "cpu"]
         noisy = 0
         interrupted = False
@@ -108,7 +105,7 @@ def calibrate(
                 report(block.name, number / len(chosen))
                 measurement, samples = measure_block(block, peaks, device, seconds)
                 groups[number % 2] += samples
-                gaps.append((measurement.overhead_seconds or 0.0) / max(len(measurement.ops), 1))
+                gaps.append(host_seconds(measurement) / max(len(measurement.ops), 1))
                 noisy += measurement.whole.iqr > NOISY * measurement.whole.median
                 if measurement.interrupted:
                     raise KeyboardInterrupt
@@ -139,23 +136,31 @@ def measure_block(block: Block, peaks: Device, device: str, seconds: float) -> t
     return measurement, samples + [Sample(block.name, together, 1.0, total)] * SUMS if samples else []
 
 
+def host_seconds(measurement: Measurement) -> float:
+    """Seconds of the CPU: all of them where a GPU waits for it, else those outside operators."""
+    busy = measurement.busy_share
+    return measurement.whole.median if busy is not None and busy < WAITING else measurement.overhead_seconds or 0.0
+
+
 def fit_device(
     peaks: Device, groups: Sequence[Sequence[Sample]], gap: float, measured: int, interrupted: bool
 ) -> Calibration:
     """The device with the efficiency that fits both groups, judged by a fit to the first.
 
     Args:
-        gap: seconds between operators, added to the fitted launch time.
+        gap: seconds of the CPU for each operator: on a GPU to launch it; on a CPU between operators, besides a launch.
         measured: number of blocks.
     """
-    start = dict(START if peaks.is_gpu else EAGER_CPU)
+    gpu = peaks.is_gpu
+    start = shared_efficiency(peaks.type, "eager") | ({} if gpu else EAGER_CPU)
     start["start_seconds"] = 1e-8  # operators have none; that of a forward pass is part of `gap`
-    free = PARAMETERS.keys() - (NOT_ON_GPU if peaks.is_gpu else NOT_ON_CPU)
-    first, second = (Samples(peaks, group) for group in groups)
+    parameters = parameters_of(peaks.type)
+    free = parameters.keys() - NOT_MEASURED["gpu" if gpu else "cpu"]
+    first, second = (Samples(peaks, group, host=not gpu) for group in groups)
     trial = fit([first], start, free)
     final = fit([first, second], trial, free)
-    final["launch_seconds"] += gap
-    table = {key: float(f"{final[key]:.4g}") for key in PARAMETERS if key in free | {"start_seconds", "overlap"}}
+    final["launch_seconds"] = max(gap, MINIMUM_LAUNCH) if gpu else final["launch_seconds"] + gap
+    table = {key: float(f"{final[key]:.4g}") for key in parameters if key not in FIXED}
     operators = sum(len({s.name for s in group if ": " in s.name}) for group in groups)
     note = f"costlab calibrate: {operators} operators of {measured} small networks, torch {torch.__version__}"
     return Calibration(

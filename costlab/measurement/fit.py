@@ -14,9 +14,9 @@ import numpy as np
 
 from costlab.core.correlation import rank_correlation
 from costlab.latency.device import Device
-from costlab.latency.efficiency import PARAMETERS
 from costlab.latency.lowering import Kernel, KernelTable
-from costlab.latency.roofline import RooflineModel
+from costlab.latency.parameters import parameters_of
+from costlab.latency.roofline import RooflineModel, whole_seconds
 
 Array = np.ndarray
 OUTLIER = 0.08  # log ratio above which an error counts linearly
@@ -39,31 +39,46 @@ class Samples:
 
     device: Device
     samples: Sequence[Sample]
+    host: bool = True  # seconds include the CPU's launches; those of a GPU's kernels do not
+    weight: float = 1.0  # of the whole group in a fit
 
     @cached_property
     def measured(self) -> Array:
         return np.array([s.seconds for s in self.samples])
 
     @cached_property
-    def network(self) -> Array:
-        """The index of each kernel's sample."""
-        return np.repeat(np.arange(len(self.samples)), [len(s.kernels) for s in self.samples])
+    def distinct(self) -> tuple[Array, Array, Array]:
+        """Distinct kernels of every sample as rows of numbers, how often each runs, and the index of its sample."""
+        found = [np.unique(alike(sample.kernels), axis=0, return_counts=True) for sample in self.samples]
+        network = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
+        return np.concatenate([rows for rows, _ in found]), np.concatenate([count for _, count in found]), network
 
     @cached_property
     def model(self) -> RooflineModel:
-        rows = [kernel for sample in self.samples for kernel in sample.kernels]
-        batch = np.array([s.batch for s in self.samples])[self.network]
-        return RooflineModel(KernelTable(rows, len(rows)), self.device, batch)
+        rows, _, network = self.distinct
+        return RooflineModel(KernelTable(rows, 1), self.device, np.array([s.batch for s in self.samples])[network])
 
     @cached_property
     def weights(self) -> Array:
         """Bytes of weights of the sample that each kernel belongs to."""
-        constant = self.model.kernels.constant
-        return np.bincount(self.network, constant, len(self.samples))[self.network]
+        _, count, network = self.distinct
+        return np.bincount(network, count * self.model.kernels.constant, len(self.samples))[network]
 
     def predicted(self, efficiency: Mapping[str, float]) -> Array:
         """Predicted seconds of every sample."""
-        return self.model.seconds(efficiency, self.network, len(self.samples), self.weights)
+        _, count, network = self.distinct
+        device = np.bincount(network, count * self.model.terms(efficiency, self.weights).seconds, len(self.samples))
+        if not self.host:
+            return device
+        launches = np.bincount(network, count * self.model.launches, len(self.samples))
+        return np.asarray(whole_seconds(device, launches, efficiency, self.device.is_gpu))
+
+
+def alike(kernels: Sequence[Kernel]) -> Array:
+    """Kernels as rows of numbers, those of different operators alike."""
+    rows = np.array(kernels, dtype=np.float64).reshape(len(kernels), -1)
+    rows[:, Kernel._fields.index("op")] = 0
+    return rows
 
 
 class Errors(NamedTuple):
@@ -76,34 +91,44 @@ class Errors(NamedTuple):
 
 
 def fit(
-    groups: Sequence[Samples], start: Mapping[str, float], free: Collection[str], evaluations: int = 20
+    groups: Sequence[Samples],
+    start: Mapping[str, float],
+    free: Collection[str],
+    evaluations: int = 20,
+    pull: float = PULL,
 ) -> dict[str, float]:
     """The efficiency that fits the samples best.
 
     Args:
-        groups: samples of one or more devices that share the efficiency.
+        groups: samples of one or more devices of a type, which share the efficiency.
         start: initial values; parameters that are not `free` keep them.
         free: parameters to fit.
         evaluations: maximum number of evaluations.
+        pull: weight of a parameter's distance from its start, in the logarithm.
     """
     from scipy.optimize import least_squares
 
-    names = [name for name in PARAMETERS if name in free]
-    low, high = (np.log([getattr(PARAMETERS[n], end) for n in names]) for end in ("low", "high"))
-    first = np.clip(np.log([start[n] for n in names]), low + 1e-6, high - 1e-6)
+    parameters = parameters_of(groups[0].device.type)
+    names = [name for name in parameters if name in free]
+    low, high = (np.log([getattr(parameters[n], end) for n in names]) for end in ("low", "high"))
+    first = np.clip(np.log([start[n] for n in names]), low, high)
 
     def efficiency(logarithms: Array) -> dict[str, float]:
         return {**start, **dict(zip(names, np.exp(logarithms).tolist(), strict=True))}
 
     def residuals(logarithms: Array) -> Array:
         current = efficiency(logarithms)
-        misses = [np.log(group.predicted(current) / group.measured) for group in groups]
-        return np.concatenate([*misses, PULL * (logarithms - first)])
+        misses = [robust(np.log(group.predicted(current) / group.measured)) * group.weight for group in groups]
+        return np.concatenate([*misses, pull * (logarithms - first)])
 
-    found = least_squares(
-        residuals, first, bounds=(low, high), loss="soft_l1", f_scale=OUTLIER, max_nfev=evaluations, diff_step=STEP
-    )
-    return efficiency(found.x)
+    bounds = (low - 1e-6, high + 1e-6)
+    found = least_squares(residuals, first, bounds=bounds, max_nfev=evaluations, diff_step=STEP)
+    return efficiency(np.clip(found.x, low, high))
+
+
+def robust(misses: Array) -> Array:
+    """Residuals whose squares grow linearly above OUTLIER (the soft L1 loss)."""
+    return np.sign(misses) * OUTLIER * np.sqrt(2 * (np.sqrt(1 + (misses / OUTLIER) ** 2) - 1))
 
 
 def errors(predicted: Array, measured: Array) -> Errors:

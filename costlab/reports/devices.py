@@ -115,6 +115,10 @@ def numbers_of(device: Device) -> Iterator[Number]:
     yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")
     if device.memory is not None:
         yield number("memory", units.size(device.memory), "memory")
+    if device.power is not None:
+        yield number("power", f"{device.power:g} W", "power")
+    if device.slowest_unit < 1:
+        yield number("slowest unit, of the mean", units.percent(device.slowest_unit), "slowest_unit")
     yield number("launch of an operator", units.seconds(device.launch_seconds), "launch_seconds")
     for name, flops in (("vector", device.vector_flops), ("matrix", device.matrix_flops)):
         for dtype, peak in flops.items():

@@ -12,7 +12,8 @@ from costlab.formatting.table import markdown_row as row
 from costlab.latency import devices
 from costlab.latency.device import Device
 from costlab.latency.devices import read_device
-from costlab.latency.efficiency import PARAMETERS
+from costlab.latency.efficiency import MODES, efficiency_of
+from costlab.latency.parameters import CPU, GPU, Parameter
 
 PAGE = Path(__file__).parents[1] / "latency.md"
 DATA = Path(devices.__file__).parent / "data"
@@ -27,33 +28,40 @@ def fitted_tables() -> dict[str, dict[str, float]]:
     """Every table of efficiency that comes with costlab, by device and way of running: "rtx3090, eager"."""
     found = {}
     for device in map(read_device, sorted(DATA.glob("*.toml"))):
-        for mode in ("eager", "compiled"):
+        for mode in MODES:
             if mode in device.efficiency:
                 found[f"{device.name}, {mode}"] = dict(device.efficiency[mode])
     return found
 
 
 def fingerprint(device: Device) -> str:
-    """Digits that change with the fitted numbers of a device."""
-    tables = {mode: dict(device.efficiency[mode]) for mode in ("eager", "compiled") if mode in device.efficiency}
+    """Digits that change with the numbers that predict for a device."""
+    tables = {mode: efficiency_of(device, mode) for mode in MODES}
     return sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def parameters() -> str:
-    """Every parameter with its meaning, where a fit starts, where it may lie, and what was fitted."""
-    tables = fitted_tables()
-    headings = ["parameter", "meaning", "start", "range", *tables]
+    """The parameters of GPUs and of CPUs: values in both ways of running, prior, range, unit and meaning."""
+    own = {way: table for way, table in fitted_tables().items() if table}
+    return "\n\n".join(table(kind, parameters, own) for kind, parameters in (("GPUs", GPU), ("CPUs", CPU)))
+
+
+def table(kind: str, parameters: dict[str, Parameter], own: dict[str, dict[str, float]]) -> str:
+    """The parameters of a type of device, with the numbers of the device files of that type."""
+    own = {way: numbers for way, numbers in own.items() if numbers.keys() <= parameters.keys()}
+    headings = [f"parameter of {kind}", "meaning", "unit", "eager", "compiled", "prior", "range", *own]
     rows = [
         row([
             f"`{name}`",
             parameter.meaning,
-            f"{parameter.start:.4g}",
+            parameter.unit,
+            *(f"{value:.4g}" for value in (parameter.eager, parameter.compiled, parameter.prior)),
             f"{parameter.low:.4g} to {parameter.high:.4g}",
-            *(f"{table[name]:.4g}" if name in table else "" for table in tables.values()),
+            *(f"{numbers[name]:.4g}" if name in numbers else "" for numbers in own.values()),
         ])
-        for name, parameter in PARAMETERS.items()
+        for name, parameter in parameters.items()
     ]  # fmt: skip
-    rules = ["---", "---", *["---:"] * (len(headings) - 2)]
+    rules = ["---"] * 3 + ["---:"] * (len(headings) - 3)
     return "\n".join([row(headings), row(rules), *rows])
 
 
@@ -64,7 +72,7 @@ def page_with(page: str, **blocks: str) -> str:
         if page.count(opening) != 1 or page.count(closing) != 1:
             raise CostlabError(f"the page should have one place for {name!r}: {opening.strip()} and {closing.strip()}")
         before, _, rest = page.partition(opening)
-        page = before + opening + content + closing + rest.partition(closing)[2]
+        page = before + opening + content + closing + f"\n{rest}".partition(closing)[2]
     return page
 
 

@@ -1,10 +1,12 @@
-"""How far predicted latencies are from those that the timm project publishes (docs/latency.md says where they are).
+"""How far predicted latencies are from measured ones (docs/latency.md says where they come from).
 
-    python tests/bench/latency.py --tables DIR                                     # judge the shipped device files
-    python tests/bench/latency.py --tables DIR --page docs/latency.md              # and write the figures there
-    python tests/bench/latency.py --tables DIR --fit --write costlab/latency/data  # fit first
+    python tests/bench/latency.py --tables DIR                                 # judge what costlab ships
+    python tests/bench/latency.py --tables DIR --page docs/latency.md          # and write the figures there
+    python tests/bench/latency.py --tables DIR --unseen --page docs/latency.md # each card predicted without its rows
+    python tests/bench/latency.py --tables DIR --fit --write costlab/latency   # fit first
 
-Every network of the tables is traced and predicted for every device: a few minutes on two cores.
+Every network of the tables is traced and predicted for every device: a few minutes on two cores; a fit takes half an
+hour, and so does leaving out each card.
 """
 
 from __future__ import annotations
@@ -14,163 +16,30 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tables import I9, RTX3090, RTX3090_NHWC, RTX4090, TABLES, Network, Row, Table, families, fitting, read, traced
+from latency_fit import Fits, fitted, lowered, mode_of, write
+from tables import UNFITTED, Network, Row, Table, Tables, families, fitting, read, traced
 
 import costlab
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.table import markdown_row
 from costlab.latency.device import Device
-from costlab.latency.devices import write_device
-from costlab.latency.efficiency import PARAMETERS, START, generated
-from costlab.latency.execution import ExecutionConfig
-from costlab.latency.lowering import lower
-from costlab.measurement.fit import Sample, Samples, errors, fit
+from costlab.measurement.fit import errors
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 from generate.latency_page import fingerprint, shipped, write_page
 
 WORST = 20
-CARRIED = "RTX 4090, carried over: everything fitted on the RTX 3090, the rest from its datasheet"
 CHANGED = 0.02  # share of its parameters by which a network differs from the one that was measured
-SOURCE = (
-    "throughput that the timm project publishes (pytorch-image-models, results/, PyTorch 2.4, Apache-2.0);"
-    " network families with an even place in the alphabet"
-)
-
-# What is fitted.
-
-NEVER = frozenset(("serial_seconds", "half_norms"))
-GPU_FIXED = NEVER | frozenset(  # arithmetic hides behind traffic; large batches hide caches, weights and the start
-    "operation transcendental norm_operation strided_norm_operation copied_element pooled_element overlap cache_share"
-    " cache_speed weight_cache_share weight_bandwidth convolution_weight_bandwidth pointwise_weight_bandwidth"
-    " start_seconds".split()
-)
-ARITHMETIC_BOUND = (  # on a CPU: their time is that of `operation` and its like, or of the memory's full bandwidth
-    "batch_norm normalisation softmax pooling reduction copy gather interpolation transposing_copy".split()
-)
-CPU_FIXED = NEVER | frozenset(
-    ARITHMETIC_BOUND
-    + "attention_mask misaligned layout_passes kernel_seconds channels_last_convolution"
-    " channels_last_grouped_convolution channels_last_convolution_prologue channels_last_pointwise_convolution"
-    " channels_last_depthwise_bandwidth channels_last_depthwise_tap channels_last_large_depthwise_tap".split()
-)
-GPU_START = {**START, "half_norms": 1.0}
-CPU_START = {
-    **START,
-    **dict.fromkeys(ARITHMETIC_BOUND, 1.0),
-    "matmul": 0.6,
-    "convolution": 0.8,
-    "layout_passes": 0.005,
-    "cache_speed": 5.0,
-    "operation": 20.0,
-    "transcendental": 60.0,
-    "norm_operation": 10.0,
-    "strided_norm_operation": 40.0,
-    "copied_element": 30.0,
-    "pooled_element": 30.0,
-    "kernel_seconds": 1e-8,
-    "launch_seconds": 2e-5,
-    "start_seconds": 2e-4,
-    "overlap": 2.0,
-}
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How one table of efficiency is found: what a device file holds are the free parameters and `kept`."""
-
-    device: str
-    mode: str
-    tables: tuple[Table, ...]
-    start: Callable[[Mapping[str, Any]], Mapping[str, float]]  # of what was fitted before, by device
-    fixed: frozenset[str]
-    kept: frozenset[str]
-    evaluations: int
-    words: str
-
-
-FITS = (
-    Fit(
-        "rtx3090",
-        "eager",
-        (RTX3090, RTX3090_NHWC),
-        lambda before: GPU_START,
-        GPU_FIXED,
-        frozenset(("half_norms",)),
-        16,
-        "autocast, contiguous and channels-last",
-    ),
-    Fit(
-        "rtx4090",
-        "compiled",
-        (RTX4090,),
-        lambda before: {**generated(before["rtx3090"]), "layout_passes": 0.01},
-        GPU_FIXED,
-        frozenset(("half_norms",)),
-        16,
-        "autocast, torch.compile",
-    ),
-    Fit("i9-10940x", "compiled", (I9,), lambda before: CPU_START, CPU_FIXED, CPU_FIXED - NEVER, 30, "float32, batch 1,"
-        " torch.compile"),
-)  # fmt: skip
-
-
-def fitted(tables: Mapping[str, Mapping[Network, Row]], fits: Mapping[Network, bool], jobs: int) -> dict[str, Device]:
-    """The devices with the efficiency that explains the fitting families best."""
-    chosen = [network for network, fitting_one in fits.items() if fitting_one]
-    names = {network: name_of(network, tables) for network in chosen}
-    work = [(names[network], network, [t for t in TABLES if network in tables[t.file]]) for network in chosen]
-    samples: dict[str, list[Sample]] = {table.file: [] for table in TABLES}
-    for network, kernels in zip(chosen, each(lowered, work, jobs, "lowering"), strict=True):
-        for file, rows in kernels.items():
-            row = tables[file][network]
-            samples[file].append(Sample(str(network), rows, row.batch, row.seconds))
-    found: dict[str, dict[str, float]] = {}
-    devices = {}
-    for way in FITS:
-        print(f"fitting {way.device}", file=sys.stderr, flush=True)
-        device = shipped(way.device)
-        groups = [Samples(device, samples[table.file]) for table in way.tables]
-        free = PARAMETERS.keys() - way.fixed
-        result = fit(groups, way.start(found), free, way.evaluations)
-        found[way.device] = result
-        table = {name: float(f"{result[name]:.4g}") for name in PARAMETERS if name in free | way.kept}
-        notes = {**device.efficiency.get("fitted", {}), way.mode: f"{SOURCE}, {way.words}"}
-        others = {key: value for key, value in device.efficiency.items() if key not in (way.mode, "fitted")}
-        devices[way.device] = replace(device, efficiency={**others, way.mode: table, "fitted": notes})
-    return devices
-
-
-def lowered(name: str, network: Network, tables: Sequence[Table]) -> dict[str, np.ndarray]:
-    """The kernels of a network in each way of running, as rows of numbers; none where it cannot be traced."""
-    try:
-        profile = traced(name, network.size)
-    except CostlabError:
-        return {}  # said when it is judged
-    found = {}
-    for table in tables:
-        config = ExecutionConfig(shipped(table.device), **table.way)
-        found[table.file] = np.array(lower(profile, profile.fused(config.fusion), config), dtype=float)
-    return found
 
 
 # What is judged.
-
-
-class Way(NamedTuple):
-    """Rows of the summary: a table and the device that predicts it."""
-
-    title: str
-    table: Table
-    device: Device
 
 
 class Judged(NamedTuple):
@@ -179,7 +48,7 @@ class Judged(NamedTuple):
     way: str
     network: str
     family: str
-    fitted: bool  # whether its family fits
+    fitted: str  # "fitting", "judging", or "unseen" on a card that nothing is fitted to
     batch: int
     measured_seconds: float
     predicted_seconds: float
@@ -191,64 +60,60 @@ class Judged(NamedTuple):
         return self.predicted_seconds / self.measured_seconds
 
 
-def ways(devices: Mapping[str, Device]) -> list[Way]:
-    plain = [Way(table.title, table, devices[table.device]) for table in TABLES]
-    eager = devices["rtx3090"].efficiency["eager"]
-    return [*plain, Way(CARRIED, RTX4090, replace(devices["rtx4090"], efficiency={"eager": eager}))]
-
-
-def predicted(name: str, network: Network, asked: Sequence[tuple[Way, int]]) -> tuple[int, int, list[float]] | str:
+def predicted(name: str, network: Network, asked: Sequence[tuple[Table, int]]) -> tuple[int, int, list[float]] | str:
     """Parameters, mult-adds of one image, and seconds in every way of running; in words why there are none."""
     try:
-        profile = traced(name, network.size)
+        profile = traced(name, network)
     except CostlabError as error:
         return str(error)
-    seconds = [costlab.predict(profile, way.device, batch=batch, **way.table.way).seconds for way, batch in asked]
+    seconds = [costlab.predict(profile, shipped(t.device), batch=batch, **t.way).seconds for t, batch in asked]
     return profile.params, profile.mult_adds, seconds
 
 
 def judged(
-    tables: Mapping[str, Mapping[Network, Row]],
-    family: Mapping[str, str],
-    fits: Mapping[Network, bool],
-    devices: Mapping[str, Device],
-    jobs: int,
+    tables: Tables, family: Mapping[str, str], fits: Callable[[Row], bool], jobs: int
 ) -> tuple[list[Judged], list[str]]:
     """Every row of every table, and what could not be traced."""
-    work = []
-    for network in fits:
-        asked = [
-            (way, tables[way.table.file][network].batch) for way in ways(devices) if network in tables[way.table.file]
-        ]
-        work.append((name_of(network, tables), network, asked))
+    asked: dict[tuple[str, Network], list[tuple[Table, Row]]] = {}
+    for table, rows in tables.items():
+        for row in rows:
+            if row.network.architecture in family or table.card not in TIMM_CARDS:
+                asked.setdefault((name_of(row.network, tables), row.network), []).append((table, row))
+    work = [(*key, [(table, row.batch) for table, row in rows]) for key, rows in asked.items()]
     found, failures = [], []
-    for (_, network, asked), answer in zip(work, each(predicted, work, jobs, "predicting"), strict=True):
+    for (name, network), answer in zip(asked, each(predicted, work, jobs, "predicting"), strict=True):
         if isinstance(answer, str):
             failures.append(answer)
             continue
         params, mult_adds, seconds = answer
-        for (way, batch), value in zip(asked, seconds, strict=True):
-            row = tables[way.table.file][network]
+        for (table, row), value in zip(asked[name, network], seconds, strict=True):
             found.append(
                 Judged(
-                    way=way.title,
+                    way=table.title,
                     network=str(network),
-                    family=family[network.architecture],
-                    fitted=fits[network],
-                    batch=batch,
+                    family=family.get(network.architecture, ""),
+                    fitted=label(table, row, fits),
+                    batch=row.batch,
                     measured_seconds=row.seconds,
                     predicted_seconds=value,
-                    mult_adds=mult_adds * batch,
-                    changed=abs(params / 1e6 - row.params) > CHANGED * row.params + 0.005,  # as printed: two decimals
+                    mult_adds=mult_adds * row.batch,
+                    changed=bool(row.params) and abs(params / 1e6 - row.params) > CHANGED * row.params + 0.005,
                 )
             )
-    order = [way.title for way in ways(devices)]
+    order = [table.title for table in tables]
     return sorted(found, key=lambda row: order.index(row.way)), failures
 
 
-def name_of(network: Network, tables: Mapping[str, Mapping[Network, Row]]) -> str:
+def label(table: Table, row: Row, fits: Callable[[Row], bool]) -> str:
+    """Whether a row fits or judges, or belongs to a card that nothing is fitted to."""
+    if table.card in UNFITTED:
+        return "unseen"
+    return "fitting" if table.card not in TIMM_CARDS or fits(row) else "judging"
+
+
+def name_of(network: Network, tables: Tables) -> str:
     """The full name under which a network was measured first."""
-    return next(rows[network].name for rows in tables.values() if network in rows)
+    return next(row.name for rows in tables.values() for row in rows if row.network == network)
 
 
 def each(work: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int, words: str) -> Iterable[Any]:
@@ -274,15 +139,16 @@ def one_thread() -> None:
 
 
 def document(
-    rows: Sequence[Judged], unknown: Sequence[str], failures: Sequence[str], devices: Mapping[str, Device]
+    rows: Sequence[Judged], unknown: Sequence[str], failures: Sequence[str], devices: Iterable[str]
 ) -> dict[str, Any]:
     """Everything as plain data."""
     summary = []
     for way in dict.fromkeys(row.way for row in rows):
         mine = [row for row in rows if row.way == way]
-        factor = best_factor(np.array([row.measured_seconds / row.mult_adds for row in mine if row.fitted]))
-        for fits, label in ((True, "fitting"), (False, "judging")):
-            chosen = [row for row in mine if row.fitted == fits]
+        factors = [row.measured_seconds / row.mult_adds for row in mine if row.fitted == "fitting"]
+        factor = best_factor(np.array(factors or [row.measured_seconds / row.mult_adds for row in mine]))
+        for label in LABELS:
+            chosen = [row for row in mine if row.fitted == label]
             if not chosen:
                 continue
             measured, seconds, mult_adds = (
@@ -298,11 +164,10 @@ def document(
                 }
             )
     worst = sorted(rows, key=lambda row: -abs(np.log(row.ratio)))
-    plain = [row for row in worst if row.way != CARRIED]
     return {
-        "devices": {name: fingerprint(device) for name, device in devices.items()},
+        "devices": {name: fingerprint(shipped(name)) for name in dict.fromkeys(devices)},
         "summary": summary,
-        "worst": [{**row._asdict(), "ratio": row.ratio} for row in plain[:WORST]],
+        "worst": [{**row._asdict(), "ratio": row.ratio} for row in worst[:WORST]],
         "changed": sorted({row.network for row in rows if row.changed}),
         "unknown": list(unknown),
         "failures": list(failures),
@@ -315,6 +180,9 @@ def best_factor(seconds: np.ndarray) -> float:
     return float(min(seconds, key=lambda factor: np.median(np.abs(factor / seconds - 1)), default=np.nan))
 
 
+LABELS = ("fitting", "judging", "unseen")
+TIMM_CARDS = ("RTX 3090", "RTX 4090", "i9-10940X", "i7-12700H")
+UNSEEN_HEADINGS = ("card left out of the fit", "networks", "median", "90th percentile", "Spearman")
 HEADINGS = (
     "device and way of running",
     "families",
@@ -327,7 +195,7 @@ HEADINGS = (
     "Spearman",
 )
 WORST_HEADINGS = ("network", "device and way of running", "batch", "measured", "predicted", "ratio", "family")
-WORDS = ("device and way of running", "families", "network", "family")  # begin on the left
+WORDS = ("card left out of the fit", "device and way of running", "families", "network", "family")  # begin on the left
 
 
 def cells(entry: Mapping[str, Any]) -> list[str]:
@@ -344,7 +212,7 @@ def cells(entry: Mapping[str, Any]) -> list[str]:
 
 def worst_cells(entry: Mapping[str, Any]) -> list[str]:
     """One of the networks that are predicted worst."""
-    marks = ", fits" * entry["fitted"] + ", another network now" * entry["changed"]
+    marks = ", fits" * (entry["fitted"] == "fitting") + ", another network now" * entry["changed"]
     return [
         entry["network"],
         entry["way"],
@@ -366,19 +234,32 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     files = ", ".join(f"{name} {digits}" for name, digits in found["devices"].items())
     return [
         *(f"{words} ({len(found[key])}): {', '.join(found[key]) or 'none'}" for key, words in said.items()),
-        f"device files and what their fitted numbers hash to: {files}",
+        f"devices and what the numbers that predict for them hash to: {files}",
     ]
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    def table(headings: Sequence[str], rows: Iterable[list[str]]) -> str:
-        rules = ["---" if heading in WORDS else "---:" for heading in headings]
-        return "\n".join(markdown_row(cells) for cells in (headings, rules, *rows))
+def grid(headings: Sequence[str], rows: Iterable[list[str]]) -> str:
+    """A table in markdown."""
+    rules = ["---" if heading in WORDS else "---:" for heading in headings]
+    return "\n".join(markdown_row(cells) for cells in (headings, rules, *rows))
 
+
+def unseen_table(found: Mapping[str, Any]) -> str:
+    """Cards that were left out of the fit."""
+
+    def line(way: str, figures: Mapping[str, Any]) -> list[str]:
+        order = "" if figures["spearman"] is None else f"{figures['spearman']:.4f}"
+        shares = (units.percent(figures[key]) for key in ("median", "ninetieth"))
+        return [way, str(figures["networks"]), *shares, order]
+
+    return grid(UNSEEN_HEADINGS, [line(*entry) for entry in found["unseen"].items()])
+
+
+def markdown(found: Mapping[str, Any]) -> str:
     parts = [
-        table(HEADINGS, map(cells, found["summary"])),
+        grid(HEADINGS, map(cells, found["summary"])),
         f"The {len(found['worst'])} worst, of all networks on all devices:",
-        table(WORST_HEADINGS, map(worst_cells, found["worst"])),
+        grid(WORST_HEADINGS, map(worst_cells, found["worst"])),
         "\n".join(f"- {note}" for note in notes(found)),
     ]
     return "\n\n".join(parts)
@@ -395,21 +276,35 @@ def text(found: Mapping[str, Any]) -> None:
         (HEADINGS, map(cells, found["summary"])),
         (WORST_HEADINGS, map(worst_cells, found["worst"])),
     ):
-        grid = Grid(box=SIMPLE, show_edge=False, pad_edge=False)
+        lines = Grid(box=SIMPLE, show_edge=False, pad_edge=False)
         for heading in headings:
-            grid.add_column(heading, justify="left" if heading in WORDS else "right")
+            lines.add_column(heading, justify="left" if heading in WORDS else "right")
         for row in rows:
-            grid.add_row(*row)
-        console.print(grid)
+            lines.add_row(*row)
+        console.print(lines)
     for note in notes(found):
         console.print(note)
 
 
-def main() -> int:
+def kernels_of(tables: Tables, jobs: int) -> dict[tuple[str, str], np.ndarray]:
+    """The kernels of every network in each of its tables, and the names of the H100's operators."""
+    asked: dict[tuple[str, Network], list[tuple[Table, Device]]] = {}
+    for table, rows in tables.items():
+        for row in rows:
+            asked.setdefault((row.name, row.network), []).append((table, shipped(table.device)))
+    work = [(*key, ways) for key, ways in asked.items()]
+    found = each(lowered, work, jobs, "lowering")
+    return {(name, file): rows for (name, _), files in zip(asked, found, strict=True) for file, rows in files.items()}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the published tables")
-    parser.add_argument("--fit", action="store_true", help="fit the devices to the even families first")
-    parser.add_argument("--write", type=Path, metavar="FOLDER", help="with --fit: write the device files there")
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    parser.add_argument("--fit", action="store_true", help="fit the parameters first, to the even families")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="with --fit: write parameters and h100.toml there")
+    parser.add_argument("--unseen", action="store_true", help="leave each card out of a fit in turn, and predict it")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="fit to every Nth network only")
     parser.add_argument("--page", type=Path, metavar="FILE", help="bring the figures of docs/latency.md up to date")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
@@ -418,24 +313,57 @@ def main() -> int:
         parser.error("--write goes with --fit")
     if asked.write and not asked.write.is_dir():
         parser.error(f"--write {asked.write}: the folder does not exist")
-    if asked.jobs < 1:
-        parser.error("--jobs is 1 or more")
-    try:
-        tables = read(asked.tables)
-        networks = list(dict.fromkeys(network for rows in tables.values() for network in rows))
-        family = families(network.architecture for network in networks)
-        unknown = sorted(str(network) for network in networks if network.architecture not in family)
-        even = fitting(family.values())
-        fits = {network: family[network.architecture] in even for network in networks if network.architecture in family}
-        devices = {table.device: shipped(table.device) for table in TABLES}
+    if asked.jobs < 1 or asked.every < 1:
+        parser.error("--jobs and --every are 1 or more")
+    return asked
+
+
+def run(asked: argparse.Namespace) -> dict[str, Any]:
+    """Fit, leave out and judge, as asked. Raises CostlabError."""
+    tables = read(asked.tables)
+    names = [row.network.architecture for t, rows in tables.items() if t.card in TIMM_CARDS for row in rows]
+    family = families(names)
+    even = fitting(family.values())
+
+    def fits(row: Row) -> bool:
+        return family.get(row.network.architecture) in even
+
+    found: dict[str, Any] = {}
+    if asked.fit or asked.unseen:
+        chosen = {
+            t: [r for r in rows if mode_of(t) != "eager" or fits(r) or t.card not in TIMM_CARDS]
+            for t, rows in tables.items()
+        }
+        chosen = {t: rows[:: asked.every if t.card in TIMM_CARDS else 1] for t, rows in chosen.items()}
+        devices = {t.device: shipped(t.device) for t in chosen}
+        fit_to = Fits(chosen, devices, kernels_of(chosen, asked.jobs), fits, asked.tables)
         if asked.fit:
-            devices = fitted(tables, fits, asked.jobs)
-        for device in devices.values() if asked.write else ():
-            write_device(device, asked.write / f"{device.name}.toml")
-        rows, failures = judged(tables, family, fits, devices, asked.jobs)
-        found = document(rows, unknown, failures, devices)
+            values = fitted(fit_to)
+            found["parameters"] = values
+            if asked.write:
+                write(asked.write, devices, values)
+        if asked.unseen:
+            left_out = fit_to.unseen(lambda words: print(words, file=sys.stderr, flush=True))
+            found["unseen"] = {way: figures._asdict() for way, figures in left_out.items()}
+    rows, failures = judged(tables, family, fits, asked.jobs)
+    unknown = sorted(
+        {
+            f"{r.network}"
+            for t, rs in tables.items()
+            for r in rs
+            if t.card in TIMM_CARDS and r.network.architecture not in family
+        }
+    )
+    return {**document(rows, unknown, failures, [t.device for t in tables]), **found}
+
+
+def main() -> int:
+    asked = arguments()
+    try:
+        found = run(asked)
         if asked.page:
-            write_page(asked.page, accuracy=markdown(found))
+            blocks = {"unseen": unseen_table(found)} if "unseen" in found else {}
+            write_page(asked.page, accuracy=markdown(found), **blocks)
     except CostlabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

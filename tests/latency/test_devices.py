@@ -51,6 +51,28 @@ RATES = {
     "h200": (256, 4096),
     "b200": (256, 8192),
     "m1-gpu": (256, None),
+    "rtx4060": (256, 512),
+    "rtx4070": (256, 512),
+    "rtx5080": (256, 512),
+    "jetson-agx-orin": (256, 2048),
+    "jetson-orin-nx": (256, 2048),
+    "jetson-orin-nano": (256, 2048),
+    "gh200": (256, 4096),
+    "v100-pcie": (128, 1024),
+    "p100-pcie": (128, None),
+    "mi100": (128, 1024),
+    "mi250": (128, 1024),
+    "mi300x": (256, 2048),
+    "m2-gpu": (256, None),
+    "m2": ((4 * 32 * 3.49 + 4 * 16 * 2.42) / (8 * 3.49), None),
+    "raspberry-pi-4": (8, None),
+    "snapdragon-8-gen-3": ((32 * 3.3 + 3 * 16 * 3.2 + 2 * 16 * 3.0 + 2 * 8 * 2.3) / (8 * 3.3), None),
+    "tensor-g4": ((32 * 3.1 + 3 * 16 * 2.6 + 4 * 8 * 1.92) / (8 * 3.1), None),
+    "graviton3": (32, None),
+    "graviton4": (32, None),
+    "xeon-8592plus": (64, None),
+    "xeon-6980p": (64, None),
+    "epyc-9755": (64, None),
     "i9-10940x": (64, None),
     "xeon-8375c": (64, None),
     "xeon-8480plus": (64, None),
@@ -85,6 +107,28 @@ BUSES = {
     "h200": (6144, 6.25),
     "b200": (8192, 7.8),
     "m1-gpu": (128, 4.266),
+    "rtx4060": (128, 17),
+    "rtx4070": (192, 21),
+    "rtx5080": (256, 30),
+    "jetson-agx-orin": (256, 6.4),
+    "jetson-orin-nx": (128, 6.4),
+    "jetson-orin-nano": (128, 4.267),
+    "gh200": (6144, 5.2),
+    "v100-pcie": (4096, 1.75),
+    "p100-pcie": (4096, 1.43),
+    "mi100": (4096, 2.4),
+    "mi250": (4096, 3.2),
+    "mi300x": (8192, 5.2),
+    "m2-gpu": (128, 6.4),
+    "m2": (128, 6.4),
+    "raspberry-pi-4": (32, 3.2),
+    "snapdragon-8-gen-3": (64, 9.6),
+    "tensor-g4": (64, 8.533),
+    "graviton3": (8 * 64, 4.8),
+    "graviton4": (12 * 64, 5.6),
+    "xeon-8592plus": (8 * 64, 5.6),
+    "xeon-6980p": (12 * 64, 6.4),
+    "epyc-9755": (12 * 64, 6.0),
     "i9-10940x": (4 * 64, 2.933),
     "xeon-8375c": (8 * 64, 3.2),
     "xeon-8480plus": (8 * 64, 4.8),
@@ -96,7 +140,7 @@ BUSES = {
     "i9-13900k": (2 * 64, 5.6),
 }
 
-PLAUSIBLE_RIDGES = {"cuda": ((8, 110), (20, 450)), "cpu": ((8, 40), (8, 40)), "mps": ((15, 60), (15, 60))}
+PLAUSIBLE_RIDGES = {"cuda": ((8, 110), (20, 450)), "cpu": ((3, 40), (3, 40)), "mps": ((15, 60), (15, 60))}
 
 SMALL = """
 title = "Some box"
@@ -200,6 +244,7 @@ def test_caches_grow_and_slow_down_with_their_level(name):
 def test_every_number_has_a_source(name):
     device = ALL[name]
     paths = {"units", "clock", "bandwidth", "launch_seconds"} | ({"memory"} if device.memory else set())
+    paths |= ({"power"} if device.power else set()) | ({"slowest_unit"} if device.slowest_unit < 1 else set())
     paths |= {f"vector_flops.{dtype}" for dtype in device.vector_flops}
     paths |= {f"matrix_flops.{dtype}" for dtype in device.matrix_flops}
     paths |= {f"caches.{cache.level}.bytes" for cache in device.caches}
@@ -331,6 +376,8 @@ any_device = st.builds(
         st.builds(Cache, st.sampled_from(["L1", "L2", "L3"]), wholes, st.sampled_from(["unit", "device"]), numbers),
         unique_by=lambda cache: cache.level,
     ).map(tuple),
+    power=st.none() | numbers,
+    slowest_unit=st.floats(0.01, 1.0),
     efficiency=tables,
     sources=st.dictionaries(st.sampled_from(["units", "clock", "bandwidth", "vector_flops.float32"]), words),
 )

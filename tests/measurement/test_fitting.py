@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from generate.latency_page import PAGE, fingerprint, fitted_tables, page_with, p
 import costlab
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
-from costlab.latency.devices import find_device, read_device
-from costlab.latency.efficiency import PARAMETERS, START
+from costlab.latency.devices import find_device
+from costlab.latency.efficiency import efficiency_of, shared_efficiency
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import Kernel, lower
+from costlab.latency.parameters import CPU, GPU
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
 from costlab.models import ModelSpec, profile_of
 
@@ -32,6 +34,7 @@ NAMES = (
     "timm:vit_tiny_patch16_224",
     "timm:mixer_s32_224",
 )
+START = shared_efficiency("cuda", "eager")
 CONFIG = ExecutionConfig(find_device("rtx3090"), amp=True)
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -62,19 +65,20 @@ def test_a_sample_takes_what_is_predicted_for_its_network(name):
     device = find_device("rtx3090")
     sample = Samples(device, [Sample(name, kernels(name), 64, 1.0)] * 2)
     expected = costlab.predict(real(name), device, batch=64, amp=True).seconds
-    assert sample.predicted({**START, **device.efficiency["eager"]}) == pytest.approx([expected, expected], rel=1e-9)
+    assert sample.predicted(efficiency_of(device, "eager")) == pytest.approx([expected, expected], rel=1e-9)
 
 
 def test_samples_do_not_know_of_each_other():
     device = find_device("i9-10940x")
-    single = [Samples(device, [Sample(name, kernels(name), 4, 1.0)]).predicted(START)[0] for name in NAMES]
-    together = Samples(device, [Sample(name, kernels(name), 4, 1.0) for name in NAMES]).predicted(START)
+    shared = shared_efficiency("cpu", "compiled")
+    single = [Samples(device, [Sample(name, kernels(name), 4, 1.0)]).predicted(shared)[0] for name in NAMES]
+    together = Samples(device, [Sample(name, kernels(name), 4, 1.0) for name in NAMES]).predicted(shared)
     assert together == pytest.approx(single)
 
 
 # The fit.
 
-TRUTH = {"matmul": 0.7, "convolution": 0.6, "bandwidth": 0.8, "batch_norm": 0.55, "launch_seconds": 1.1e-5}
+TRUTH = {"matmul": 0.7, "convolution": 0.6, "stream": 0.8, "batch_norm": 1.5, "launch_seconds": 1.1e-5}
 
 
 def test_a_fit_finds_the_parameters_that_samples_were_made_with():
@@ -109,14 +113,7 @@ def test_fitted_parameters_stay_where_they_make_sense():
     impossible = [sample._replace(seconds=sample.seconds / 1000) for sample in group.samples]
     found = fit([replace(group, samples=impossible)], START, TRUTH, evaluations=10)
     for name in TRUTH:
-        assert PARAMETERS[name].low * 0.999 <= found[name] <= PARAMETERS[name].high * 1.001
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_a_fit_starts_inside_the_range_of_a_parameter(name):
-    parameter = PARAMETERS[name]
-    assert parameter.low <= parameter.start <= parameter.high
-    assert parameter.meaning
+        assert GPU[name].low * 0.999 <= found[name] <= GPU[name].high * 1.001
 
 
 # Errors.
@@ -148,12 +145,14 @@ def test_the_figures_of_accuracy_are_those_of_the_device_files(name):
 
 def test_the_page_shows_every_fitted_number():
     page = PAGE.read_text(encoding="utf-8")
-    assert {"rtx3090, eager", "rtx4090, compiled", "i9-10940x, compiled"} <= fitted_tables().keys()
-    for name, parameter in PARAMETERS.items():
-        line = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
-        assert parameter.meaning in line
-        for table in fitted_tables().values():
-            assert name not in table or f" {table[name]:.4g} " in line
+    lines = iter(page.splitlines())
+    for table in (GPU, CPU):
+        for name, parameter in table.items():
+            line = next(line for line in lines if line.startswith(f"| `{name}` |"))
+            values = f"{parameter.eager:.4g} | {parameter.compiled:.4g}"
+            assert f"| {parameter.meaning} | {parameter.unit} | {values} " in line
+            for own in fitted_tables().values():
+                assert table is CPU or name not in own or f" {own[name]:.4g} " in line
 
 
 @pytest.mark.parametrize("page", ["no place at all", "<!-- x -->\na\n<!-- /x -->\n<!-- x -->\nb\n<!-- /x -->"])
@@ -164,6 +163,7 @@ def test_a_page_has_one_place_for_a_block(page):
 
 def test_a_block_takes_the_place_of_what_stood_there():
     page = "a\n<!-- x -->\nold\nlines\n<!-- /x -->\nb"
+    assert page_with("a\n<!-- x -->\n<!-- /x -->\nb", x="new") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
     assert page_with(page, x=r"n\1w") == "a\n<!-- x -->\nn\\1w\n<!-- /x -->\nb"
 
 
@@ -212,12 +212,10 @@ def test_the_benchmark_predicts_every_row_and_says_which_it_could_not(tables):
     found = json.loads(done.stdout)
     assert found["unknown"] == ["no_such_network@224"]
     assert found["failures"] == []
-    assert len(found["rows"]) == 5 * len(ROWS)  # four tables, and the one that is carried over
+    assert len(found["rows"]) == len(FILES) * len(ROWS)
     assert {row["network"] for row in found["rows"]} == {f"{name.partition('.')[0]}@{size}" for name, size in ROWS}
     for entry in found["summary"]:
-        rows = [
-            r for r in found["rows"] if r["way"] == entry["way"] and r["fitted"] == (entry["families"] == "fitting")
-        ]
+        rows = [r for r in found["rows"] if r["way"] == entry["way"] and r["fitted"] == entry["families"]]
         assert entry["prediction"]["networks"] == len(rows)
         assert entry["prediction"]["median"] == pytest.approx(np.median([abs(r["ratio"] - 1) for r in rows]))
     assert set(found["changed"]) == {row["network"] for row in found["rows"]}  # none has 99 M parameters
@@ -228,19 +226,20 @@ def test_the_benchmark_predicts_every_row_and_says_which_it_could_not(tables):
     assert row["predicted_seconds"] == pytest.approx(expected.seconds)
     assert row["mult_adds"] == 8 * profile.mult_adds
     families = sorted({r["family"] for r in found["rows"]})
-    assert {r["family"] for r in found["rows"] if r["fitted"]} == set(families[::2])
+    assert {r["family"] for r in found["rows"] if r["fitted"] == "fitting"} == set(families[::2])
 
 
 @pytest.mark.slow
-def test_the_benchmark_fits_and_writes_devices_that_can_be_read(tables, tmp_path):
+def test_the_benchmark_fits_and_writes_parameters_that_can_be_read(tables, tmp_path):
     done = benchmark("--tables", tables, "--fit", "--write", tmp_path, "--format", "markdown")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| fitting |") == 5
-    for name, mode in (("rtx3090", "eager"), ("rtx4090", "compiled"), ("i9-10940x", "compiled")):
-        written, before = read_device(tmp_path / f"{name}.toml"), shipped(name)
-        assert replace(written, efficiency={}) == replace(before, efficiency={})
-        assert written.efficiency[mode].keys() == before.efficiency[mode].keys()
-        assert written.efficiency[mode] != before.efficiency[mode]
+    assert done.stdout.count("| fitting |") == len(FILES)
+    values: dict[str, Any] = {}
+    exec((tmp_path / "parameters.py").read_text(encoding="utf-8"), values)
+    for before, after in ((GPU, values["GPU"]), (CPU, values["CPU"])):
+        assert before.keys() == after.keys()
+        assert [tuple(p)[3:] for p in before.values()] == [tuple(p)[3:] for p in after.values()]
+        assert [p.eager for p in before.values()] != [p.eager for p in after.values()]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ An operator is one kernel, and more where PyTorch does more than its graph shows
 in the wrong layout, a bias added separately, attention that no fused kernel supports.
 """
 
-from costlab.latency.lowering._lower import lower, lower_with_replacements
+from costlab.latency.lowering._lower import lower
 from costlab.latency.lowering.kernels import WORK, Kernel, KernelTable
 
-__all__ = ["WORK", "Kernel", "KernelTable", "lower", "lower_with_replacements"]
+__all__ = ["WORK", "Kernel", "KernelTable", "lower"]

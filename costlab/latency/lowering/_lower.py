@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from costlab.core.cost import Cost, cost_of
+from costlab.core.cost import Cost
 from costlab.core.graph import ITEM_BYTES, Op, Tensor
 from costlab.core.profile import Profile
 from costlab.latency.execution import ExecutionConfig
-from costlab.latency.layouts import Layout, contiguous, layouts
+from costlab.latency.layouts import Layout, layouts
 from costlab.latency.lowering.contractions import attention, convolution, is_fused, matmul, recurrent, score_bytes
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Operand, Site
@@ -27,33 +27,15 @@ from costlab.latency.precision import FLOATS, dtypes, family, type_read
 
 LOWERINGS = {"convolution": convolution, "matmul": matmul, "attention": attention, "recurrent": recurrent}
 
+GENERATED = ("element_wise", "normalisation", "softmax", "reduction", "copy")  # families that TorchInductor writes
+
 
 def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kernel]:
-    """The kernels of `view`, which is `profile` or a fusion of it, in the order they run."""
-    return lower_with_replacements(profile, view, config, [])[0]
-
-
-def lower_with_replacements(
-    profile: Profile, view: Profile, config: ExecutionConfig, replacements: Sequence[Mapping[int, Op]]
-) -> tuple[list[Kernel], list[list[Kernel]]]:
-    """The kernels of a network and, for each replacement alone, those of the operators that it puts in.
-
-    Args:
-        profile: the network as traced.
-        view: `profile`, or a fusion of it.
-        config: how the network runs.
-        replacements: each maps positions in `view` to the operators that take their place. They find the caches and
-            layouts of the operators they replace; inputs beyond those are contiguous.
-    """
+    """The kernels of `view`, which is `profile`, a fusion or an edit of it, in the order they run."""
     if config.compiled and config.gpu:
         config = replace(config, channels_last=compiled_channels_last(view))
-    at: dict[int, list[tuple[int, Op]]] = {}
-    for number, replacement in enumerate(replacements):
-        for position, op in replacement.items():
-            at.setdefault(position, []).append((number, op))
     walk = Walk(profile, view, config)
     kernels: list[Kernel] = []
-    replaced: list[list[Kernel]] = [[] for _ in replacements]
     layouts_of = layouts(view.ops, config.channels_last)
     for position, (op, cost, inputs) in enumerate(zip(view.ops, view.costs, layouts_of, strict=True)):
         batched = walk.spread_batch(op)
@@ -62,14 +44,10 @@ def lower_with_replacements(
         if is_no_op(op, inputs):
             walk.alias(op)
             continue
-        for number, other in at.get(position, ()):
-            added = [contiguous(t.shape) for t in other.inputs[len(op.inputs) :]]
-            site = walk.site(position, other, cost_of(other) or cost, [*inputs, *added], batched)
-            replaced[number] += lower_op(site).kernels
         lowered = lower_op(walk.site(position, op, cost, inputs, batched))
         walk.advance(op, lowered)
         kernels += lowered.kernels
-    return kernels, replaced
+    return kernels
 
 
 def compiled_channels_last(view: Profile) -> bool:
@@ -78,6 +56,16 @@ def compiled_channels_last(view: Profile) -> bool:
         family(op) == "convolution" and op.attrs.get("groups", 1) > 1 and op["weight"].shape[1] > 1
         for op in view.ops
         if not op.free
+    )
+
+
+def are_joined(writer: Op, reader: Op) -> bool:
+    """Whether a compiler runs two operators in one kernel: element by element before or after sums over rows."""
+    kinds = family(writer), family(reader)
+    return (
+        all(kind in GENERATED for kind in kinds)
+        and kinds != ("element_wise", "element_wise")
+        and any(t.storage == writer.output.storage and t.numel == writer.output.numel for t in reader.inputs)
     )
 
 
@@ -104,7 +92,7 @@ def lower_op(site: Site) -> Lowered:
         elif must_copy(site, operand):
             kernels.append(contiguous_copy(site, operand))
             copied = True
-        amount = operand.tensor.elements * size
+        amount = 0 if operand.fused else operand.tensor.elements * size
         if operand.batched:
             read += amount
             weighted += amount * (operand.distance + amount)
@@ -147,7 +135,9 @@ class Walk:
         self.types = dtypes(profile.ops, config.autocast_dtype, config.half_norms)
         self.traced = {op.name: op for op in profile.ops} if view is not profile else {}
         self.readers: dict[int, list[Op]] = {}  # by storage
-        if config.compiled and config.gpu:
+        self.generated: dict[int, Op] = {}  # by storage: the generated kernel that wrote it and nothing has joined yet
+        self.returned = set(view.trace.outputs)
+        if config.compiled:
             for op in view.ops:
                 for tensor in op.inputs if not op.free else ():
                     self.readers.setdefault(tensor.storage, []).append(op)
@@ -164,22 +154,26 @@ class Walk:
 
     def site(self, position: int, op: Op, cost: Cost, layouts: Sequence[Layout], batched: bool) -> Site:
         """An operator as it would find its inputs now."""
+        readers = self.readers.get(op.output.storage, ())
+        joined = len(readers) == 1 and are_joined(op, readers[0]) and op.output.storage not in self.returned
         return Site(
             position=position,
             op=op,
             cost=cost,
             config=self.config,
-            inputs=tuple(self.operand(t, layout) for t, layout in zip(op.inputs, layouts, strict=True)),
-            written=float(sum(t.elements * ITEM_BYTES[self.type_of(t)] for t in op.outputs)),
+            inputs=tuple(self.operand(op, t, layout) for t, layout in zip(op.inputs, layouts, strict=True)),
+            written=0.0 if joined else float(sum(t.elements * ITEM_BYTES[self.type_of(t)] for t in op.outputs)),
             batched=batched,
             members=[self.traced[name] for name in op.attrs.get("fused", ()) if name in self.traced] or [op],
-            readers=self.readers.get(op.output.storage, ()),
+            readers=readers,
         )
 
-    def operand(self, tensor: Tensor, layout: Layout) -> Operand:
-        """An input as it lies in memory now."""
+    def operand(self, op: Op, tensor: Tensor, layout: Layout) -> Operand:
+        """An input of an operator as it lies in memory now."""
         distance = self.moved - self.touched.get(tensor.storage, self.moved)
-        return Operand(tensor, layout, self.type_of(tensor), distance, tensor.storage in self.batched)
+        writer = self.generated.get(tensor.storage)
+        fused = writer is not None and are_joined(writer, op)
+        return Operand(tensor, layout, self.type_of(tensor), distance, tensor.storage in self.batched, fused)
 
     def type_of(self, tensor: Tensor) -> str:
         """The type in which a value is stored."""
@@ -193,6 +187,10 @@ class Walk:
 
     def advance(self, op: Op, lowered: Lowered) -> None:
         """The operator has run."""
+        for tensor in op.inputs:
+            self.generated.pop(tensor.storage, None)
+        if self.config.compiled:
+            self.generated.update((t.storage, op) for t in op.outputs)
         self.moved += lowered.scratch
         self.touched.update((t.storage, self.moved) for t in op.inputs)
         self.moved += lowered.moved

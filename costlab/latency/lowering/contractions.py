@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
+from typing import Any
 
+from costlab.core.cost.attention import computed_share
+from costlab.core.graph import ITEM_BYTES, Op
 from costlab.latency.layouts import is_channels_last
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Site
+from costlab.latency.precision import FLOATS
 
 MULTIPLE = 8  # matrix units take channels in multiples of this without padding
+RIGHT_FACTORS = ("mat2", "batch2", "other")  # the input of that name, in products that are not called `linear`
 
 
 def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
@@ -17,25 +22,59 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
     weight, groups = op["weight"].shape, op.attrs.get("groups", 1)
     channels = 1 - len(weight)  # the channel dimension, counted from the end: there may be no batch
     outputs, taps = op.output.shape[channels], prod(weight[2:])
-    columns, summands = outputs / groups, float(weight[1] * taps)
+    columns, summands = outputs / groups, float(weight[1])
     if "transpose" in op.kind:
         columns, summands = weight[1], op["input"].shape[channels] / groups
-    if groups == 1:
-        work = "convolution"
-    else:
-        work = "depthwise_convolution" if weight[1] == 1 and columns <= 2 else "grouped_convolution"
+    depthwise = groups > 1 and weight[1] == 1 and columns <= 2
     last = site.config.channels_last or is_channels_last(site.inputs[0].layout, op.inputs[0].shape)
+    misaligned = summands % MULTIPLE != 0 or columns % MULTIPLE != 0
+    if site.config.gpu and not depthwise:
+        columns, summands = padded(columns), padded(summands)
     sized = kernel._replace(
-        work=WORK[work],
+        work=WORK["depthwise_convolution" if depthwise else "grouped_convolution" if groups > 1 else "convolution"],
         m=op.output.numel / outputs,
         n=columns,
-        k=summands,
+        k=summands * taps,
         products=groups,
         taps=taps,
         slow=not last,
-        misaligned=weight[1] % MULTIPLE != 0 or columns % MULTIPLE != 0,
+        misaligned=misaligned,
     )
-    return [sized]
+    if last or depthwise or not site.config.gpu or is_plain_product(op):
+        return [sized]
+    before, after = (layout_kernel(kernel, elements) for elements in (kernel.read, kernel.written))
+    return [before, sized, after]
+
+
+def padded(channels: float) -> float:
+    """Channels as matrix units take them."""
+    return ceil(channels / MULTIPLE) * MULTIPLE
+
+
+def is_plain_product(op: Op) -> bool:
+    """Whether a contiguous convolution is a matrix product as it stands: 1 x 1, each row of pixels aligned."""
+    weight = op["weight"].shape
+    moves = (*as_tuple(op.attrs.get("stride", 1)), *(p + 1 for p in as_tuple(op.attrs.get("padding", 0))))
+    pixels = prod(op.output.shape[2 - len(weight) :])
+    return prod(weight[2:]) == 1 and op.attrs.get("groups", 1) == 1 and set(moves) == {1} and pixels % MULTIPLE == 0
+
+
+def as_tuple(value: Any) -> tuple[int, ...]:
+    """A stride or padding, given for all dimensions or for each."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,) if isinstance(value, int) else ()
+
+
+def layout_kernel(kernel: Kernel, amount: float) -> Kernel:
+    """A pass that copies an image of `amount` bytes from NCHW to NHWC or back, around a convolution of cuDNN."""
+    return Kernel(
+        kernel.op,
+        WORK["layout"],
+        operations=amount / ITEM_BYTES[FLOATS[kernel.dtype]],
+        read=amount,
+        written=amount,
+        window=kernel.window if amount == kernel.read else amount,
+        batched=kernel.batched,
+    )
 
 
 def matmul(kernel: Kernel, site: Site) -> list[Kernel]:
@@ -49,7 +88,7 @@ def matmul(kernel: Kernel, site: Site) -> list[Kernel]:
         summands = max(1, round(kernel.flops / 2 / max(1, op.output.numel)))
         columns, rows = shape[-1], float(shape[-2] if len(shape) > 1 else 1)
         products, work = op.output.numel / max(1, rows * columns), "batched_matmul"
-        if len(op.inputs) > 1 and op.inputs[1].role == "parameter" and op.kind != "einsum":
+        if any(t.role == "parameter" and t.name in RIGHT_FACTORS for t in op.inputs):
             rows, products, work = rows * products, 1.0, "matmul"
     misaligned = columns % MULTIPLE != 0 or summands % MULTIPLE != 0
     return [kernel._replace(work=WORK[work], m=rows, n=columns, k=summands, products=products, misaligned=misaligned)]
@@ -72,6 +111,7 @@ def attention(kernel: Kernel, site: Site) -> list[Kernel]:
         n=key.shape[-2],
         k=query.shape[-1],
         products=op.output.numel / (query.shape[-2] * value.shape[-1]),
+        flops=kernel.flops * computed_share(op),
         slow=op.find("attn_mask") is not None,
     )
     return [fused]

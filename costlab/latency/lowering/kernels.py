@@ -22,9 +22,11 @@ WORKS = (
     "pooling",
     "reduction",
     "copy",
+    "concatenation",
     "gather",
     "interpolation",
     "fourier",
+    "layout",  # NCHW to NHWC or back, around a convolution
 )
 WORK = {name: number for number, name in enumerate(WORKS)}
 
@@ -37,7 +39,7 @@ class Kernel(NamedTuple):
     dtype: int = 0  # of its arithmetic: position in precision.FLOATS
     m: float = 0  # rows [of one product]; grows with the batch
     n: float = 0  # columns
-    k: float = 0  # length of the sums
+    k: float = 0  # length of the sums; of a norm, softmax or reduction: elements of a row
     products: float = 1  # independent products: groups, heads
     flops: float = 0
     operations: float = 0  # arithmetic outside contractions, without transcendental functions
@@ -48,7 +50,7 @@ class Kernel(NamedTuple):
     constant: float = 0  # bytes of weights, independent of the batch
     taps: float = 0  # of a convolution's kernel; pixels of an interpolated image
     batched: bool = True  # grows with the batch
-    slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; norm over a strided dimension
+    slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; strided norm; broadcast operand
     misaligned: bool = False  # channels are not a multiple of 8
     in_place: bool = False  # overwrites its input
 
@@ -56,8 +58,8 @@ class Kernel(NamedTuple):
 class KernelTable:
     """All kernels of a network as columns: `table.flops[i]` belongs to kernel i."""
 
-    def __init__(self, rows: Sequence[Kernel], ops: int):
-        """`ops` is the number of operators that the kernels come from."""
+    def __init__(self, rows: Sequence[Kernel] | np.ndarray, ops: int):
+        """`rows`: kernels, or an array with a row for each; `ops`: the number of operators they come from."""
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(Kernel._fields))
         self.ops = ops
         self.op, self.work, self.dtype = table[:, :3].T.astype(int)

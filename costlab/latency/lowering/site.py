@@ -20,6 +20,7 @@ class Operand(NamedTuple):
     dtype: str  # as stored
     distance: float  # bytes of activations moved since it was last touched
     batched: bool  # grows with the batch
+    fused: bool = False  # the kernel that computes it, made by a compiler, also runs the operator
 
     @property
     def item_bytes(self) -> int:
@@ -42,4 +43,4 @@ class Site:
     written: float  # bytes of its outputs
     batched: bool  # grows with the batch
     members: Sequence[Op]  # the traced operators that were fused into it, or itself
-    readers: Sequence[Op]  # operators that read its output; only for compiled code on a GPU
+    readers: Sequence[Op]  # operators that read its output; only for compiled code

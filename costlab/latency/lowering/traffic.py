@@ -10,7 +10,7 @@ from costlab.core.graph import ITEM_BYTES, Op, Tensor
 from costlab.latency.layouts import Layout, innermost, is_channels_last, is_contiguous, significant
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Operand, Site
-from costlab.latency.precision import family
+from costlab.latency.precision import FLOATS, family
 
 WORK_OF_FAMILY = {  # families of cost rules whose operators are one kernel that moves data; others are element-wise
     "normalisation": "normalisation",
@@ -33,8 +33,12 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
     work = "batch_norm" if op.kind == "batch_norm" else WORK_OF_FAMILY.get(family(op), "element_wise")
     if op.kind.startswith("adaptive_avg_pool") and prod(op.output.shape[2:]) == 1:
         work = "reduction"  # computed as a mean
+    if work == "batch_norm" and site.config.compiled and site.config.gpu:
+        work = "element_wise"
+    if op.kind in ("cat", "stack"):
+        work = "concatenation"
     heavy = sum(m.output.numel for m in site.members if m.outputs and m.kind in TRANSCENDENTAL)
-    operations = op.output.numel if work in ("copy", "gather") else site.cost.element_wise_ops
+    operations = op.output.numel if work in ("copy", "concatenation", "gather") else site.cost.element_wise_ops
     taps, slow = 0.0, False
     if work == "interpolation" and not is_channels_last(inputs[0].layout, inputs[0].tensor.shape):
         serial = op.kind.startswith(("upsample_bilinear", "upsample_bicubic")) and not site.config.compiled
@@ -43,8 +47,44 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
         slow = is_transposing(inputs[0].layout, inputs[0].tensor)
     elif work == "normalisation":
         slow = op.kind == "group_norm" or not is_contiguous(inputs[0].layout, inputs[0].tensor.shape)
-    operations = max(operations - heavy, 0)
-    return [kernel._replace(work=WORK[work], operations=operations, transcendental=heavy, taps=taps, slow=slow)]
+    elif work == "element_wise":
+        slow = is_irregular(site)
+    sized = kernel._replace(
+        work=WORK[work],
+        k=row_length(op, work, operations),
+        operations=max(operations - heavy, 0),
+        transcendental=heavy,
+        taps=taps,
+        slow=slow,
+    )
+    if op.kind == "pad" and not site.config.compiled:  # filled as a whole before the input is copied into it
+        return [kernel._replace(work=WORK["element_wise"], read=0.0, constant=0.0, window=0.0), sized]
+    return [sized]
+
+
+def row_length(op: Op, work: str, operations: float) -> float:
+    """Elements that are normalised, summed or pooled together; 0 for other work."""
+    shape = op.inputs[0].shape if op.inputs else ()
+    if work == "normalisation":
+        groups = op.attrs.get("num_groups")
+        return prod(shape[1:]) / groups if groups else float(prod(op.attrs.get("normalized_shape", shape[-1:])))
+    if work == "softmax" and shape and isinstance(op.attrs.get("dim"), int):
+        return float(shape[op.attrs["dim"]])
+    if work == "pooling":
+        return operations / max(op.output.numel, 1)
+    return op.inputs[0].numel / max(op.output.numel, 1) if work == "reduction" else 0.0
+
+
+def is_irregular(site: Site) -> bool:
+    """Whether an element-wise kernel computes an index for every element: operands of other shapes, types or orders."""
+    large = [o for o in site.inputs if o.tensor.numel > 1]
+    shape = site.op.output.shape
+    return any(
+        o.tensor.shape != shape or o.batched != site.batched or o.tensor.elements != o.tensor.numel
+        or o.dtype != large[0].dtype
+        or significant(o.layout, shape) != significant(large[0].layout, shape)
+        for o in large
+    )  # fmt: skip
 
 
 def is_no_op(op: Op, layouts: Sequence[Layout]) -> bool:
@@ -115,7 +155,14 @@ def bias_kernel(kernel: Kernel) -> Kernel:
     """An element-wise kernel over the output of `kernel`."""
     written = kernel.written
     return Kernel(
-        kernel.op, WORK["element_wise"], read=written, written=written, window=written, batched=kernel.batched
+        kernel.op,
+        WORK["element_wise"],
+        operations=written / ITEM_BYTES[FLOATS[kernel.dtype]],
+        read=written,
+        written=written,
+        window=written,
+        batched=kernel.batched,
+        slow=True,
     )
 
 

@@ -1,0 +1,149 @@
+"""The parameters of the latency model: what software makes of the hardware, in units that mean something on any card.
+
+The values of eager mode and of `torch.compile` are fitted together to the measurements that docs/latency.md names, by
+`tests/bench/latency.py --fit`; PyTorch 2.4. A device file may override them (`[efficiency.eager]`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SHARE, OF_BANDWIDTH = "of the peak", "of the bandwidth"
+FLOPS, BYTES, OPERATIONS = "FLOP/clock/SM", "B/clock/SM", "operations/clock/SM"
+PRODUCTS = "multiply-adds/clock/SM"
+CYCLES, TRAFFIC, SLOTS, SECONDS = "cycles", "times the bytes", "vector slots", "s"
+
+
+class Parameter(NamedTuple):
+    """A fitted number in both ways of running, what to expect before any fit, its plausible range, unit and meaning."""
+
+    prior: float
+    eager: float
+    compiled: float
+    low: float
+    high: float
+    unit: str
+    meaning: str
+
+
+P = Parameter
+GPU: dict[str, Parameter] = {
+    # Contractions: a tile takes cycles to compute, to be fed with operands, and to start and finish.
+    "matmul": P(0.95, 1.08, 1.29, 0.3, 1.3, SHARE, "matrix products with a weight; boards boost above 1"),
+    "batched_matmul": P(0.8, 0.853, 1.27, 0.2, 1.3, SHARE, "products of two activations"),
+    "convolution": P(0.9, 1.33, 1.29, 0.3, 1.8, SHARE, "convolutions; above 1 by Winograd's algorithm"),
+    "pointwise_convolution": P(0.9, 1.12, 1.09, 0.3, 1.3, SHARE, "1 x 1 convolutions"),
+    "grouped_flops": P(400, 553, 660, 20, 2000, FLOPS, "at most, in grouped convolutions"),
+    "vector_share": P(0.95, 0.845, 0.845, 0.3, 1.3, SHARE, "the same on vector units: times this"),
+    "operand_bytes": P(48, 143, 35.7, 10, 400, BYTES, "at which a tile is fed"),
+    "convolution_operand_bytes": P(32, 52.5, 44.6, 8, 400, BYTES, "at which a tile of a convolution is fed"),
+    "matmul_cycles": P(1500, 8000, 1510, 50, 8000, CYCLES, "to start and finish a tile of a matrix product"),
+    "batched_matmul_cycles": P(1500, 1650, 712, 50, 8000, CYCLES, "the same, products of two activations"),
+    "convolution_cycles": P(1500, 54.2, 51.9, 50, 8000, CYCLES, "the same, convolutions"),
+    "vector_cycles": P(3000, 9270, 9270, 50, 300000, CYCLES, "the same, on vector units"),
+    "attention": P(0.8, 1.3, 1.3, 0.1, 1.3, SHARE, "products of fused attention"),
+    "attention_padding": P(64, 19.2, 169, 1, 256, "rows", "block to which attention rounds up rows and columns"),
+    "score_cycles": P(0.3, 0.703, 0.622, 0.01, 5, CYCLES, "of an SM for a score of attention"),
+    "mask_cycles": P(0.1, 0.0885, 0.201, 0.001, 5, CYCLES, "the same, to add a mask"),
+    "recurrent": P(0.05, 0.402, 0.276, 0.005, 1, SHARE, "recurrent layers"),
+    # Memory.
+    "stream": P(0.92, 0.952, 1, 0.7, 1.0, OF_BANDWIDTH, "that long reads and writes reach"),
+    "l2_bytes": P(12, 4.78, 54.7, 3, 100, BYTES, "from L2"),
+    "cache_share": P(0.65, 0.972, 1.06, 0.1, 2, "of L2", "that holds recent activations"),
+    "irregular_element_wise_traffic": P(1.05, 1.3, 1, 1, 4, TRAFFIC, "element-wise, mixed shapes or types"),
+    "batch_norm_traffic": P(1.05, 1, 1.05, 1, 4, TRAFFIC, "batch norm"),
+    "normalisation_traffic": P(1.05, 1.79, 1, 1, 4, TRAFFIC, "norms"),
+    "strided_normalisation_traffic": P(1.05, 1.81, 1, 1, 4, TRAFFIC, "group norm, norms over strided dimensions"),
+    "softmax_traffic": P(1.05, 1.31, 1.17, 1, 4, TRAFFIC, "softmax"),
+    "pooling_traffic": P(1.05, 1, 1, 1, 4, TRAFFIC, "pooling"),
+    "reduction_traffic": P(1.05, 1, 1.02, 1, 4, TRAFFIC, "sums and means"),
+    "copy_traffic": P(1.05, 1.39, 2.28, 1, 4, TRAFFIC, "copies"),
+    "transposing_copy_traffic": P(1.05, 1.38, 1, 1, 4, TRAFFIC, "copies across dimensions"),
+    "concatenation_traffic": P(1.05, 1.37, 1.52, 1, 4, TRAFFIC, "concatenations"),
+    "gather_traffic": P(1.05, 1, 1.05, 1, 4, TRAFFIC, "gathers"),
+    "interpolation_traffic": P(1.05, 2.24, 1.04, 1, 4, TRAFFIC, "interpolation"),
+    "layout_traffic": P(1.05, 1, 1, 1, 4, TRAFFIC, "layout passes"),
+    "depthwise_convolution_traffic": P(1.05, 1.27, 1.89, 1, 4, TRAFFIC, "depthwise convolutions"),
+    "attention_traffic": P(1.05, 1.1, 3.14, 1, 4, TRAFFIC, "fused attention"),
+    # What the schedulers of an SM issue in a clock.
+    "element_wise": P(64, 65.6, 65.6, 2, 1000, OPERATIONS, "element-wise kernels"),
+    "irregular_element_wise": P(2, 1.36, 2.34, 0.5, 1000, OPERATIONS, "element-wise, mixed shapes or types"),
+    "batch_norm": P(4, 3.09, 3.09, 0.5, 1000, OPERATIONS, "batch norm"),
+    "normalisation": P(10, 6, 8.18, 0.5, 1000, OPERATIONS, "norms"),
+    "strided_normalisation": P(5, 2.68, 3.28, 0.1, 1000, OPERATIONS, "group norm, norms over strided dimensions"),
+    "softmax": P(10, 5.28, 18.4, 0.5, 1000, OPERATIONS, "softmax"),
+    "pooling": P(10, 13.3, 16.4, 0.5, 1000, OPERATIONS, "pooling, for each element visited"),
+    "reduction": P(10, 10.4, 0.502, 0.5, 1000, OPERATIONS, "sums and means"),
+    "interpolation": P(8, 8.95, 11, 0.1, 1000, OPERATIONS, "interpolation"),
+    "copy": P(16, 6.79, 1.65, 0.2, 1000, BYTES, "copies"),
+    "transposing_copy": P(8, 6.83, 7.53, 0.1, 1000, BYTES, "copies across dimensions"),
+    "concatenation": P(16, 19.9, 20.4, 0.2, 1000, BYTES, "concatenations"),
+    "gather": P(4, 3.52, 3.99, 0.1, 1000, BYTES, "gathers"),
+    "layout": P(16, 9.57, 47.7, 0.2, 1000, BYTES, "NCHW to NHWC and back, around a convolution"),
+    "transcendental": P(2, 5.9, 0.549, 0.01, 100, "operations", "of a transcendental function"),
+    "depthwise": P(12, 13.3, 21.3, 1, 500, PRODUCTS, "depthwise convolutions, NCHW, up to 5 x 5"),
+    "large_depthwise": P(6, 5.37, 5.37, 0.5, 500, PRODUCTS, "the same, larger"),
+    "channels_last_depthwise": P(12, 18.7, 6.89, 1, 500, PRODUCTS, "the same, NHWC, up to 7 x 7"),
+    "channels_last_large_depthwise": P(6, 1.81, 1.47, 0.5, 500, PRODUCTS, "the same, NHWC, larger"),
+    "normalisation_row": P(20, 48.3, 0.73, 0.01, 2000, CYCLES, "of an SM for five rows of a norm"),
+    "softmax_row": P(20, 9.34, 13.4, 0.01, 2000, CYCLES, "of an SM for three rows of a softmax"),
+    "reduction_row": P(5, 4.02, 0.158, 0.01, 2000, CYCLES, "of an SM for a sum or mean"),
+    "pooled_output": P(2, 2.47, 1.39, 0.01, 100, CYCLES, "of an SM for an element that pooling writes"),
+    "overlap": P(2, 4.72, 7.38, 1.5, 8, "exponent", "p of (memory^p + issue^p + matrix^p)^(1/p)"),
+    # Launching.
+    "kernel_seconds": P(2e-6, 2.59e-06, 5.98e-06, 1e-7, 6e-6, SECONDS, "minimum time of a kernel on the GPU"),
+    "launch_seconds": P(1e-5, 2.56e-05, 1.31e-05, 1e-6, 5e-5, SECONDS, "CPU time to launch one kernel"),
+    "start_seconds": P(1e-5, 1e-05, 1e-05, 1e-8, 3e-3, SECONDS, "of a forward pass outside its kernels"),
+    # Fixed, not fitted.
+    "serial_seconds": P(3e-7, 3e-7, 3e-7, 3e-7, 3e-7, SECONDS, "a step of NCHW bilinear upsampling: a memory latency"),
+    "half_norms": P(1, 1, 1, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
+}
+
+CPU: dict[str, Parameter] = {
+    # Contractions: a tile of m x n results takes k + prologue steps.
+    "matmul": P(0.6, 0.679, 0.679, 0.005, 1.25, SHARE, "matrix products with a weight"),
+    "batched_matmul": P(0.8, 1.25, 1.25, 0.005, 1.25, SHARE, "products of two activations"),
+    "convolution": P(0.8, 0.872, 0.872, 0.005, 1.25, SHARE, "convolutions"),
+    "pointwise_convolution": P(0.9, 0.636, 0.636, 0.005, 1.25, SHARE, "1 x 1 convolutions"),
+    "grouped_convolution": P(0.5, 0.928, 0.928, 0.005, 1.25, SHARE, "grouped convolutions"),
+    "attention": P(0.7, 0.366, 0.366, 0.005, 1.25, SHARE, "fused attention"),
+    "recurrent": P(0.1, 0.0523, 0.0523, 0.005, 1.25, SHARE, "recurrent layers"),
+    "matmul_prologue": P(24, 1.01, 1.01, 1, 40, "steps", "to start and finish a tile"),
+    "batched_matmul_prologue": P(32, 3.81, 3.81, 1, 100, "steps", "the same, products of two activations"),
+    "convolution_prologue": P(24, 40, 40, 1, 40, "steps", "the same, convolutions"),
+    "tile_overhead": P(12, 1.99, 1.99, 0.5, 60, "results", "to load a tile's row or column: small tiles pay more"),
+    "attention_padding": P(64, 170, 170, 1, 256, "rows", "block to which attention rounds up rows and columns"),
+    # Memory.
+    "bandwidth": P(0.9, 0.143, 0.143, 0.005, 1.0, OF_BANDWIDTH, "element-wise kernels"),
+    "matmul_bandwidth": P(0.9, 0.911, 0.911, 0.85, 1.0, OF_BANDWIDTH, "activations of matrix products"),
+    "convolution_bandwidth": P(0.85, 0.75, 0.75, 0.75, 1.0, OF_BANDWIDTH, "activations of convolutions"),
+    "depthwise_bandwidth": P(0.8, 0.0631, 0.0631, 0.005, 1.0, OF_BANDWIDTH, "depthwise convolutions"),
+    "depthwise_tap": P(0.1, 0.0125, 0.0125, 0.0005, 10, "outputs", "moved again for each further kernel tap"),
+    "large_depthwise_tap": P(0.5, 0.0455, 0.0455, 0.0005, 10, "outputs", "the same, kernels larger than 5 x 5"),
+    "cache_share": P(0.65, 1.3, 1.3, 0.02, 4, "of L2 and L3", "that holds recent activations"),
+    "cache_speed": P(5.0, 10.7, 10.7, 1, 40, OF_BANDWIDTH, "at which the caches move"),
+    "weight_cache_share": P(0.65, 0.0614, 0.0614, 0.02, 4, "of L2 and L3", "that holds the network's weights"),
+    "weight_bandwidth": P(0.9, 0.483, 0.483, 0.005, 1.0, OF_BANDWIDTH, "weights of matrix products"),
+    "convolution_weight_bandwidth": P(0.9, 0.0702, 0.0702, 0.005, 3, OF_BANDWIDTH, "weights of convolutions"),
+    "pointwise_weight_bandwidth": P(0.9, 0.157, 0.157, 0.005, 3, OF_BANDWIDTH, "weights of 1 x 1 convolutions"),
+    # Arithmetic outside contractions: slots for one result of the vector units.
+    "operation": P(20.0, 31.1, 31.1, 0.001, 400, SLOTS, "an element-wise operation"),
+    "transcendental": P(60.0, 53.1, 53.1, 0.001, 600, SLOTS, "a transcendental function"),
+    "norm_operation": P(10.0, 0.472, 0.472, 0.001, 400, SLOTS, "an operation of a norm"),
+    "strided_norm_operation": P(40.0, 31.6, 31.6, 0.001, 600, SLOTS, "an operation of a norm over strided channels"),
+    "copied_element": P(30.0, 154, 154, 0.001, 600, SLOTS, "a copied element"),
+    "pooled_element": P(30.0, 72.6, 72.6, 0.001, 400, SLOTS, "a pooled or interpolated element"),
+    "overlap": P(2.0, 8, 8, 1, 8, "exponent", "p of (memory^p + issue^p + matrix^p)^(1/p)"),
+    # Launching.
+    "kernel_seconds": P(1e-8, 1e-08, 1e-08, 1e-8, 4e-6, SECONDS, "minimum time of a kernel"),
+    "launch_seconds": P(2e-5, 3.02e-05, 3.02e-05, 1e-7, 1e-4, SECONDS, "to launch one kernel"),
+    "start_seconds": P(2e-4, 0.000484, 0.000484, 1e-8, 3e-3, SECONDS, "of a forward pass outside its kernels"),
+    # Fixed, not fitted.
+    "half_norms": P(0, 0, 0, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
+}
+FIXED = ("serial_seconds", "half_norms")
+
+
+def parameters_of(device_type: str) -> dict[str, Parameter]:
+    """The parameters of a type of device: "cuda", "mps" or "cpu"."""
+    return CPU if device_type == "cpu" else GPU
