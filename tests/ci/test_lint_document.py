@@ -27,6 +27,7 @@ def run_test(text: str) -> None:
     importlib.invalidate_caches()
     scope: dict = {}
     exec(compile(text, "test_net.py", "exec"), scope)
+    sys.modules.pop("net", None)
     scope["test_the_network_stays_cheap"]()
 
 
