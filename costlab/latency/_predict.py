@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,8 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
         config: how it runs.
         view: the operators that run, if they are not those of `profile.fused(config.fusion)`: an edited network.
     """
+    if profile.trace.autocast is not None:  # the trace has the casts
+        config = replace(config, amp=False)
     traced = traced_batch(profile)
     if config.batch is not None and traced is None:
         raise CostlabError(f"{profile.name} has no input whose first dimension could be the batch")

@@ -33,5 +33,4 @@ def tracked_peak(model: nn.Module, inputs: Sequence[torch.Tensor], optimizer: st
             stepper.zero_grad()
             if step == 0:
                 tracker.reset_mod_stats()
-    (snapshot,) = tracker.get_tracker_snapshot("peak").values()
-    return int(snapshot["Total"])
+    return sum(int(snapshot["Total"]) for snapshot in tracker.get_tracker_snapshot("peak").values())

@@ -64,6 +64,12 @@ def test_gradients_of_weights_are_of_the_type_of_the_weights() -> None:
     assert {t.dtype for t in grads} == {"float32"}
 
 
+def test_a_prediction_casts_nothing_again() -> None:
+    profile = costlab.profile(Twice(), (2, 8), amp=True)
+    plain, twice = (costlab.predict(profile, "rtx3090", amp=amp) for amp in (False, True))
+    assert plain.by_op == twice.by_op
+
+
 def test_an_unknown_precision_is_one_line() -> None:
     with pytest.raises(CostlabError, match="unknown precision 'int8' for autocast; choose one of float16, bfloat16"):
         costlab.profile(Twice(), (2, 8), amp="int8")
