@@ -83,7 +83,6 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
 | X9 | attention is one operator |
-| X10 | with a device only: the layer has the output channels of the advice |
 | X11 | the island computes in half precision, and its input is not converted |
 | X12 | the layer has no bias |
 | X13 | with a device only: the whole network in channels-last |
@@ -288,7 +287,7 @@ def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
         "# Verdicts",
         "",
         f"Written by `make verdicts` with {versions}: every network of torchvision and every network of our own, with"
-        " its default input, without a device (X10, X13 and X14 need one). Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
+        " its default input, without a device (X13 and X14 need one). Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
         ' one half). Batch norm is folded, except in the column "nothing fused". G1 and G2 are the shares of'
         " their prices in the memory access of the network, G3 is the width of the widest block, G4 the share of"
         " element-wise operators ([guidelines](guidelines.md)).",

@@ -48,7 +48,7 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
 BAD = {
     "convolutions on a GPU, in NCHW": """from torch import nn
 
-network = nn.Sequential(*(nn.Conv2d(64, 64, 1) for _ in range(8)))
+network = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)))
 inputs = (32, 64, 56, 56)
 """,
 }
