@@ -13,7 +13,7 @@ from costlab.latency.precision import FLOATS
 from costlab.latency.workload import Workload
 
 Array = np.ndarray
-TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (128, 32))  # rows, columns
+TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (128, 32), (16, 64))  # rows, columns
 SPLITS = (1, 2, 4, 8, 16)  # parts of a matrix product's sums, computed apart
 STEP = 32  # multiple to which sums are padded
 WHOLE_WAVES = 8  # with fewer waves of tiles, multiprocessors idle in the last one
@@ -75,7 +75,7 @@ class GpuModel:
         peaks[0] = vector  # matrix products stay in float32; cuDNN computes float32 convolutions in TF32
         convolutions = np.isin(k.work, (WORK["convolution"], WORK["grouped_convolution"]))
         self.peak = np.where(convolutions & (k.dtype == 0), device.peak_flops("tfloat32"), peaks[k.dtype])
-        self.on_vector = self.peak <= vector
+        self.on_vector = (self.peak <= vector) & ~(convolutions & ("tfloat32" in device.matrix_flops))
         self.sustained = np.where(self.on_vector, *sustained_flops(device))
         self.item = np.where(k.dtype == 0, 4.0, 2.0)
         kind = k.work[self.tiled]
@@ -147,7 +147,7 @@ class GpuModel:
         feed = self.item[at] / np.where(spatial, e["convolution_operand_bytes"], e["operand_bytes"])
         best = np.full(len(at), np.inf)
         for option, (rows, columns) in enumerate(self.sides):
-            step = 2 * rows * columns / flops + (rows + columns) * feed
+            step = 2 * rows * columns / flops + (np.minimum(rows, work.m[at]) + columns) * feed
             best = np.minimum(best, self.waves[:, option] * (self.steps[:, option] * step + start))
         seconds = np.zeros(len(k))
         seconds[at] = best / self.device.clock
