@@ -54,6 +54,17 @@ class Attention(nn.Module):
         return self.mha(x, x, x, need_weights=False)[0]
 
 
+class Recurrent(nn.Module):
+    """Two recurrent layers and a projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 16, 2, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0])
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolutions": (
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 3)),
@@ -70,6 +81,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "shared": (Shared, (2, 5, 8)),
     "attention": (Attention, (2, 5, 16)),
+    "recurrent": (Recurrent, (2, 5, 8)),
     "encoder": (lambda: nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), (2, 5, 16)),
 }
 

@@ -26,10 +26,14 @@ from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.forms import FORMS
 from costlab.tracing.step.lifetimes import Unrecorded, WeakTable, unsaved
-from costlab.tracing.tensors import META, all_tensors, is_meta, moved, with_device
+from costlab.tracing.tensors import META, all_tensors, is_meta, moved, on_meta, with_device
 
 DETACH = torch.ops.aten.detach.default
 ACCUMULATE = "torch::autograd::AccumulateGrad"
+
+
+# Operators whose own code compares the devices of weights and states; the states are often zeros of known value.
+ONE_DEVICE = frozenset("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell".split())
 
 
 class DifferentiatingRecorder(Recorder):
@@ -105,6 +109,8 @@ class DifferentiatingRecorder(Recorder):
             args, kwargs = moved(args, self._twin_of), moved(kwargs, self._twin_of)
         if operator.has_device:
             args, kwargs = with_device(args, kwargs, META)
+        if operator.kind in ONE_DEVICE:
+            args, kwargs = moved(args, without_device), moved(kwargs, without_device)
         self._guessed = False
         with self._autograd():
             form = FORMS.get(operator.overload.name())
@@ -192,3 +198,8 @@ class DifferentiatingRecorder(Recorder):
     def source(self) -> Source | None:
         """The line of the forward operator that is differentiated."""
         return self._source
+
+
+def without_device(tensor: torch.Tensor) -> torch.Tensor:
+    """A floating-point tensor on the meta device; integers keep their values."""
+    return tensor if is_meta(tensor) or not tensor.is_floating_point() else on_meta(tensor)
