@@ -29,6 +29,8 @@ soak: $(READY)  ## try every model of every provider, random networks and fuzzed
 	@$(BIN)/python tests/soak/coverage.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/reliability.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/sweeps.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/canary.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/soak/libraries.py
 
 verdicts: $(READY)  ## regenerate docs/guidelines.md and docs/verdicts.md
 	@$(BIN)/python tests/soak/verdicts.py

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from costlab.crosscheck.counters import ToolCount
 
+DECIDING = {"item", "equal", "allclose"}  # kinds that hand a value to Python
+SCRIPTED = "prim::CallFunction"  # how fvcore lists a call of a scripted function
+
 
 @dataclass(frozen=True, slots=True)
 class CountDifference:
@@ -103,7 +106,8 @@ def differences(profile: Profile, reading: ToolCount, inside: Mapping[str, int] 
     if reading.failure is not None:
         return [CountDifference(reading.tool, "", "", 0, profile.total.mult_adds, None, FAILED, reading.failure)]
     expected = list(expected_counts(profile, reading))
-    return [*by_operator(expected, reading), *beyond_operators(expected, reading, inside or {})]
+    decided = bool(DECIDING & profile.guesses.keys())
+    return [*by_operator(expected, reading), *beyond_operators(expected, reading, inside or {}, decided)]
 
 
 class ExpectedCount(NamedTuple):
@@ -160,9 +164,14 @@ def by_operator(expected: Iterable[ExpectedCount], reading: ToolCount) -> Iterat
 
 
 def beyond_operators(
-    expected: Iterable[ExpectedCount], reading: ToolCount, inside: Mapping[str, int]
+    expected: Iterable[ExpectedCount], reading: ToolCount, inside: Mapping[str, int], decided: bool
 ) -> Iterator[CountDifference]:
-    """Families in which the tool's actual count is not the sum of its expected counts."""
+    """Families in which the tool's actual count is not the sum of its expected counts.
+
+    Args:
+        inside: as for `differences`.
+        decided: a branch or loop of the network depends on an unknown value.
+    """
     tool, actual = reading.tool, by_family(reading.counts)
     members: dict[str, list[ExpectedCount]] = {}
     for e in expected:
@@ -178,6 +187,12 @@ def beyond_operators(
         elif 0 < missing <= most:
             why = "costlab assumes the largest size if sizes depend on values; the tool ran on random values"
             yield CountDifference(tool, family, "", len(estimated), most, most - missing, ESTIMATE, why)
+        elif missing > 0 and SCRIPTED in reading.unknown:
+            calls, why = reading.unknown[SCRIPTED], "does not look into scripted functions"
+            yield CountDifference(tool, family, SCRIPTED, calls, missing, 0, BLIND_SPOT, why)
+        elif missing and decided:
+            why = "a branch depends on a value: costlab assumes one, the tool ran on random values"
+            yield CountDifference(tool, family, "", 0, ours, theirs, ESTIMATE, why)
         elif missing:
             why = "its count is not the sum of its rules for the traced shapes"
             yield CountDifference(tool, family, "", 0, ours, theirs, UNEXPLAINED, why)

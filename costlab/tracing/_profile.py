@@ -83,6 +83,7 @@ def profile(
         raise CostlabError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if mode not in MODES:
         raise CostlabError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
+    rules = with_parts(rules)
     with gc_paused():
         recorder_type = recorder_of(mode, amp, step_options(training))
 
@@ -100,6 +101,23 @@ def profile(
 
         traced = with_either_reading(inputs, kwargs, traced_with)
         return costed(traced, rules, name or type(model).__name__, provider, arguments)
+
+
+# What torch makes of a product, unless it has a rule.
+PARTS = {
+    "matmul": frozenset("mm bmm mv dot".split()),
+    "linear": frozenset("mm addmm matmul".split()),
+    "einsum": frozenset(("bmm",)),
+}
+
+
+def with_parts(rules: Mapping[str, Rule]) -> Mapping[str, Rule]:
+    """The rules without those for a product of whose parts the user gave a rule: the parts are recorded instead."""
+    if rules is RULES:
+        return rules
+    own = {kind for kind, rule in rules.items() if RULES.get(kind) is not rule}
+    hidden = {whole for whole, parts in PARTS.items() if parts & own and whole not in own}
+    return {kind: rule for kind, rule in rules.items() if kind not in hidden} if hidden else rules
 
 
 def costed(

@@ -452,3 +452,41 @@ def test_words_of_a_failing_tool_stay_text():
     assert "\x1b" not in markdown
     assert "<b>" not in markdown
     assert json.loads(rendering.to_json(check, None))["differences"][0]["why"] == hostile
+
+
+@torch.jit.script
+def scripted(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x @ weight.t())
+
+
+class CallsScript(nn.Module):
+    """Calls a scripted function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return scripted(self.layer(x), self.layer.weight)
+
+
+class Undecided(CallsScript):
+    """Takes a branch by a value."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.layer(x)) if x.sum() > -1e9 else self.layer(x)
+
+
+class Decided(CallsScript):
+    """Takes the branch that costlab does not expect."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.layer(x)) if x.sum() > 1e9 else self.layer(x)
+
+
+@pytest.mark.parametrize(("network", "cause"), [(CallsScript, "blind spot"), (Undecided, None), (Decided, "estimate")])
+def test_scripted_functions_and_branches_by_value_are_explained(network: type[nn.Module], cause: str | None) -> None:
+    model = network()
+    result = compare_counters(model, (torch.zeros(2, 16),), {}, profile(model, (2, 16)))
+    assert not result.unexplained
+    assert {d.cause for d in result.differences if d.tool == "fvcore"} == ({cause} if cause else set())

@@ -169,6 +169,21 @@ def test_a_rule_may_be_given_for_an_autograd_function_and_for_a_type_of_module()
     assert profile(model, (2, 16)) == apart
 
 
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [
+        ("mm", lambda a, b: a @ b),
+        ("mm", lambda a, b: torch.nn.functional.linear(a, b.t())),
+        ("bmm", lambda a, b: a[None] @ b[None]),
+        ("matmul", lambda a, b: a @ b),
+    ],
+)
+def test_a_rule_for_a_part_of_a_product_is_used(kind: str, network: Any) -> None:
+    rules = RULES | {kind: lambda op: traffic(op, mult_adds=7)}
+    assert profile_of(network, (3, 4), (4, 5), rules=rules).mult_adds == 7
+    assert profile_of(network, (3, 4), (4, 5)).mult_adds == 3 * 4 * 5
+
+
 # Modules by who calls them.
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers.calls import Call, profile_of
+from helpers.canary import canary, readers
+from helpers.ci_networks import TIMM, TORCHVISION, TRANSFORMERS
+from helpers.transformers_families import write_config
 from torch import Tensor, nn
 
 import costlab
 from costlab.errors import CostlabError
 from costlab.tracing import calls
 from costlab.tracing._profile import profile
+from costlab.tracing.inputs import Inputs
 
 
 def unknown(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -78,32 +83,42 @@ def test_a_short_time_fourier_transform_keeps_its_sizes_in_the_first_call() -> N
     assert not result.uncounted
 
 
-MODELS = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_32", "swin_t", "squeezenet1_0", "raft_small")
-
 FRESH = """
 import hashlib, sys, warnings
 warnings.simplefilter("ignore")
 import costlab
-for name in sys.argv[1:]:
-    model, inputs = costlab.load("torchvision:" + name)
-    print(name, hashlib.sha256(costlab.profile(model, inputs).to_json().encode()).hexdigest())
+for name in sys.stdin.read().split():
+    model, inputs = costlab.load(name)
+    print(name, hashlib.sha256(costlab.profile(model, inputs).to_json().encode()).hexdigest(), flush=True)
 """
 
 
-@pytest.mark.slow
-def test_the_first_call_equals_the_second_and_a_call_in_a_fresh_process() -> None:
-    def digests() -> list[str]:
-        lines = []
-        for name in MODELS:
-            model, inputs = costlab.load("torchvision:" + name)
-            lines.append(f"{name} {hashlib.sha256(profile(model, inputs).to_json().encode()).hexdigest()}")
-        return lines
+def fresh(names: list[str]) -> set[tuple[str, ...]]:
+    """What one process says of each network, in this order: one pair if it always says the same."""
+    run = subprocess.run(
+        [sys.executable, "-c", FRESH], input=" ".join(names), capture_output=True, text=True, check=True
+    )
+    return {tuple(line.split()) for line in run.stdout.splitlines()}
 
-    calls.SIGNATURES.clear()
-    first = digests()
-    assert digests() == first
-    fresh = subprocess.run([sys.executable, "-c", FRESH, *MODELS[::-1]], capture_output=True, text=True, check=True)
-    assert sorted(fresh.stdout.split("\n")[:-1]) == sorted(first)
+
+@pytest.mark.slow
+def test_the_first_call_equals_the_second_and_a_call_in_a_fresh_process(tmp_path: Path) -> None:
+    """Over all networks of the tests: one process in this order, each twice, and one in the reverse order."""
+    names = [f"torchvision:{name}" for name in TORCHVISION] + [f"timm:{name}" for name in TIMM]
+    names += [write_config(name, tmp_path) for name in TRANSFORMERS]
+    twice, other = fresh([name for name in names for _ in range(2)]), fresh(names[::-1])
+    assert len(other) == len(names)
+    assert twice == other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["torchvision:raft_small", "torchvision:vit_b_16", "timm:levit_128", "zoo:mobilenet_v3_large"]
+)
+def test_a_process_of_its_own_says_the_same(name: str) -> None:
+    model, inputs = costlab.load(name)
+    digests = [hashlib.sha256(profile(model, inputs).to_json().encode()).hexdigest() for _ in range(2)]
+    assert fresh([name]) == {(name, digest) for digest in digests}
 
 
 # Values are known or unreadable.
@@ -164,37 +179,18 @@ def test_a_number_given_as_a_tensor_keeps_its_value() -> None:
     assert not result.estimated
 
 
-CANARIES = {
-    "mask": lambda s, x, i: s.layer(x[i > 1]),
-    "nonzero": lambda s, x, i: s.layer(x[(i > 1).nonzero(as_tuple=True)]),
-    "where": lambda s, x, i: s.layer(x[torch.where(i == 2)]),
-    "lengths": lambda s, x, i: s.layer(x[:, : int((i > 0).sum(1).max())]),
-    "branch": lambda s, x, i: s.layer(x) if i[0, 0] > 1 else x,
-    "loop": lambda s, x, i: [s.layer(x) for _ in range(int(i.max()))],
-    "tolist": lambda s, x, i: [s.layer(x[:, :n]) for n in i[0].tolist()],
-    "unique": lambda s, x, i: s.layer(x[:, : len(i.unique())]),
-    "masked_select": lambda s, x, i: s.layer(x.masked_select(i[..., None] > 1).view(-1, 8)),
-    "repeat": lambda s, x, i: s.layer(x[0].repeat_interleave(i[0], 0)),
-    "bincount": lambda s, x, i: s.layer(x[:, : len(torch.bincount(i.flatten()))]),
-    "embedding": lambda s, x, i: s.layer(F.embedding(i, torch.zeros(9, 8))),
-    "gather": lambda s, x, i: s.layer(x.gather(1, i[..., None].expand(-1, -1, 8))),
-    "one hot": lambda s, x, i: s.layer(F.one_hot(i, 8).float()),
-}
-
-
-@pytest.mark.parametrize("network", CANARIES.values(), ids=CANARIES)
-def test_totals_that_differ_with_made_up_values_are_estimates(network: Any) -> None:
+@pytest.mark.parametrize(("name", "model", "inputs"), list(readers()), ids=lambda v: v if isinstance(v, str) else "")
+def test_totals_that_differ_with_made_up_values_are_estimates(name: str, model: nn.Module, inputs: Inputs) -> None:
     """A canary: what depends on a value nobody gave is marked, what does not is exact."""
-    model = Net(network, layer=nn.Linear(8, 8))
-    values = (torch.zeros(2, 6, dtype=torch.long), torch.tensor([[4, 0, 2, 1, 3, 2], [2, 2, 1, 5, 0, 1]]))
-    totals = []
-    for value in values:
-        try:
-            totals.append(profile(model, [(2, 6, 8), value]).total)
-        except Exception as error:  # nothing is left to compute with
-            totals.append(str(error))
-    result = profile(model, [(2, 6, 8), unknown(2, 6, dtype=torch.long)])
-    assert bool(result.estimated) or totals[0] == totals[1] == result.total
+    assert canary(model, inputs) is None
+    needless = name in ("embedding", "gather", "one hot", "index", "add", "attention mask")
+    assert bool(profile(model, inputs).estimated) is not needless
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_networks_of_tokens_say_the_same_for_all_tokens(name: str, tmp_path: Path) -> None:
+    assert canary(*costlab.load(write_config(name, tmp_path))) is None
 
 
 # Guesses.

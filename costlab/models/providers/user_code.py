@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,10 @@ import torch
 
 from costlab.errors import CostlabError
 from costlab.models.meta_init import Construct
+from costlab.models.providers.torchvision import import_torchvision
 from costlab.tracing.inputs import Inputs
+
+ON_TORCHVISION = ("torchvision", "timm", "transformers", "diffusers")  # libraries that import it
 
 
 def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
@@ -86,6 +89,9 @@ def run_file(place: Path, path: Path, *stamp: int) -> Any:
     if spec is None or spec.loader is None:
         raise CostlabError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    if any(library in path.read_text(errors="replace") for library in ON_TORCHVISION):
+        with suppress(CostlabError):
+            import_torchvision()
     sys.modules[spec.name] = module
     with errors_of(f"{path} fails when imported:"):
         spec.loader.exec_module(module)
