@@ -52,6 +52,8 @@ class Comparison:
             return f"uncounted: {', '.join(self.uncounted)}"
         if self.mult_adds == self.counted:
             return "equal"
+        if self.counted is None:
+            return "FlopCounterMode fails"
         return "estimate" if self.estimated else "differs"
 
 
@@ -75,9 +77,9 @@ def count(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
         counter.mod_tracker = NoTracking()
         seen = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()  # the fused one is not counted
         try:
-            twin, (args, kwargs) = copy.deepcopy(model).to(device), moved((args, kwargs), lambda t, d=device: t.to(d))
+            twin, inputs = copy.deepcopy(model).to(device), moved((args, kwargs), lambda t, d=device: t.to(d))
             with torch.inference_mode(), seen, counter:
-                twin(*args, **kwargs)
+                twin(*inputs[0], **inputs[1])
         except Exception:
             continue
         return int(counter.get_total_flops()) // 2
