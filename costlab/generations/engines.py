@@ -30,8 +30,8 @@ ENGINES = {
     for engine in (
         Engine("eager", "none", True, False, False, 1.0, operator_seconds=8e-6),
         Engine("graphs", "pointwise", False, True, False, 1.0),
-        Engine("vllm", "pointwise", False, True, True, 0.9, device_factor=1.2, sequence_seconds=90e-6),
-        Engine("tensorrt-llm", "pointwise", False, True, True, 0.9, device_factor=1.19, sequence_seconds=17e-6),
+        Engine("vllm", "pointwise", False, True, True, 0.9, device_factor=0.79, sequence_seconds=102e-6),
+        Engine("tensorrt-llm", "pointwise", False, True, True, 0.9, device_factor=0.78, sequence_seconds=26e-6),
     )
 }
 
