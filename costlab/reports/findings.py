@@ -167,8 +167,10 @@ def verdict_table(result: LintResult) -> Table:
     """One row for each rule that has a limit or findings."""
     found = {f.rule for f in result.findings}
     rows = [(v, cells) for v, cells in verdict_rows(result) if v.limit is not None or v.rule in found]
-    verdicts, cells = zip(*(rows or verdict_rows(result)), strict=True)
-    rules, words, measured, limits, counts, details = zip(*cells, strict=True)
+    rows = rows or list(verdict_rows(result))
+    verdicts = [verdict for verdict, _ in rows]
+    columns = list(zip(*(cells for _, cells in rows), strict=True)) or [()] * 6  # without a rule, there is no row
+    rules, words, measured, limits, counts, details = columns
     broken = ["alarm" if verdict.verdict == "broken" else "" for verdict in verdicts]
     quiet = ["quiet"] * len(verdicts)
     return Table(

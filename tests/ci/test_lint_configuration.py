@@ -151,6 +151,13 @@ def test_options_replace_or_extend_the_rules_of_the_configuration(project, capsy
     assert len(rules(document(capsys, "--isolated", "nets.py:Net", code=1))) == len(GUIDELINES)
 
 
+def test_no_rule_at_all_may_be_selected(project, capsys):
+    project(NET, "\n[tool.costlab.lint]\nselect = []\n")
+    for form in ("text", "markdown", "json", "github", "sarif", "junit", "gitlab"):
+        assert run(["lint", "--format", form]) == 0
+        assert "error" not in capsys.readouterr().err
+
+
 def test_thresholds_of_the_configuration_are_applied(project):
     project(NET, "\n[tool.costlab.lint.thresholds]\nequal-channel-width = 0.5\nG4 = 0.9\n")
     assert run(["lint"]) == 0
