@@ -81,7 +81,8 @@ def check_budgets(
         metric = METRICS[key]
         value = total_of(profile, prediction, key)
         before = comparison.totals(key)[0] if comparison else None
-        assert value is not None
+        if value is None:
+            raise CostlabError(f"{key} is not known of {profile.name}: only a training step has it (--mode step)")
         try:
             limit = budget.applied_to(before)
         except CostlabError as error:

@@ -71,7 +71,17 @@ def test_a_change_counts_from_a_saved_base_and_names_the_modules_that_grew(tmp_p
     assert str(failure.value) == ("mult_adds 208 (192 in the base, +8.3%), 15 over the budget of +1%; grew most: 1 +16")
 
 
-TOTALS = [key for key, metric in METRICS.items() if metric.budgetable and key != PREDICTED]
+TOTALS = [  # those of a forward pass
+    key
+    for key, metric in METRICS.items()
+    if metric.budgetable and key != PREDICTED and getattr(PROFILE.total, key) is not None
+]
+
+
+@pytest.mark.parametrize("key", [key for key, m in METRICS.items() if m.budgetable and key not in (*TOTALS, PREDICTED)])
+def test_a_budget_on_what_only_a_training_step_has_is_one_line(key):
+    with pytest.raises(CostlabError, match=f"{key} is not known"):
+        check_budgets(PROFILE, parse_budgets({key: 1}))
 
 
 @given(st.sampled_from(TOTALS), st.integers(-3, 3))
@@ -98,7 +108,7 @@ def test_a_budget_in_seconds_is_compared_with_the_prediction():
 
 def test_a_broken_budget_in_seconds_names_modules_and_the_excess():
     device = find_device("rtx3090")
-    wider = costlab.profile(linear(4096), (1, 8))
+    wider = costlab.profile(linear(1 << 18), (1, 8))
     (finding,), _ = check_budgets(wider, parse_budgets({"predicted_seconds": "1 us"}), None, device)
     seconds = costlab.predict(wider, device).seconds
     assert finding.predicted_seconds_saved == pytest.approx(seconds - 1e-6)
