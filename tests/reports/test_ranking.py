@@ -57,7 +57,8 @@ def test_tables_sort_by_every_column(word, by):
     assert [row.name for row in table(profile, by, sort=word, top=3).lines] == [row.name for row in rows[:3]]
 
 
-def test_columns_are_shown_as_asked(capsys):
+def test_columns_are_shown_as_asked(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     columns = "type,input,output,kernel,groups,ops,mult-adds"
     assert run(["report", "zoo:mobilenet_v2", "--by", "op", "--columns", columns, "--top", "3"]) == 0
     out = capsys.readouterr().out
