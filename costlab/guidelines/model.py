@@ -106,7 +106,7 @@ def nothing_found(profile: Profile, limit: float | None) -> CheckResult:
 class RuleVerdict:
     """Whether a network satisfies a guideline or a budget."""
 
-    model: str
+    model: str = field(repr=False)  # that of the result it belongs to
     rule: str
     verdict: str  # "broken" or "holds"
     share: float | None  # of the findings' excess in the memory access of the network
@@ -125,7 +125,7 @@ class LintResult:
     verdicts: tuple[RuleVerdict, ...]
     device: str | None = None  # for which seconds are predicted
     predicted_fusion: str = "none"  # how the network runs there
-    what_ifs: WhatIfs | None = None  # what to do first; None without a device
+    what_ifs: WhatIfs | None = field(default=None, repr=False)  # what to do first; None without a device
 
     @property
     def broken(self) -> tuple[str, ...]:
