@@ -327,6 +327,7 @@ def click_words(place: str) -> Callable[[Any], str]:
     """Click on the first path of a module in a view; that of the whole network moves nothing."""
 
     def click(page: Any) -> str:
+        page.evaluate("document.querySelectorAll('#findings details').forEach((part) => { part.open = true; })")
         button = page.locator(f"{place} button", has_not_text="mobilenet_v2").first
         path = button.inner_text().partition("/")[0]
         button.click()
