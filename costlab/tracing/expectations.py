@@ -82,7 +82,7 @@ class Expectations:
         return routing
 
     def segments(self, op: Op, inputs: Inputs, depth: int) -> Routing | None:
-        """A comparison of a tensor with one of its own unique values: each element has one of them."""
+        """A comparison of an input with one of its own unique values: each element has one of them."""
         if op.kind != "eq" or len(inputs) < 2:
             return None
         made = self.source(inputs[1][1])
@@ -93,8 +93,8 @@ class Expectations:
             return None
         op, read, position = made
         values, compared = read[0][1], inputs[0][1]
-        if values.storage is not compared.storage:
-            return None
+        if values.storage is not compared.storage or self.source(values) is not None:
+            return None  # labels that a network makes itself, as for boxes, may be few
         return Routing(position, prod(values.shape), max(op.output.shape[0], 1), None)
 
     def places(self, mask: TensorRecord) -> int:

@@ -93,7 +93,7 @@ def test_misspelt_names_and_files_suggest_the_right_one(tmp_path, monkeypatch, c
     write_project(tmp_path, NET.replace('"net"', '"mobi"'))
     monkeypatch.chdir(tmp_path)
     assert run(["lint", "mobbi"]) == 2
-    assert "did you mean 'mobi'" in capsys.readouterr().out
+    assert "did you mean 'mobi'" in " ".join(capsys.readouterr().out.split())
     assert run(["report", "nets.py"]) == 2
     assert capsys.readouterr().err.startswith("error: nets.py is a file: name the network in it, as nets.py:")
     assert configuration.find(tmp_path) == tmp_path / "pyproject.toml"
