@@ -183,13 +183,15 @@ def test_two_models_are_needed_without_a_revision(repository, capsys):
 
 @pytest.mark.slow
 def test_nothing_is_left_behind_after_ctrl_c(repository):
-    slow = NET.replace("from torch import nn", "import time\n\nfrom torch import nn\n\ntime.sleep(60)")
+    reached = repository.parent / "reached"
+    sleep = f"open({str(reached)!r}, 'w').close()\ntime.sleep(60)"
+    slow = NET.replace("from torch import nn", f"import time\n\nfrom torch import nn\n\n{sleep}")
     (repository / "net.py").write_text(slow)
     git(repository, "commit", "-qam", "slow")
     command = [sys.executable, "-m", "costlab", "compare", "--against", "HEAD"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not left_behind(repository) and time.monotonic() < deadline:
+    while not reached.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left_behind(repository)
     time.sleep(0.5)

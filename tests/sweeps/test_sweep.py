@@ -398,7 +398,7 @@ def test_kill_at_random_moments_loses_no_finished_row(tmp_path, uninterrupted):
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, uninterrupted):
     path = tmp_path / "sweep.journal.jsonl"
-    process = started(tmp_path, rows=1000)  # still running when the signal arrives
+    process = started(tmp_path, rows=4000)  # still running when the signal arrives
     until(lambda: rows_in(path) > 0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
