@@ -32,6 +32,7 @@ def main() -> None:
 
 def leave(code: int) -> None:
     """End the process, with all threads and child processes that a network's own code left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: Ctrl-C would only break Python's own clean-up
     waits = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if "multiprocessing" in sys.modules:
         waits += sys.modules["multiprocessing"].active_children()
