@@ -9,7 +9,7 @@ from typing import Any
 from costlab.core.polynomials import Polynomial
 from costlab.formatting.notebook import html_repr
 
-LINEAR = 0.5  # of growth in proportion: above it, time is no longer that of launches
+LINEAR = 0.5  # share of proportional growth above which launches no longer decide the time
 
 
 @dataclass(frozen=True)

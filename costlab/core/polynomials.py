@@ -57,7 +57,7 @@ def number(value: Fraction) -> str:
 
 
 def polynomial(values: Mapping[int, int], first: int, step: int) -> Polynomial | None:
-    """The polynomial of the lowest degree through all values; None if none of degree `HIGHEST` or less goes through.
+    """The polynomial of the lowest degree through all values; None if its degree would be above `HIGHEST`.
 
     Args:
         values: costs by size, at `first + n step` for n from 0 to `HIGHEST`, and at further sizes, which check it.

@@ -38,7 +38,7 @@ NOISY = 0.1  # IQR over median of a block that something else disturbed
 RESOLUTION = 1e-6  # seconds; shorter times are mostly those of the stopwatch
 FEWEST_BLOCKS = 8
 MINIMUM_LAUNCH = 1e-6  # seconds
-WAITING = 0.7  # a GPU that is busy for less of the time waits for the CPU
+WAITING = 0.7  # below this busy share, a GPU waits for the CPU
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 EAGER_CPU = {  # start of a fit to operators on a CPU
     "matmul": 0.7,
@@ -148,7 +148,7 @@ def fit_device(
     """The device with the efficiency that fits both groups, judged by a fit to the first.
 
     Args:
-        gap: seconds of the CPU for each operator: on a GPU to launch it; on a CPU between operators, besides a launch.
+        gap: host seconds per operator: the launch on a GPU; on a CPU, the time between operators beyond a launch.
         measured: number of blocks.
     """
     gpu = peaks.is_gpu

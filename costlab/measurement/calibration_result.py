@@ -17,11 +17,11 @@ BUSY_LOAD = 0.5  # load average per core above which a machine is not idle
 
 @dataclass(frozen=True)
 class Peak:
-    """What large work reaches, beside what the maker says."""
+    """A peak measured with a large operator, beside the one on the datasheet."""
 
     name: str  # a dtype, or "bandwidth"
     measured: float  # FLOP/s of a matrix product, or bytes/s, read and written, of a copy
-    datasheet: float | None  # None: this machine is no known device
+    datasheet: float | None  # None if this machine is not a known device
 
 
 @dataclass(frozen=True)

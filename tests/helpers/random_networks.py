@@ -775,6 +775,11 @@ def joined(rng: Random, x: Tensor, y: Tensor) -> Function | None:
     return lambda x, y: torch.cat([x, y, x], dim)
 
 
+def product(*functions: Callable[[Tensor, Tensor], Any]) -> Callable[[Random, Tensor, Tensor], Function | None]:
+    """Of one dtype: where there is nothing to multiply, torch does not look."""
+    return lambda rng, x, y: rng.choice(functions) if x.dtype == y.dtype else None
+
+
 def attended(rng: Random, x: Tensor, y: Tensor) -> Function | None:
     """Of one width: where there is nothing to attend to, torch does not look."""
     return (lambda x, y: F.scaled_dot_product_attention(x, y, y)) if x.shape[-1:] == y.shape[-1:] else None
@@ -814,8 +819,8 @@ PAIRS: dict[str, Callable[[Random, Tensor, Tensor], Function | None]] = {
     "cat": joined,
     "stack": both(lambda x, y: torch.stack([x, y]), lambda x, y: torch.stack([y, x], -1)),
     "side by side": both(lambda x, y: torch.hstack([x, y]), lambda x, y: torch.vstack([x, y])),
-    "matmul": both(torch.matmul, lambda x, y: x @ y.mT, lambda x, y: torch.bmm(x, y.mT), lambda x, y: x.mT @ y),
-    "fused products": both(lambda x, y: torch.addmm(x, y, y.mT), lambda x, y: torch.addbmm(x[0], y, y.mT)),
+    "matmul": product(torch.matmul, lambda x, y: x @ y.mT, lambda x, y: torch.bmm(x, y.mT), lambda x, y: x.mT @ y),
+    "fused products": product(lambda x, y: torch.addmm(x, y, y.mT), lambda x, y: torch.addbmm(x[0], y, y.mT)),
     "tensordot": both(lambda x, y: torch.tensordot(x, y, 1), lambda x, y: torch.einsum("...i,ki->...k", x, y)),
     "bilinear": bilinear,
     "stateful cell": stateful,
