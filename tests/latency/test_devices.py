@@ -507,7 +507,7 @@ def test_the_command_lists_every_device(folder, capsys):
     assert [line.split()[0] for line in lines[3:]] == NAMES
     assert max(map(len, lines)) <= 100
     line = next(line for line in lines if line.startswith("rtx3090"))
-    assert line.endswith(" 35.60 T  71.00 T  936.2 GB/s           76  24.00 GB")
+    assert line.endswith(" 35.60 T  71.00 T  936.2 GB/s           76  25.77 GB")
 
 
 @pytest.mark.parametrize("width", [40, 50, 60, 80, 200])
@@ -523,7 +523,7 @@ def test_the_table_fits_the_screen(folder, capsys, monkeypatch, width):
 def test_show_gives_every_number_with_its_source(folder, capsys):
     assert run(["devices", "show", "h200"]) == 0
     out = capsys.readouterr().out
-    for shown in ("989.5 TFLOP/s", "4.800 TB/s", "141.0 GB", "1.980 GHz", "5.000 us", "62.91 MB", "206 FLOP/byte"):
+    for shown in ("989.5 TFLOP/s", "4.800 TB/s", "151.4 GB", "1.980 GHz", "5.000 us", "62.91 MB", "206 FLOP/byte"):
         assert shown in out
     assert "NVIDIA H200 data sheet" in out
     assert "assumption" in out
