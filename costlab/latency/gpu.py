@@ -52,6 +52,7 @@ ENERGY = {  # joules a FLOP in large products: of float32 on vector units, of fl
     "hopper": (3e-12, 0.75e-12),
     "blackwell": (3e-12, 0.5e-12),
 }
+WIDEST_COPY = 16  # bytes that a thread copies at once from global to shared memory
 POWER_SHARE = 0.85  # of a board's power, for its multiprocessors; the rest goes to memory and leakage
 
 
@@ -60,6 +61,21 @@ def sustained_flops(device: Device) -> tuple[float, float]:
     vector, matrix = ENERGY.get(device.architecture, (0.0, 0.0))
     budget = POWER_SHARE * device.power if device.power else np.inf
     return (budget / vector if vector else np.inf), (budget / matrix if matrix else np.inf)
+
+
+def pieces_of_copies(columns: Array, summands: Array, item: Array) -> Array:
+    """How many copies matrix units need for each 16 bytes of operands; 1 if rows are whole multiples of 16 bytes.
+
+    A product of odd sizes in float16, such as logits of 50,257 tokens, is fed by copies of 2 bytes, eight times as many
+    as one of 50,304 (NVIDIA, Matrix Multiplication Background User's Guide, on dimensions and tensor cores).
+
+    Args:
+        columns: n of products [m, k] x [k, n], the length of rows of the right factor and the result.
+        summands: k, the length of rows of the left factor.
+        item: bytes of an element.
+    """
+    widest = (WIDEST_COPY / item).astype(int)
+    return widest / np.gcd(np.gcd(columns.astype(int), summands.astype(int)), widest)
 
 
 class GpuModel:
@@ -82,6 +98,9 @@ class GpuModel:
         pointwise = (k.taps[self.tiled] == 1) & (kind == WORK["convolution"])
         self.share = np.where(pointwise, SHARES.index("pointwise_convolution"), np.minimum(kind, WORK["convolution"]))
         self.start = np.where(self.on_vector[self.tiled], STARTS.index("vector"), np.minimum(kind, WORK["convolution"]))
+        on_matrix_units = (kind < WORK["convolution"]) & ~self.on_vector[self.tiled]  # cuDNN pads channels
+        pieces = pieces_of_copies(k.n[self.tiled], k.k[self.tiled], self.item[self.tiled])
+        self.pieces = np.where(on_matrix_units, pieces, 1)
         self._tile()
         self.rates = sorted({name for pair in RATES.values() for name in pair})
         lookup = np.full((len(WORKS), 2), -1)
@@ -147,7 +166,7 @@ class GpuModel:
         feed = self.item[at] / np.where(spatial, e["convolution_operand_bytes"], e["operand_bytes"])
         best = np.full(len(at), np.inf)
         for option, (rows, columns) in enumerate(self.sides):
-            step = 2 * rows * columns / flops + (np.minimum(rows, work.m[at]) + columns) * feed
+            step = 2 * rows * columns / flops + (np.minimum(rows, work.m[at]) + columns) * feed * self.pieces
             best = np.minimum(best, self.waves[:, option] * (self.steps[:, option] * step + start))
         seconds = np.zeros(len(k))
         seconds[at] = best / self.device.clock

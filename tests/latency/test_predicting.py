@@ -29,6 +29,7 @@ from costlab.latency.device import Device
 from costlab.latency.devices import find_device
 from costlab.latency.efficiency import efficiency_of, shared_efficiency
 from costlab.latency.execution import ExecutionConfig
+from costlab.latency.gpu import pieces_of_copies
 from costlab.latency.lowering import WORK, KernelTable, lower
 from costlab.latency.parameters import CPU, FIXED, GPU, parameters_of
 from costlab.latency.prediction import Prediction
@@ -298,6 +299,25 @@ def test_issue_limits_carry_with_multiprocessors_and_clock():
     )
     assert two["0/conv2d"] == pytest.approx(one["0/conv2d"] / 2, rel=0.2)
     assert two["1/relu"] == pytest.approx(one["1/relu"], rel=0.02)
+
+
+@pytest.mark.parametrize("device", ["rtx3090", "a100-40gb", "h100"])
+def test_logits_of_padded_tokens_are_cheaper_though_they_are_more(device):
+    """50,257 columns in float16 fill no copy of 16 bytes, 50,304 do; in float32 both are alike (NeuSight)."""
+    odd, padded = (profile_of(nn.Linear(768, tokens, bias=False), (16384, 768)) for tokens in (50257, 50304))
+    half, full = (
+        [costlab.predict(p, device, dtype=dtype).seconds for p in (odd, padded)] for dtype in ("float16", "float32")
+    )
+    assert half[0] > 1.2 * half[1]
+    assert full[0] == pytest.approx(full[1], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("columns", "summands", "item", "pieces"),
+    [(50304, 768, 2, 1), (50257, 768, 2, 8), (196, 768, 2, 2), (768, 49, 2, 8), (38, 64, 2, 4), (50257, 768, 4, 4)],
+)
+def test_a_copy_is_as_wide_as_rows_are_aligned(columns, summands, item, pieces):
+    assert pieces_of_copies(np.array([columns]), np.array([summands]), np.array([item])) == [pieces]
 
 
 def test_power_limits_what_large_products_reach_and_nothing_else():

@@ -27,7 +27,6 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
         columns, summands = weight[1], op["input"].shape[channels] / groups
     depthwise = groups > 1 and weight[1] == 1 and columns <= 2
     last = site.config.channels_last or is_channels_last(site.inputs[0].layout, op.inputs[0].shape)
-    misaligned = summands % MULTIPLE != 0 or columns % MULTIPLE != 0
     if site.config.gpu and not depthwise:
         columns, summands = padded(columns), padded(summands)
     sized = kernel._replace(
@@ -38,7 +37,6 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
         products=groups,
         taps=taps,
         slow=not last,
-        misaligned=misaligned,
     )
     if last or depthwise or not site.config.gpu or is_plain_product(op):
         return [sized]
@@ -90,8 +88,7 @@ def matmul(kernel: Kernel, site: Site) -> list[Kernel]:
         products, work = op.output.numel / max(1, rows * columns), "batched_matmul"
         if any(t.role == "parameter" and t.name in RIGHT_FACTORS for t in op.inputs):
             rows, products, work = rows * products, 1.0, "matmul"
-    misaligned = columns % MULTIPLE != 0 or summands % MULTIPLE != 0
-    return [kernel._replace(work=WORK[work], m=rows, n=columns, k=summands, products=products, misaligned=misaligned)]
+    return [kernel._replace(work=WORK[work], m=rows, n=columns, k=summands, products=products)]
 
 
 def recurrent(kernel: Kernel, site: Site) -> list[Kernel]:

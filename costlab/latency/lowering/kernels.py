@@ -51,7 +51,6 @@ class Kernel(NamedTuple):
     taps: float = 0  # of a convolution's kernel; pixels of an interpolated image
     batched: bool = True  # grows with the batch
     slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; strided norm; broadcast operand
-    misaligned: bool = False  # channels are not a multiple of 8
     in_place: bool = False  # overwrites its input
 
 
@@ -65,7 +64,7 @@ class KernelTable:
         self.op, self.work, self.dtype = table[:, :3].T.astype(int)
         (self.m, self.n, self.k, self.products, self.flops, self.operations, self.transcendental) = table[:, 3:10].T
         (self.read, self.written, self.window, self.constant, self.taps) = table[:, 10:15].T
-        self.batched, self.slow, self.misaligned, self.in_place = table[:, 15:].T.astype(bool)
+        self.batched, self.slow, self.in_place = table[:, 15:].T.astype(bool)
 
     def __len__(self) -> int:
         return len(self.op)
