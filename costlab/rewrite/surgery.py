@@ -157,15 +157,20 @@ def copy_with(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Mo
         CostlabError: the network cannot be copied.
     """
     memo: dict[int, object] = {id(old): new for old, new in replacements.items()}
+    result = copied(model, memo)
+    for old, new in replacements.items():
+        new.pointwise.bias = copy.deepcopy(old.bias, memo)
+    return result
+
+
+def copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
+    """A deep copy with objects replaced, by their identity; it adds to `memo`. Raises CostlabError if that fails."""
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:  # deepcopy refuses tensors computed by hooks
                 memo[id(value)] = value.detach().clone()
     try:
-        result = copy.deepcopy(model, memo)
-        for old, new in replacements.items():
-            new.pointwise.bias = copy.deepcopy(old.bias, memo)
+        return copy.deepcopy(model, memo)
     except Exception as error:
         what = str(error).strip().splitlines() or [type(error).__name__]
         raise CostlabError(f"{type(model).__name__} cannot be copied: {what[0][:200]}") from error
-    return result
