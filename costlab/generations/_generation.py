@@ -13,10 +13,9 @@ from costlab.errors import CostlabError
 from costlab.formatting.units import size
 from costlab.generations.checkpoints import read_checkpoint
 from costlab.generations.engines import Engine, find_engine
-from costlab.generations.links import all_reduce_seconds, link_of
 from costlab.generations.result import Generation, StepResult
 from costlab.generations.steps import Step
-from costlab.generations.timing import StepTime, timed
+from costlab.generations.timing import StepTime, all_reduce_seconds, timed
 from costlab.generations.traces import Traces, computed_mult_adds, summed_over
 from costlab.generations.weights import CACHE_BYTES, FORMATS, NETWORK_TYPES, WeightFormat, format_of
 from costlab.latency.device import Device
@@ -94,8 +93,8 @@ def setting_of(
     if cache not in CACHE_BYTES:
         raise CostlabError(f"no cache type {cache!r}; choose one of {', '.join(CACHE_BYTES)}")
     how = find_engine(engine)
-    if chosen is not None and tp > 1:
-        link_of(chosen)
+    if chosen is not None and tp > 1 and chosen.link is None:
+        raise CostlabError(f"{chosen.name} has no link to other devices, which --tp needs: [link] of a device file")
     traces, name = loaded(target, arguments or {}, weights, checkpoint, tp)
     return Setting(traces, name, chosen, how, cache)
 
@@ -266,14 +265,18 @@ class Setting:
     def step_seconds(self, profile: Profile, batch: int, tokens: int) -> StepTime:
         """Seconds of one step on the device."""
         assert self.device is not None
-        exchange = 0.0
-        if self.traces.plan.devices > 1:
-            exchange = all_reduce_seconds(
-                *self.traces.plan.reduced_bytes(profile), self.traces.plan.devices, link_of(self.device)
-            )
-        stored = self.traces.as_stored(profile, tokens)
-        computes = self.traces.form.computes if self.traces.form else None
-        return timed(stored, self.device, self.engine, batch, exchange, computes)
+        plan, exchange = self.traces.plan, 0.0
+        if plan.devices > 1 and self.device.link is not None:
+            exchange = all_reduce_seconds(*plan.reduced_bytes(profile), plan.devices, self.device.link)
+        return timed(
+            self.traces.as_stored(profile, tokens),
+            self.device,
+            self.engine,
+            batch,
+            communication=exchange,
+            computes=self.traces.form.computes if self.traces.form else None,
+            cache_scale=CACHE_BYTES[self.cache] / 2,
+        )
 
     def turning_points(self, prompt: int) -> dict[str, int]:
         """The batch from which a decode step reads more cache than weights, and from which arithmetic takes longest."""

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
+from costlab.generations.cache_kernels import ATTENTION, CacheKernel, has_weights, reads_cache, with_cache_kernels
 from costlab.generations.engines import Engine
 from costlab.generations.weights import PACKED
 from costlab.latency._predict import predict_with
-from costlab.latency.device import Device
+from costlab.latency.device import Device, Link
 from costlab.latency.execution import ExecutionConfig
 
-PARTS = ("compute", "weights", "cache", "activations", "launches", "communication")
-CACHE_SHARE = 0.8  # of a device's bandwidth that attention of one token reaches, split along the cache
-ATTENTION = ("scaled_dot_product_attention", "flex_attention")
+PARTS = ("compute", "weights", "cache", "activations", "launches", "scheduling", "communication")
+CACHE_SHARE = 0.8  # of a device's peaks that kernels reach on the cache, whose reads they split among all units
+HOST = 4  # exponent of the transition between waiting for the device and waiting for Python
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ def timed(
     device: Device,
     engine: Engine,
     batch: int,
+    *,
     communication: float = 0.0,
     computes: str | None = None,
+    cache_scale: float = 1.0,
 ) -> StepTime:
     """Predict one step.
 
@@ -45,34 +48,58 @@ def timed(
         batch: sequences.
         communication: seconds of exchange with other devices.
         computes: the narrower type in which products with stored weights are computed, where the device has it.
+        cache_scale: bytes of the stored cache by those of the traced one.
     """
-    if engine.cache_in_place:
+    kernels: list[CacheKernel] = []
+    if engine.schedules:
+        profile, kernels = with_cache_kernels(profile, batch)
+    elif engine.cache_in_place:
         profile = without_cache_copies(profile)
-    config = ExecutionConfig(device, fusion=engine.fusion)
-    prediction = predict_with(profile, config)
-    view = profile.fused(engine.fusion)
-    by_name = {op.name: op for op in view.ops}
-    read = {op.name: cost.bytes_accessed for op, cost in zip(view.ops, view.costs, strict=True) if cost is not None}
     parts = dict.fromkeys(PARTS, 0.0)
-    faster = narrower(device, computes)
-    for name, seconds in prediction.by_op.items():
-        part = part_of(by_name[name], prediction.bound[name])
-        if reads_one_token(by_name[name]):
-            part, seconds = "cache", read[name] / (CACHE_SHARE * device.bandwidth)
-        is_packed = part == "compute" and any(t.role == "parameter" and t.dtype == PACKED for t in by_name[name].inputs)
-        parts[part] += seconds * engine.device_factor / (faster if is_packed else 1.0)
-    device_seconds = sum(parts.values())
-    host = batch * engine.sequence_seconds
-    total = device_seconds + host
+    for part, seconds in (
+        *operator_seconds(profile, device, engine, computes, cache_scale),
+        *kernel_seconds(kernels, device, cache_scale),
+    ):
+        parts[part] += seconds * engine.device_factor
+    parts["scheduling"] = batch * engine.sequence_seconds
+    total = sum(parts.values())
     if engine.launches:
-        operators = sum(not op.free for op in profile.ops)
-        host = operators * (device.launch_seconds + engine.operator_seconds)
-        total = (device_seconds**4 + host**4) ** 0.25
-        parts["launches"] = max(parts["launches"], host if host > device_seconds else 0.0)
-    else:
-        parts["launches"] += host
+        host = sum(not op.free for op in profile.ops) * (device.launch_seconds + engine.operator_seconds)
+        parts["launches"] = max(parts["launches"], host if host > total else 0.0)
+        total = (total**HOST + host**HOST) ** (1 / HOST)
     parts["communication"] = communication
     return StepTime(total + communication, parts)
+
+
+def operator_seconds(
+    profile: Profile, device: Device, engine: Engine, computes: str | None, cache_scale: float
+) -> list[tuple[str, float]]:
+    """What each operator's time is spent on, and the time."""
+    prediction = predict_with(profile, ExecutionConfig(device, fusion=engine.fusion))
+    view = profile.fused(engine.fusion)
+    costs = {op.name: (op, cost) for op, cost in zip(view.ops, view.costs, strict=True)}
+    found = []
+    for name, seconds in prediction.by_op.items():
+        op, cost = costs[name]
+        part = part_of(op, prediction.bound[name])
+        if reads_one_token(op) and cost is not None:
+            stored = cost.bytes_accessed - (1 - cache_scale) * (op["key"].bytes + op["value"].bytes)
+            part, seconds = "cache", stored / (CACHE_SHARE * device.bandwidth)
+        elif part == "compute" and any(t.role == "parameter" and t.dtype == PACKED for t in op.inputs):
+            seconds /= narrower(device, computes)
+        found.append((part, seconds))
+    return found
+
+
+def kernel_seconds(kernels: list[CacheKernel], device: Device, cache_scale: float) -> list[tuple[str, float]]:
+    """What the time of the kernels on the cache is spent on, and the time."""
+    found = []
+    for kernel in kernels:
+        moved = kernel.cache_bytes * cache_scale / (CACHE_SHARE * device.bandwidth)
+        computed = 2 * kernel.mult_adds / (CACHE_SHARE * device.peak_flops("bfloat16"))
+        found.append(("compute", computed) if computed > moved else ("cache", moved))
+        found.append(("weights", kernel.weight_bytes / device.bandwidth))
+    return found
 
 
 def reads_one_token(op: Op) -> bool:
@@ -96,15 +123,15 @@ def part_of(op: Op, bound: str) -> str:
         return "compute"
     if op.kind in ATTENTION or reads_cache(op):
         return "cache"
-    return "weights" if any(t.role == "parameter" and len(t.shape) > 1 for t in op.inputs) else "activations"
-
-
-def reads_cache(op: Op) -> bool:
-    """Whether an operator reads a tensor that was there before the step."""
-    return any(t.role == "input" and t.dtype not in ("int64", "int32", "bool") for t in op.inputs)
+    return "weights" if has_weights(op) else "activations"
 
 
 def without_cache_copies(profile: Profile) -> Profile:
     """A step whose concatenations of the cache with new keys and values are free."""
     ops = tuple(replace(op, free=True) if op.kind == "cat" and reads_cache(op) else op for op in profile.ops)
     return replace(profile, trace=replace(profile.trace, ops=ops))
+
+
+def all_reduce_seconds(size: int, calls: int, devices: int, link: Link) -> float:
+    """Seconds of `calls` ring all-reduces of `size` bytes together: each byte crosses a link 2 (n - 1) / n times."""
+    return calls * link.latency + 2 * (devices - 1) / devices * size / link.bandwidth

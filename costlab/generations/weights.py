@@ -11,6 +11,7 @@ from costlab.core.cost import Cost
 from costlab.core.graph import Op, Tensor
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.generations.cache_kernels import PRODUCTS
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,6 @@ def is_matrix(shape: Iterable[int], module: torch.nn.Module) -> bool:
 
 
 PACKED = "uint8"  # the type of a tensor whose elements are the bytes of packed weights
-PRODUCTS = ("linear", "matmul", "mm", "bmm", "addmm", "grouped_mm", "einsum")
 
 
 def with_weights(

@@ -24,6 +24,14 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Link:
+    """The connection of one device to its peers in the same host."""
+
+    bandwidth: float  # bytes/s in one direction
+    latency: float  # seconds of an all-reduce of nothing
+
+
+@dataclass(frozen=True)
 class Device:
     """The peaks of one device. `sources` maps the path of a number, such as "caches.L2.bytes", to its source."""
 
@@ -41,6 +49,7 @@ class Device:
     power: float | None = None  # watts of the whole board, its limit
     slowest_unit: float = 1.0  # speed of the slowest unit over the mean: work is split evenly between all
     caches: tuple[Cache, ...] = ()
+    link: Link | None = None
     efficiency: Mapping[str, Any] = field(default_factory=dict)  # fitted parameters (costlab.latency.efficiency)
     sources: Mapping[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from costlab.core.validation import nests_deeper
 from costlab.errors import CostlabError
-from costlab.latency.device import DTYPES, Cache, Device, nearest
+from costlab.latency.device import DTYPES, Cache, Device, Link, nearest
 
 DEEPEST = 8  # maximum nesting of tables
 LONGEST = 2000  # maximum bytes of a line: the time to read a dotted key is quadratic in its dots
@@ -72,6 +72,13 @@ class CacheEntry(Entry):
     bandwidth: Number | None = None
 
 
+class LinkEntry(Entry):
+    """The `[link]` table."""
+
+    bandwidth: Number
+    latency: Number
+
+
 class DeviceEntry(Entry):
     """A device file without its sources."""
 
@@ -88,7 +95,11 @@ class DeviceEntry(Entry):
     power: Number | None = None
     slowest_unit: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     caches: Annotated[list[CacheEntry], AfterValidator(validate_levels)] = []
+    link: LinkEntry | None = None
     efficiency: Annotated[dict[str, Any], AfterValidator(validate_parameters)] = {}
+
+
+ENTRIES: dict[str, type[Entry]] = {"caches": CacheEntry, "link": LinkEntry}
 
 
 def parsed(content: bytes, name: str) -> Device:
@@ -116,7 +127,8 @@ def parsed(content: bytes, name: str) -> Device:
     except ValidationError as error:
         raise CostlabError(message(error)) from None
     caches = tuple(Cache(**cache.model_dump()) for cache in entry.caches)
-    return Device(name=name, **entry.model_dump(exclude={"caches"}), caches=caches, sources=sources)
+    link = Link(**entry.link.model_dump()) if entry.link else None
+    return Device(name=name, **entry.model_dump(exclude={"caches", "link"}), caches=caches, link=link, sources=sources)
 
 
 def without_sources(value: Any, where: str, texts: dict[str, str], sources: dict[str, str]) -> Any:
@@ -146,7 +158,7 @@ def message(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where} is missing"
     if first["type"] == "extra_forbidden":
-        known = [*(CacheEntry if first["loc"][0] == "caches" else DeviceEntry).model_fields, "sources"]
+        known = [*ENTRIES.get(str(first["loc"][0]), DeviceEntry).model_fields, "sources"]
         return f"{reprlib.repr(where)} is not a key of a device file{nearest(last, known)}"
     what = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
     got = "" if first["type"] == "value_error" else f"; got {reprlib.repr(first['input'])}"
@@ -168,10 +180,13 @@ def text(device: Device) -> str:
     values = {key: getattr(device, key) for key in DeviceEntry.model_fields}
     if values["slowest_unit"] == 1:
         del values["slowest_unit"]
-    vector, matrix, caches, efficiency = map(values.pop, ("vector_flops", "matrix_flops", "caches", "efficiency"))
+    vector, matrix, link = map(values.pop, ("vector_flops", "matrix_flops", "link"))
+    caches, efficiency = map(values.pop, ("caches", "efficiency"))
     sections = [lines(values), f"[vector_flops]\n{lines(vector, 'vector_flops.')}"]
     if matrix:
         sections.append(f"[matrix_flops]\n{lines(matrix, 'matrix_flops.')}")
+    if link:
+        sections.append(f"[link]\n{lines(vars(link), 'link.')}")
     sections += [f"[[caches]]\n{lines(vars(cache), f'caches.{cache.level}.')}" for cache in caches]
     rest = {"efficiency": efficiency, "sources": {key: words for words, key in keys.items()}}
     sections.append(tomli_w.dumps({key: table for key, table in rest.items() if table}))

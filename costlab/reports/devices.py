@@ -129,6 +129,10 @@ def numbers_of(device: Device) -> Iterator[Number]:
         if cache.bandwidth is not None:
             speed = units.short(round(cache.bandwidth), "B/s")
             yield number(f"{cache.level}, bandwidth", speed, f"caches.{cache.level}.bandwidth")
+    if device.link is not None:
+        speed = units.short(round(device.link.bandwidth), "B/s")
+        yield number("link, each direction", speed, "link.bandwidth")
+        yield number("link, small all-reduce", units.seconds(device.link.latency), "link.latency")
     for dtype, ridge in ridge_points(device).items():
         value = units.short(round(ridge), "FLOP/byte")
         yield Number(f"ridge point, {dtype}", value, "derived: peak / bandwidth")

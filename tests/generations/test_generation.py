@@ -206,7 +206,7 @@ def test_the_largest_batch_fits_and_one_more_does_not(tmp_path):
         (["--prompt", "0"], "prompt must be a positive integer"),
         (["--over", "batch=1,x"], "write --over batch=1,8,32"),
         (["--over", "batch=1", "--over", "batch=2"], "given twice"),
-        (["--device", "raspberry-pi-5", "--tp", "2"], "--tp is for GPUs"),
+        (["--device", "raspberry-pi-5", "--tp", "2"], "raspberry-pi-5 has no link to other devices"),
         (["--checkpoint", "missing.gguf"], "does not exist"),
     ],
 )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.latency import devices
-from costlab.latency.device import DTYPES, Cache, Device
+from costlab.latency.device import DTYPES, Cache, Device, Link
 from costlab.latency.devices import LARGEST, find_device, list_devices, read_device, write_device
 from costlab.reports import devices as report
 
@@ -249,8 +249,18 @@ def test_every_number_has_a_source(name):
     paths |= {f"matrix_flops.{dtype}" for dtype in device.matrix_flops}
     paths |= {f"caches.{cache.level}.bytes" for cache in device.caches}
     paths |= {f"caches.{cache.level}.bandwidth" for cache in device.caches if cache.bandwidth}
+    paths |= {"link.bandwidth", "link.latency"} if device.link else set()
     assert set(device.sources) == paths
     assert all(len(source) > 10 for source in device.sources.values())
+
+
+def test_cards_have_a_link_slower_than_their_memory():
+    for name, device in ALL.items():
+        single = device.type != "cuda" or "jetson" in name
+        assert (device.link is None) == single
+        if device.link:  # over PCI Express at the least 8 GB/s
+            assert 8e9 < device.link.bandwidth < device.bandwidth / 2
+    assert ALL["h100"].link.bandwidth > 4 * ALL["h100-pcie"].link.bandwidth
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -378,6 +388,7 @@ any_device = st.builds(
     ).map(tuple),
     power=st.none() | numbers,
     slowest_unit=st.floats(0.01, 1.0),
+    link=st.none() | st.builds(Link, numbers, numbers),
     efficiency=tables,
     sources=st.dictionaries(st.sampled_from(["units", "clock", "bandwidth", "vector_flops.float32"]), words),
 )
