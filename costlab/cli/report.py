@@ -37,7 +37,10 @@ class TableOptions:
         str | None, option("Sort by a column. Default: predicted_seconds with --device, else as executed.", "COLUMN")
     ] = None
     columns: Annotated[
-        str | None, option("Show these columns: type,input,output,kernel,groups,ops,mult_adds, ...", "COLUMN,...")
+        str | None,
+        option(
+            "Show all of these columns, in several tables if need be: type,input,kernel,calls,params, ...", "COLUMN,..."
+        ),
     ] = None
     tree: Annotated[bool, flag("--tree", "Show nested modules, each with all inside it; repeated blocks once.")] = False
 

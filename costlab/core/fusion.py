@@ -147,6 +147,7 @@ def joined(
         estimated=any(op.estimated for op in ops),
         params=params,
         param_bytes=param_bytes,
+        frozen_params=sum(op.frozen_params for op in ops),
     )
     return FusedGroup(members, host, op, replace(cost, params=params, param_bytes=param_bytes))
 

@@ -92,6 +92,7 @@ class Op:
     params: int  # elements of the parameters that it is the first to read
     param_bytes: int
     phase: Phase = "forward"
+    frozen_params: int = 0  # those of `params` that require no gradient
 
     def find(self, name: str) -> Tensor | None:
         """The input of that name; None if it is missing."""
@@ -127,6 +128,8 @@ class ModuleInfo:
     output_shape: tuple[int, ...] | None  # None if it was never called or returns no tensor
     unused_params: int  # elements of its own parameters that no operator reads
     unused_param_bytes: int
+    unused_frozen_params: int = 0  # those of `unused_params` that require no gradient
+    calls: int | None = None  # how often it was called; None if no call was seen
 
 
 class InputInfo(NamedTuple):

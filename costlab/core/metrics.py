@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = {
         Metric("saved_bytes", "saved bytes", "B", stored=False, sortable=False),
         Metric("gradient_bytes", "gradient bytes", "B", per_module=False, stored=False, sortable=False),
         Metric("optimizer_bytes", "optimizer bytes", "B", per_module=False, stored=False, sortable=False),
-        Metric("trainable_params", "trainable params", per_module=False, stored=False, sortable=False),
+        Metric("trainable_params", "trainable params", stored=False, sortable=False),
         Metric("arithmetic_intensity", "arithmetic intensity", "FLOP/B", False, False, False, budgetable=False),
         Metric(PREDICTED, "predicted", "s", stored=False),
         Metric(MEASURED, "measured", "s", stored=False, sortable=False, budgetable=False),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.fusion import fold_batch_norms, merge_pointwise
-from costlab.core.graph import FUSIONS, Op, Source, Trace
+from costlab.core.graph import FUSIONS, ModuleInfo, Op, Source, Trace
 from costlab.core.memory import peak_activation_bytes, peak_of_step, saved_bytes
 from costlab.core.metrics import METRICS
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
@@ -34,10 +34,10 @@ class Total(Cost):
     unused_params: int = 0  # elements of parameters that no operator reads, part of `params`
     peak_activation_bytes: int = 0  # largest sum of live storages in execution order
     peak_bytes: int | None = None  # the same of everything, parameters and buffers included; None if unknown
-    saved_bytes: int | None = None  # kept for the backward pass; this and the rest in mode "step" only
+    saved_bytes: int | None = None  # kept for the backward pass; this and the next two in mode "step" only
     gradient_bytes: int | None = None  # of all trainable parameters
     optimizer_bytes: int | None = None
-    trainable_params: int | None = None
+    trainable_params: int | None = None  # of `params`, those that require a gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,13 @@ class CostRow(Cost):
     unused_params: int = 0
     uncounted: int = 0  # operators without a cost rule, which the sums leave out
     saved_bytes: int | None = None  # kept for the backward pass, in mode "step"
+    frozen_params: int = 0  # those of `params` that require no gradient
+    calls: int | None = None  # of the module; None if no call was seen
+
+    @property
+    def trainable_params(self) -> int:
+        """Those of `params` that require a gradient."""
+        return self.params - self.frozen_params
 
 
 class EndedLoop(NamedTuple):
@@ -90,18 +97,19 @@ class Profile:
         unused_bytes = sum(m.unused_param_bytes for m in self.trace.modules)
         sums = summed(zip(self.ops, self.costs, strict=True), unused, unused_bytes)
         peak = peak_activation_bytes(self.trace)
-        return Total(
-            **sums, unused_params=unused, peak_activation_bytes=peak, **self._memory(sums["param_bytes"], peak)
-        )
+        memory = self._memory(sums["params"], sums["param_bytes"], peak)
+        return Total(**sums, unused_params=unused, peak_activation_bytes=peak, **memory)
 
-    def _memory(self, param_bytes: int, peak_activation: int) -> dict[str, int]:
-        """What is known of memory beyond activations."""
+    def _memory(self, params: int, param_bytes: int, peak_activation: int) -> dict[str, int]:
+        """What is known of parameters and memory beyond activations."""
         step = self.trace.step
         if step is not None:
             known = {key: getattr(step, key) for key in ("gradient_bytes", "optimizer_bytes", "trainable_params")}
             return {**known, "saved_bytes": sum(self.saved.values()), "peak_bytes": peak_of_step(self.trace).bytes}
+        frozen = sum(op.frozen_params for op in self.ops) + sum(m.unused_frozen_params for m in self.trace.modules)
+        known = {"trainable_params": params - frozen}
         buffers = self.trace.buffer_bytes
-        return {} if buffers is None else {"peak_bytes": param_bytes + buffers + peak_activation}
+        return known if buffers is None else {**known, "peak_bytes": param_bytes + buffers + peak_activation}
 
     @cached_property
     def saved(self) -> dict[int, int]:
@@ -198,16 +206,15 @@ class Profile:
         for position, op in enumerate(self.ops):
             path = op.attrs.get("caller", op.module) if caller else op.module
             rows.setdefault(cut(path, depth), []).append(position)
-        unused: Counter[str] = Counter()
-        unused_bytes: Counter[str] = Counter()
+        own: dict[str, list[ModuleInfo]] = {}
         for module in self.trace.modules:
-            unused[cut(module.path, depth)] += module.unused_params
-            unused_bytes[cut(module.path, depth)] += module.unused_param_bytes
+            own.setdefault(cut(module.path, depth), []).append(module)
         result = {}
         for path, positions in rows.items():
             info = infos.get(path)
-            about = {"type": info.type, "source": info.source, "output_shape": info.output_shape} if info else {}
-            result[path] = self._row(path, positions, unused[path], unused_bytes[path], **about)
+            keys = "type", "source", "output_shape", "calls"
+            about = {key: getattr(info, key) for key in keys} if info else {}
+            result[path] = self._row(path, positions, own.get(path, ()), **about)
         return result
 
     def by_kind(self) -> dict[str, CostRow]:
@@ -220,13 +227,16 @@ class Profile:
         rows.sort(key=lambda row: (-row.mult_adds, -row.memory_access))
         return {row.name: row for row in rows}
 
-    def _row(self, name: str, positions: list[int], unused: int = 0, unused_bytes: int = 0, **about: Any) -> CostRow:
+    def _row(self, name: str, positions: list[int], own: Sequence[ModuleInfo] = (), **about: Any) -> CostRow:
         costs = [(self.ops[p], self.costs[p]) for p in positions]
-        sums = summed(costs, unused, unused_bytes)
+        unused = sum(m.unused_params for m in own)
+        sums = summed(costs, unused, sum(m.unused_param_bytes for m in own))
+        frozen = sum(op.frozen_params for op, _ in costs) + sum(m.unused_frozen_params for m in own)
         ops, uncounted = sum(not op.free for op, _ in costs), sum(cost is None for _, cost in costs)
         if self.trace.step is not None:
             about["saved_bytes"] = sum(self.saved.get(p, 0) for p in positions)
-        return CostRow(**sums, name=name, ops=ops, unused_params=unused, uncounted=uncounted, **about)
+        about |= {"ops": ops, "unused_params": unused, "uncounted": uncounted, "frozen_params": frozen}
+        return CostRow(**sums, name=name, **about)
 
     def fused(self, fusion: str) -> Profile:
         """The profile with the operators merged that would run as one; worked out once.

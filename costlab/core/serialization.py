@@ -120,6 +120,9 @@ def module_rows(profile: Profile) -> Iterable[dict[str, Any]]:
             **cost_fields(row),
             "unused_params": row.unused_params,
             "unused_param_bytes": info.unused_param_bytes if info else 0,
+            "unused_frozen_params": info.unused_frozen_params if info else 0,
+            "frozen_params": row.frozen_params,
+            "calls": row.calls,
         }
 
 
@@ -166,6 +169,7 @@ def op_data(op: Op, cost: Cost | None) -> dict[str, Any]:
         "attrs": dict(op.attrs),
         "source": op.source._asdict() if op.source else None,
         **({} if op.phase == "forward" else {"phase": op.phase}),
+        **({"frozen_params": op.frozen_params} if op.frozen_params else {}),
     }
 
 
@@ -272,6 +276,7 @@ def read_op(entry: Any, where: str, after: tuple[int, ...]) -> tuple[Op, Cost | 
         params=params,
         param_bytes=param_bytes,
         phase=read_phase(entry, where),
+        frozen_params=count(entry, "frozen_params", where) if "frozen_params" in entry else 0,
     )
     wrong = validate_op(op)
     if wrong:
@@ -327,6 +332,8 @@ def read_modules(document: Any) -> tuple[ModuleInfo, ...]:
             output_shape=None if shapeless else counts(entry, "output_shape", where),
             unused_params=count(entry, "unused_params", where),
             unused_param_bytes=count(entry, "unused_param_bytes", where),
+            unused_frozen_params=count(entry, "unused_frozen_params", where) if "unused_frozen_params" in entry else 0,
+            calls=count(entry, "calls", where) if entry.get("calls") is not None else None,
         )
     return tuple(modules.values())
 

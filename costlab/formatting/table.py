@@ -6,7 +6,7 @@ A row is the same position in every column. Cells need no escaping: each format 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from costlab.formatting.escaping import html_text, markdown_code, markdown_text, visible
@@ -123,6 +123,20 @@ def fitted(columns: Sequence[Column], width: int) -> Iterator[tuple[Column, int]
 def fits(table: Table, width: int) -> bool:
     """Whether nothing of a table is cut in a terminal of `width` cells."""
     return sum(map(widest, table.columns)) + GAP * (len(table.columns) - 1) <= width
+
+
+def wrapped(table: Table, width: int) -> list[Table]:
+    """A table whose columns must all be seen, as several if `width` is too small; each begins with the first column."""
+    if fits(table, width):
+        return [table]
+    first, *others = (column for column in table.columns if not column.bars)
+    room = width - narrowest(first, widest(first))
+    parts: list[list[Column]] = [[]]
+    for column in others:
+        if parts[-1] and sum(map(widest, [*parts[-1], column])) + GAP * (len(parts[-1]) + 1) > room:
+            parts.append([])
+        parts[-1].append(replace(column, drop=0))
+    return [replace(table, columns=(first, *part)) for part in parts]
 
 
 def widest(column: Column) -> int:

@@ -21,13 +21,18 @@ def shared_efficiency(device_type: str, mode: str) -> dict[str, float]:
 def efficiency_of(device: Device, mode: str) -> dict[str, float]:
     """The parameters of a device in "eager" or "compiled" mode: its own, else those of its reference, else the shared.
 
+    A CPU without parameters of its own for "compiled" has those for "eager".
+
     Raises:
         CostlabError: the device file names an unknown parameter or an unknown reference.
     """
     shared = shared_efficiency(device.type, mode)
     if mode not in device.efficiency and device.efficiency.get("reference"):
         return efficiency_of(find_device(str(device.efficiency["reference"])), mode)
-    return {**shared, **overrides(device, device.efficiency.get(mode, {}), shared)}
+    own = device.efficiency.get(mode)
+    if own is None and device.type == "cpu":  # one set of shared parameters serves both modes
+        own = device.efficiency.get("eager")
+    return {**shared, **overrides(device, {} if own is None else own, shared)}
 
 
 def overrides(device: Device, table: Any, known: Mapping[str, float]) -> dict[str, float]:

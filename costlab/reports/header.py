@@ -33,7 +33,8 @@ def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: What
         Fact("mode", mode(profile)),
         Fact("mult-adds", f"{rough}{units.both(cost.mult_adds)}"),
         Fact("FLOPs", f"{rough}{units.short(cost.flops)} (1 mult-add = 2 FLOPs)"),
-        Fact("params", f"{units.both(cost.params)}{unread(profile)}"),
+        Fact("params", f"{units.both(cost.params)}{frozen(profile)}{unread(profile)}"),
+        *(Fact("buffers", units.size(size)) for size in (profile.trace.buffer_bytes,) if size),
         Fact("memory access", f"{rough}{elements} elements, {size}"),
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
         *memory(profile, about),
@@ -42,6 +43,14 @@ def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: What
         *coverage(profile),
         *never_ran(profile),
     ]
+
+
+def frozen(profile: Profile) -> str:
+    """How many parameters train, and how many do not, if there are any."""
+    trainable = profile.total.trainable_params
+    if trainable is None or trainable == profile.params:
+        return ""
+    return f", {units.exact(trainable)} trainable, {units.exact(profile.params - trainable)} frozen"
 
 
 def unread(profile: Profile) -> str:

@@ -39,13 +39,16 @@ def text(
 ) -> Group:
     """For terminals and pipes, `width` cells wide if that is 40 or more."""
     from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
     return Group(
         Text(header.title(profile), style="bold"),
         header.text(facts(profile, prediction, what_ifs)),
-        Text(),
-        tables.text(tree or layout(table), width, ascii_only),
+        *(
+            Padding(tables.text(part, width, ascii_only), (1, 0, 0, 0))
+            for part in parts(tree or layout(table), table, width)
+        ),
         *(Text(note, style="dim") for note in (() if tree else notes(table))),
     )
 
@@ -85,6 +88,11 @@ def layout(table: CostTable) -> Table:
     return Table(columns, rest=len(table.rest))
 
 
+def parts(shown: Table, table: CostTable, width: int) -> list[Table]:
+    """The table as it is drawn: several if columns that were asked for do not fit beside each other."""
+    return tables.wrapped(shown, width) if table.columns else [shown]
+
+
 def output_of(row: ReportRow) -> str:
     """The shape of its first output, if it has one."""
     if row.never_ran:
@@ -103,8 +111,10 @@ def default_columns(table: CostTable) -> list[str]:
 def word_column(rows: Sequence[ReportRow], key: str) -> Column:
     """A column that is no cost."""
     quiet = ("quiet",) * len(rows)
-    if key in ("ops", "unused_params"):
-        return Column(key.replace("_", " "), [units.short(getattr(row, key)) for row in rows], quiet)
+    if key in ("ops", "calls", "unused_params"):
+        values = [getattr(row, key) for row in rows]
+        cells = ["" if value is None else units.short(value) for value in values]
+        return Column(key.replace("_", " "), cells, quiet)
     if key == "type":
         types = [row.type for row in rows]
         return Column("type", types, quiet, "", True, DROPPED["type"], fit="start", least=10, code=True)

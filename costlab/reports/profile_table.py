@@ -25,6 +25,7 @@ WORDS: dict[str, Callable[[ReportRow], Any]] = {  # columns that are no costs, w
     "kernel": lambda row: row.words.kernel,
     "groups": lambda row: row.words.groups,
     "ops": lambda row: -row.ops,
+    "calls": lambda row: -(row.calls or 0),
     "unused_params": lambda row: -row.unused_params,
 }
 
@@ -51,7 +52,7 @@ class ReportRow(CostRow):
 
     def cost(self, key: str) -> float | None:
         """One of its costs; None if no operator in it has a cost rule. Parameters are always known."""
-        unknown = 0 < self.ops == self.uncounted and key not in ("params", "param_bytes")
+        unknown = 0 < self.ops == self.uncounted and key not in ("params", "param_bytes", "trainable_params")
         return None if unknown else getattr(self, key)
 
     @property
@@ -173,6 +174,7 @@ def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]
                 source=op.source,
                 output_shape=op.outputs[0].shape if op.outputs else None,
                 ops=int(not op.free),
+                frozen_params=op.frozen_params,
                 uncounted=int(cost is None),
                 estimated=int(op.estimated),
                 words=described([op]),
@@ -232,6 +234,7 @@ def together(name: str, lines: Iterable[ReportRow]) -> ReportRow:
         name=name,
         ops=sum(line.ops for line in lines),
         unused_params=sum(line.unused_params for line in lines),
+        frozen_params=sum(line.frozen_params for line in lines),
         uncounted=sum(line.uncounted for line in lines),
         estimated=sum(line.estimated for line in lines),
         predicted_seconds=sum(line.predicted_seconds or 0.0 for line in lines) if timed else None,
@@ -251,6 +254,7 @@ def unread_parameters(profile: Profile) -> list[ReportRow]:
             params=sum(m.unused_params for m in modules),
             param_bytes=sum(m.unused_param_bytes for m in modules),
             unused_params=sum(m.unused_params for m in modules),
+            frozen_params=sum(m.unused_frozen_params for m in modules),
         )
         for name, modules in groups.items()
     ]

@@ -105,6 +105,7 @@ def run(
     call_args, call_kwargs = stand_ins((list(args), dict(kwargs)))
     inputs = register_inputs(recorder, [*named_inputs(model, call_args), *call_kwargs.items()])
     tracker.attach()
+    recorder.operations.scripted = scripted_parameters(tracker, parameters)
     recorder.prepare(tracker.paths, parameters)
     try:
         with recorder.watching():
@@ -161,6 +162,12 @@ def own_parameters(tracker: ModuleTracker) -> list[tuple[torch.Tensor, str]]:
             if parameter is not None:
                 parameters.setdefault(id(parameter), (parameter, paths[0]))
     return list(parameters.values())
+
+
+def scripted_parameters(tracker: ModuleTracker, parameters: Sequence[tuple[torch.Tensor, str]]) -> dict[int, str]:
+    """The module of each parameter, by its position, that is in TorchScript, whose calls of modules cannot be seen."""
+    scripted = {paths[0] for module, paths in tracker.paths.items() if isinstance(module, torch.jit.ScriptModule)}
+    return {position: path for position, (_, path) in enumerate(parameters) if path in scripted}
 
 
 def own_buffers(tracker: ModuleTracker) -> list[torch.Tensor]:
@@ -220,11 +227,11 @@ def module_rows(
     tracker: ModuleTracker, recorder: Recorder, parameters: list[tuple[torch.Tensor, str]]
 ) -> Iterator[ModuleInfo]:
     """One row for every module under its first path, and for every other path by which it was called."""
-    unused: dict[str, tuple[int, int]] = {}
-    for position, (parameter, path) in enumerate(parameters):
+    unused: dict[str, tuple[int, int, int]] = {}
+    for position, (_, path) in enumerate(parameters):
         if position not in recorder.operations.params_read:
-            own, total = size_of(parameter), unused.get(path, (0, 0))
-            unused[path] = total[0] + own[0], total[1] + own[1]
+            own, total = recorder.table.params[position], unused.get(path, (0, 0, 0))
+            unused[path] = total[0] + own[0], total[1] + own[1], total[2] + own[2]
     lines: dict[str, Source] = {}
     for op in recorder.ops:
         if op.source is not None:
@@ -233,7 +240,7 @@ def module_rows(
         owner, exported = type(module), vars(module).get("_ty")
         foreign = owner.__module__.startswith("torch.") or exported is not None  # its class is not the user's
         for path in (paths[0], *(p for p in paths[1:] if p in tracker.called)):
-            elements, size = unused.get(path, (0, 0))
+            elements, size, frozen = unused.get(path, (0, 0, 0))
             yield ModuleInfo(
                 path=path,
                 type=(exported or owner.__name__).rpartition(".")[2],
@@ -241,6 +248,8 @@ def module_rows(
                 output_shape=tracker.output_shapes.get(path),
                 unused_params=elements,
                 unused_param_bytes=size,
+                unused_frozen_params=frozen,
+                calls=tracker.calls.get(path),
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -50,6 +51,7 @@ class ModuleTracker:
         self.paths = module_paths(model)
         self.output_shapes: dict[str, tuple[int, ...]] = {}
         self.called: dict[str, torch.nn.Module] = {}
+        self.calls: Counter[str] = Counter()
         self.failed_in: str | None = None
         self.whole: Collection[str] = ()  # types of modules to record as one operator
         self.as_one: Callable[..., Any] | None = None
@@ -58,9 +60,7 @@ class ModuleTracker:
     def attach(self) -> None:
         """Hook every module. Restoring the modules' attributes removes the hooks."""
         for module, paths in self.paths.items():
-            if not isinstance(module, torch.jit.ScriptModule):
-                call = functools.partial(self._call, module, paths)
-                module.__dict__["_compiled_call_impl"] = call
+            module.__dict__["_compiled_call_impl"] = functools.partial(self._call, module, paths)
 
     def _call(self, module: torch.nn.Module, paths: list[str], *args: Any, **kwargs: Any) -> Any:
         outer = self.path
@@ -68,6 +68,7 @@ class ModuleTracker:
         call_path, self.call_path = self.call_path, path_below(self.call_path, outer, path)
         self.path = path
         self.called[path] = module
+        self.calls[path] += 1
         try:
             kind = type(module).__name__
             if self.as_one is not None and kind in self.whole:

@@ -35,6 +35,7 @@ class Operations:
         self.ops: list[Op] = []
         self.reads: list[Reads] = []  # beside `ops`: what each of them read
         self.params_read: set[int] = set()
+        self.scripted: dict[int, str] = {}  # the module of a parameter that only TorchScript calls
         self.source: Callable[[], Source | None] = SourceFinder()  # the line that called the current operator
         self.phase: Phase = "forward"
         self._names: dict[str, int] = {}
@@ -137,10 +138,12 @@ class Operations:
         free: bool,
         guessed: bool,
     ) -> None:
-        path, kind = self.tracker.path, call.signature.kind
-        if self.tracker.call_path != path:
+        kind = call.signature.kind
+        owners = (self.scripted.get(record.param) for record in call.records if record.param is not None)
+        path = next(filter(None, owners), self.tracker.path) if self.scripted else self.tracker.path
+        if path == self.tracker.path and self.tracker.call_path != path:
             call.attrs["caller"] = self.tracker.call_path
-        params, param_bytes = (0, 0) if free else self._first_reads(kind, call)
+        params, param_bytes, frozen = (0, 0, 0) if free else self._first_reads(kind, call)
         self.reads.append((call.signature.names, call.records))
         name = self.unique(f"{path}/{kind}" if path else kind)
         self.ops.append(
@@ -158,6 +161,7 @@ class Operations:
                 params,
                 param_bytes,
                 self.phase,
+                frozen,
             )
         )
 
@@ -165,15 +169,15 @@ class Operations:
         """The tensor, or another object for one that was seen before."""
         return tensor if self.table.find(tensor) is None else torch.ops.aten.alias.default(tensor)
 
-    def _first_reads(self, kind: str, call: Call) -> tuple[int, int]:
-        """Elements and bytes of the parameters among the inputs that no operator has read before."""
-        elements = size = 0
+    def _first_reads(self, kind: str, call: Call) -> tuple[int, int, int]:
+        """Elements, bytes and frozen elements of the parameters among the inputs that no operator has read before."""
+        elements = size = frozen = 0
         for record in call.records[1:] if kind in INITIALISERS else call.records:
             if record.param is not None and record.param not in self.params_read:
                 self.params_read.add(record.param)
                 more = self.table.params[record.param]
-                elements, size = elements + more[0], size + more[1]
-        return elements, size
+                elements, size, frozen = elements + more[0], size + more[1], frozen + more[2]
+        return elements, size, frozen
 
     def unique(self, name: str) -> str:
         """The name, or with a number if an operator has it already."""

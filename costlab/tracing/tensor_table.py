@@ -58,7 +58,7 @@ class TensorTable:
     record_type = TensorRecord
 
     def __init__(self) -> None:
-        self.params: list[tuple[int, int]] = []  # elements and bytes
+        self.params: list[tuple[int, int, int]] = []  # elements, bytes, and elements that require no gradient
         self._records: dict[int, TensorRecord] = {}
         self._storages: dict[int, Storage] = {}
         self._packed: dict[int, tuple[torch.ScriptObject, list[TensorRecord]]] = {}
@@ -72,7 +72,8 @@ class TensorTable:
         param = None
         if role == "parameter":
             param = len(self.params)
-            self.params.append(size_of(tensor))
+            elements, size = size_of(tensor)
+            self.params.append((elements, size, 0 if tensor.requires_grad else elements))
         for plain in plain_tensors(tensor) if is_wrapper(tensor) else (tensor,):
             storage = self.storage(plain, role, abstract=role == "parameter" or is_meta(plain), external=True)
             self._records[id(plain)] = self.record_type(plain, spec_of(plain), storage, param=param)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from helpers.guideline_networks import network
+from rich.console import Console
+from torch import nn
 
 import costlab
 from costlab.cli import run
 from costlab.comparison import compare
 from costlab.core.metrics import PREDICTED
+from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.formatting import units
 from costlab.reports import comparison as comparisons
 from costlab.reports import module_tree
+from costlab.reports import profile as pages
 from costlab.reports.html_data import document
 from costlab.reports.profile_table import WORDS, default_depth, table
 
@@ -67,6 +73,53 @@ def test_columns_are_shown_as_asked(capsys, monkeypatch):
     assert "3x3" in out or "1x1" in out
     assert run(["report", "zoo:mobilenet_v2", "--columns", "inptu"]) == 2
     assert "input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_a_column_that_was_asked_for_is_never_dropped_or_cut(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    keys = ["input", "output", "kernel", "groups", "ops", "calls", "params", "trainable-params", "mult-adds"]
+    keys += ["memory-access", "element-wise-ops", "activations", "read-bytes", "write-bytes"]
+    assert run(["report", "zoo:mobilenet_v2", "--columns", ",".join(keys), "--depth", "2"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= width
+    profile = network("MobileNet V2")
+    for row in table(profile, depth=2).lines:
+        words = " ".join(line for line in lines if (row.name or "(root)") in line.split()).split()
+        shown = {units.short(row.cost(key.replace("-", "_"))) for key in keys[6:12]} - {"0"}
+        assert all(set(number.split()) <= set(words) for number in shown), row.name
+    for key in keys:
+        assert set(key.split("-")) <= set(out.replace("-", " ").split()), key
+
+
+def test_trainable_parameters_and_calls_are_columns():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.frozen = nn.Linear(4, 4).requires_grad_(False)
+            self.idle = nn.Linear(4, 3).requires_grad_(False)
+
+        def forward(self, x):
+            return self.frozen(self.layer(self.layer(x)))
+
+    model = Twice()
+    profile = costlab.profile(model, (2, 4))
+    assert profile.total.trainable_params == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    rows = {row.name: row for row in table(profile, columns=["trainable_params", "calls"]).lines}
+    counts = {name: (row.params, row.trainable_params, row.calls) for name, row in rows.items()}
+    assert counts == {"layer": (20, 20, 2), "frozen": (20, 0, 1), "idle": (15, 0, None)}
+    assert sum(row.trainable_params for row in profile.by_kind().values()) == 20
+    assert "20 trainable, 35 frozen" in text_of(profile)
+    read = Profile.from_json(profile.to_json())
+    assert (read, read.total) == (profile, profile.total)
+
+
+def text_of(profile: Profile) -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(pages.text(profile, table(profile), 100))
+    return console.file.getvalue()
 
 
 def test_an_unknown_column_is_an_error():

@@ -492,6 +492,19 @@ def test_other_forms_of_a_network_cost_the_same(form: str) -> None:
     assert kinds(result) == kinds(plain)
 
 
+@pytest.mark.parametrize("form", ["script", "trace"])
+def test_layers_of_a_scripted_module_have_rows_of_their_own(form: str) -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)), nn.ReLU()).eval()
+    scripted = torch.jit.script(inner) if form == "script" else torch.jit.trace(inner, torch.zeros(1, 3, 9, 9))
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), scripted)
+    rows = profile(network, (1, 3, 9, 9)).by_module()
+    plain = profile(nn.Sequential(nn.Conv2d(3, 3, 1), inner), (1, 3, 9, 9)).by_module()
+    for path in ("0", "1.0", "1.1.0", "1.1.1"):
+        assert (rows[path].mult_adds, rows[path].params) == (plain[path].mult_adds, plain[path].params)
+    assert rows["1"].ops == 1  # which module without parameters runs an operator cannot be seen
+    assert not rows[""].ops
+
+
 def test_a_scripted_network_keeps_its_mode() -> None:
     network = torch.jit.script(image_network().train())
     profile(network, IMAGE)
