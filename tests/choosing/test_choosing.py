@@ -41,6 +41,7 @@ def chosen(cached, *budgets, **changes):
     return costlab.choose(**{"device": "rtx4090", "budgets": budgets, "table": cached, **changes})
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_network_at_its_evaluation_size(cached):
     choice = chosen(cached, batch=4, amp=True)
     by_name = {n.model: n for n in choice.networks}

@@ -14,6 +14,7 @@ import pytest
 
 from costlab.cli import run
 
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "data" / "pull_request_comment.md"
 NET = """from torch import nn
 

@@ -39,6 +39,7 @@ OTHERS = (
     *("torchvision:regnet_y_400mf", "torchvision:shufflenet_v2_x1_0", "torchvision:convnext_small"),
     "torchvision:efficientnet_v2_s",
 )
+NASNET = pytest.param("NASNet-A Large", marks=pytest.mark.slow)
 UNPRICED = {"X4", "X6", "X7", "X8"}  # rules without a fix
 WHOLE = {"X13", "X14"}  # rules about the whole network, which predict themselves
 
@@ -245,7 +246,7 @@ def test_no_shortcut_or_activation_is_removed():
             assert "remove" not in (found.advice or "")
 
 
-@pytest.mark.parametrize("name", ["MobileNet V2", "ShuffleNet V1, 8 groups", "NASNet-A Large", "GoogLeNet", "ViT-B/16"])
+@pytest.mark.parametrize("name", ["MobileNet V2", "ShuffleNet V1, 8 groups", NASNET, "GoogLeNet", "ViT-B/16"])
 @pytest.mark.parametrize("fusion", [None, "pointwise"])
 def test_every_finding_with_a_fix_has_seconds(name, fusion):
     profile = network(name)
@@ -256,7 +257,7 @@ def test_every_finding_with_a_fix_has_seconds(name, fusion):
     assert all(abs(f.predicted_seconds_saved) < whole for f in found if f.predicted_seconds_saved is not None)
 
 
-@pytest.mark.parametrize("name", ["MobileNet V2", "ResNet-50", "NASNet-A Large", "ShuffleNet V1, 3 groups"])
+@pytest.mark.parametrize("name", ["MobileNet V2", "ResNet-50", NASNET, "ShuffleNet V1, 3 groups"])
 @pytest.mark.parametrize("device", [GPU, CPU], ids=lambda d: d.name)
 def test_advice_that_saves_no_time_is_no_warning(name, device):
     result = costlab.lint(network(name), device=device)

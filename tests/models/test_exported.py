@@ -44,6 +44,7 @@ def net(tmp_path_factory) -> Path:
     return save_net(tmp_path_factory.mktemp("exported") / "net.pt2")
 
 
+@pytest.mark.slow
 @STRICT
 @pytest.mark.parametrize("name", VISION)
 def test_a_program_costs_what_its_network_costs_by_module(name, strict, tmp_path):

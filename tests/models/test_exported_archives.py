@@ -346,6 +346,7 @@ def test_weights_of_any_size_take_no_memory(net, tmp_path):
 # The fuzzer.
 
 
+@pytest.mark.slow
 def test_no_broken_archive_runs_anything_or_fails_otherwise_than_by_a_line(net, nested, tmp_path, owned):
     path = tmp_path / "case.pt2"
     programs = [net.read_bytes(), nested.read_bytes()]

@@ -21,6 +21,8 @@ from costlab.core.graph import Op
 from costlab.core.graph import Tensor as Described
 from costlab.tracing._profile import profile
 
+pytestmark = pytest.mark.slow
+
 
 class Gradients(nn.Module):
     """The gradients of a function with regard to its inputs and all parameters."""
