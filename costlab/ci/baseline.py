@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
@@ -11,12 +11,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from costlab.ci.configuration import first_error
-from costlab.ci.lint_run import BaselineEntry, LintRun, entry_of
+from costlab.ci.lint_run import BaselineEntry, LintRun, ModelLint, entry_of
 from costlab.core.files import read_bytes, write_text
 from costlab.errors import CostlabError
+from costlab.formatting import units
+from costlab.guidelines import Finding
 
 SCHEMA_VERSION = 1
 LARGEST = 50_000_000  # bytes of a baseline
+TOLERANCE = 0.05  # share by which a price may grow
 
 
 class BaselineDocument(BaseModel):
@@ -45,21 +48,56 @@ def write(path: Path, entries: Iterable[BaselineEntry]) -> None:
 def apply(run: LintRun, accepted: Collection[BaselineEntry], every_model: bool) -> LintRun:
     """Leave out the findings that a baseline accepts, and list its stale entries.
 
+    Findings whose price has grown by more than TOLERANCE are not accepted: they say what it was.
+
     Args:
         run: a run without a baseline.
         accepted: the entries of the baseline.
         every_model: the run covers all models, so entries of any other model are stale.
     """
-    found = {entry_of(f) for f in run.findings}
+    found = {entry: entry.excess_memory_access for entry in entries_of(run)}
     stale = tuple(entry for entry in accepted if entry not in found and in_scope(entry, run, every_model))
-    known = frozenset(accepted)
-    return replace(run, models=tuple(model.without(known) for model in run.models), stale=stale)
+    before = {entry: entry.excess_memory_access for entry in accepted}
+    worse = {entry: (before[entry], now) for entry, now in found.items() if has_grown(before.get(entry), now)}
+    models = (with_growth(model.without(before.keys() - worse.keys()), worse) for model in run.models)
+    return replace(run, models=tuple(models), stale=stale)
+
+
+def has_grown(before: int | None, now: int | None) -> bool:
+    """Whether a price is known and above what a baseline tolerates."""
+    return before is not None and now is not None and now > before * (1 + TOLERANCE)
+
+
+def with_growth(model: ModelLint, worse: Mapping[BaselineEntry, tuple[int | None, int | None]]) -> ModelLint:
+    """The model; findings that a baseline would accept at a lower price say so."""
+
+    def explained(finding: Finding) -> Finding:
+        before, now = worse.get(entry_of(finding), (None, None))
+        if before is None or not finding.from_guideline:
+            return finding
+        growth = f"{finding.rule} costs {units.short(now)} elements here, {units.short(before)} in the baseline"
+        return replace(finding, message=f"{finding.message}; {growth}")
+
+    findings = tuple(map(explained, model.result.findings))
+    return replace(model, result=replace(model.result, findings=findings))
+
+
+def entries_of(run: LintRun) -> Iterator[BaselineEntry]:
+    """An entry for each rule and module with findings of a guideline, with the price of all of them."""
+    places: dict[BaselineEntry, list[int | None]] = {}
+    for finding in run.findings:
+        if finding.from_guideline:
+            places.setdefault(entry_of(finding), []).append(finding.excess_memory_access)
+    for entry, prices in places.items():
+        known = [price for price in prices if price is not None]
+        yield replace(entry, excess_memory_access=sum(known) if len(known) == len(prices) else None)
 
 
 def renewed(run: LintRun, old: Collection[BaselineEntry], every_model: bool) -> tuple[BaselineEntry, ...]:
     """The baseline that accepts everything that fails a run now, and keeps the entries that the run did not check."""
-    failing = [entry_of(f) for f in run.findings if run.fails(f) and f.from_guideline]
-    return (*failing, *(entry for entry in old if not in_scope(entry, run, every_model)))
+    failing = {entry_of(f) for f in run.findings if run.fails(f) and f.from_guideline}
+    renewed_entries = (entry for entry in entries_of(run) if entry in failing)
+    return (*renewed_entries, *(entry for entry in old if not in_scope(entry, run, every_model)))
 
 
 def in_scope(entry: BaselineEntry, run: LintRun, every_model: bool) -> bool:

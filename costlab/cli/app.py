@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "Report what a network costs, by module, kind or operator.",
     "lint": "Check networks against guidelines and budgets, for CI.",
     "compare": "Compare two networks module by module, with budgets.",
+    "init": "Write a first configuration for a folder's networks.",
     "measure": "Time a network on this machine, in total and by operator.",
     "calibrate": "Fit a device profile to this machine.",
     "experiment": "Repeat the experiments of ShuffleNet V2 on this machine.",
