@@ -154,8 +154,8 @@ def seconds_of(found: Networks, config: ExecutionConfig, batch: int) -> Array:
     model = RooflineModel(table, config.device, float(batch))
     weights = np.bincount(found.owner, table.constant, count)
     device = np.bincount(found.owner, model.terms(config.efficiency, weights[found.owner]).seconds, count)
-    launches = np.bincount(found.owner, model.launches, count)
-    return np.asarray(whole_seconds(device, launches, config.efficiency, config.gpu))
+    host = np.bincount(found.owner, model.host(config.efficiency), count)
+    return np.asarray(whole_seconds(device, host, config.efficiency))
 
 
 # The cache.
@@ -177,8 +177,8 @@ def read(key: str) -> Networks | None:
             found = Networks([str(e) for e in file["errors"]], file["costs"], file["owner"], file["kernels"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    sound = found.costs.shape == (len(found.errors), len(COSTS)) and len(found.owner) == len(found.kernels)
-    return found if sound else None
+    shapes = found.costs.shape, found.kernels.shape
+    return found if shapes == ((len(found.errors), len(COSTS)), (len(found.owner), len(Kernel._fields))) else None
 
 
 def keep(key: str, found: Networks) -> None:

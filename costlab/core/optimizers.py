@@ -43,13 +43,14 @@ class Optimizer:
 
     states: States
     operations: int  # for each element: the arithmetic of torch's implementation, weight decay left out
+    passes: tuple[int, ...] = ()  # elements that each operation reads and writes; none if there is only a fused one
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer(like_parameter(0), 2),  # p - lr g
-    "momentum": Optimizer(like_parameter(1), 4),  # b = m b + g; p - lr b
-    "adam": Optimizer(like_parameter(2), 13),  # two moments (3 + 4), root, scale, epsilon, quotient, p - lr u
-    "adamw": Optimizer(like_parameter(2), 14),  # and p (1 - lr w)
+    "sgd": Optimizer(like_parameter(0), 2, (3,)),  # p - lr g
+    "momentum": Optimizer(like_parameter(1), 4, (2, 3, 3)),  # b = m b + g; p - lr b
+    "adam": Optimizer(like_parameter(2), 13, (3, 2, 3, 2, 2, 2, 4)),  # moments (3 + 4), root, scale, epsilon, p - lr u
+    "adamw": Optimizer(like_parameter(2), 14, (2, 3, 2, 3, 2, 2, 2, 4)),  # and p (1 - lr w)
     "adafactor": Optimizer(factored, 12),
     "adamw8bit": Optimizer(quantised, 18),  # and two states unpacked and packed
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def predict(
     amp: bool = False,
     fusion: str = "none",
     channels_last: bool = False,
+    optimizer_form: str = "foreach",
 ) -> Prediction:
-    """Predict the latency of one forward pass on a device, operator by operator, without torch.
+    """Predict the latency of one forward pass or training step on a device, operator by operator, without torch.
 
     Args:
         profile: the network, as traced by `costlab.profile`.
@@ -42,20 +44,24 @@ def predict(
         amp: predict for `torch.autocast`: float16 on a GPU, bfloat16 on a CPU.
         fusion: "none" for eager mode, "bn" for folded batch norms, "pointwise" for `torch.compile`.
         channels_last: weights and images are in channels-last layout.
+        optimizer_form: how torch runs the optimizer of a training step: "foreach", its default on GPUs, "for-loop" or
+            "fused".
 
     Returns:
         The latency in seconds, in total and by operator, with what bounds each operator.
 
     Raises:
-        CostlabError: unknown device, dtype or fusion, or `batch` is not a positive integer.
+        CostlabError: unknown device, dtype, fusion or form of an optimizer, `batch` is not a positive integer, or a
+            training step was traced in another precision than it is to be predicted for.
     """
     device = device if isinstance(device, Device) else find_device(device)
-    return predict_with(profile, ExecutionConfig(device, batch, dtype, amp, fusion, channels_last))
+    config = ExecutionConfig(device, batch, dtype, amp, fusion, channels_last, optimizer_form)
+    return predict_with(profile, config)
 
 
 @gc_paused()
 def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None = None) -> Prediction:
-    """Predict the latency of one forward pass, as `predict` does. Raises CostlabError.
+    """Predict the latency of one forward pass or training step, as `predict` does. Raises CostlabError.
 
     Args:
         profile: the network as traced.
@@ -64,6 +70,8 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
     """
     if profile.trace.autocast is not None:  # the trace has the casts
         config = replace(config, amp=False)
+    elif config.amp and profile.trace.step is not None:
+        raise CostlabError(f"the step of {profile.name} was traced without autocast: trace it with amp as well")
     traced = traced_batch(profile)
     if config.batch is not None and traced is None:
         raise CostlabError(f"{profile.name} has no input whose first dimension could be the batch")
@@ -79,6 +87,9 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
     by_term = [np.bincount(kernels.op, getattr(terms, bound), kernels.ops) for bound in BOUNDS]
     bound = np.argmax(by_term, axis=0)
     names = [op.name for op in view.ops]
+    phases = Counter[str]()
+    for op, seconds in zip(view.ops if profile.trace.step else (), by_op.tolist(), strict=False):
+        phases[op.phase] += seconds
     present = np.unique(kernels.op).tolist()
     return Prediction(
         device=config.device.name,
@@ -87,10 +98,12 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
         amp=config.amp,
         fusion=config.fusion,
         channels_last=config.channels_last,
-        seconds=float(whole_seconds(by_op.sum(), model.launches.sum(), config.efficiency, config.gpu)),
+        seconds=float(whole_seconds(by_op.sum(), model.host(config.efficiency).sum(), config.efficiency)),
         by_op={names[i]: float(by_op[i]) for i in present},
         bound={names[i]: BOUNDS[bound[i]] for i in present},
         unknown=tuple(op.name for op, cost in zip(view.ops, view.costs, strict=True) if cost is None),
+        by_phase=dict(phases),
+        optimizer_form=config.optimizer_form if profile.trace.step else None,
     )
 
 
@@ -100,7 +113,15 @@ def kernel_table(profile: Profile, view: Profile, config: ExecutionConfig) -> Ke
         _tables[id(profile)] = {}
         weakref.finalize(profile, _tables.pop, id(profile)).atexit = False
     tables = _tables[id(profile)]
-    key = config.gpu, config.dtype, config.autocast_dtype, config.half_norms, config.fusion, config.channels_last
+    key = (
+        config.gpu,
+        config.dtype,
+        config.autocast_dtype,
+        config.half_norms,
+        config.fusion,
+        config.channels_last,
+        config.optimizer_form,
+    )
     if key not in tables:
         tables[key] = KernelTable(lower(profile, view, config), len(view.ops))
     return tables[key]

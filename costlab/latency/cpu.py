@@ -90,7 +90,7 @@ class CpuModel:
             share: Array | float = e[name]
             if name == "convolution":
                 share = np.where(k.taps[i] == 1, e["pointwise_convolution"], e["convolution"])
-            steps = k.k[i] + e.get(f"{name}_prologue", 1.0)
+            steps = work.k[i] + e.get(f"{name}_prologue", 1.0)
             tiles = (self.waves[name] * per_tile).min(axis=1, initial=np.inf)
             seconds[i] = tiles * steps / (self.peak[i] / self.device.units * share)
         i = at["attention"]

@@ -10,6 +10,7 @@ from costlab.latency.device import Device
 from costlab.latency.efficiency import efficiency_of
 from costlab.latency.precision import FLOATS
 
+OPTIMIZER_FORMS = ("foreach", "for-loop", "fused")
 AUTOCAST = {"cuda": "float16", "mps": "float16", "cpu": "bfloat16"}  # torch's default lower precision by device type
 
 
@@ -24,6 +25,8 @@ class ExecutionConfig:
         amp: run under `torch.autocast`.
         fusion: "none" (eager), "bn" (batch norms folded into convolutions) or "pointwise" (`torch.compile`).
         channels_last: weights and images are in channels-last layout.
+        optimizer_form: how torch runs the optimizer of a training step: "foreach" (its default on GPUs), "for-loop" or
+            "fused".
 
     Raises:
         CostlabError: `batch` is not a positive integer, or `dtype` is not a known floating-point type.
@@ -35,12 +38,16 @@ class ExecutionConfig:
     amp: bool = False
     fusion: str = "none"
     channels_last: bool = False
+    optimizer_form: str = "foreach"
 
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in FLOATS:
             raise CostlabError(f"cannot predict for dtype {self.dtype!r}; use one of {', '.join(FLOATS)}")
         if self.batch is not None and (type(self.batch) is not int or self.batch < 1):
             raise CostlabError(f"batch must be a positive integer, got {self.batch!r}")
+        if self.optimizer_form not in OPTIMIZER_FORMS:
+            forms = ", ".join(OPTIMIZER_FORMS)
+            raise CostlabError(f"unknown form of an optimizer {self.optimizer_form!r}; use one of {forms}")
 
     @property
     def gpu(self) -> bool:

@@ -123,7 +123,7 @@ class GpuModel:
             rounds = tiles / self.device.units
             rounds = np.where(rounds < WHOLE_WAVES, np.ceil(rounds), rounds + 0.5)
             waves.append(rounds if parts == 1 else np.where(splits, rounds, np.inf))
-            steps.append(np.ceil(k.k[at] / parts / STEP) * STEP)
+            steps.append(np.ceil(work.k[at] / parts / STEP) * STEP)
             self.sides.append((rows, columns))
         self.waves, self.steps = (np.array(columns).T.reshape(len(at), len(waves)) for columns in (waves, steps))
 

@@ -88,6 +88,8 @@ def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
 def written(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: bool) -> Layout:
     """The layout of a newly written output."""
     rank, family_name = len(output.shape), family(op)
+    if op.kind == "convolution_backward":
+        return written_by_backward(op, inputs, output, channels_last)
     if family_name == "convolution":
         last = rank == 4 and (channels_last or is_channels_last(inputs[0], op.inputs[0].shape))
         return Layout(CHANNELS_LAST) if last else contiguous(output.shape)
@@ -103,6 +105,14 @@ def written(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: b
                 return Layout(CHANNELS_LAST) if is_channels_last(layout, tensor.shape) else contiguous(output.shape)
             return Layout(layout.order)
     return contiguous(output.shape)
+
+
+def written_by_backward(op: Op, inputs: tuple[Layout, ...], output: Tensor, channels_last: bool) -> Layout:
+    """The layout of a gradient of a convolution."""
+    image = len(output.shape) == 4 and any(
+        is_channels_last(layout, tensor.shape) for layout, tensor in zip(inputs[:2], op.inputs, strict=False)
+    )
+    return Layout(CHANNELS_LAST) if image or (channels_last and len(output.shape) == 4) else contiguous(output.shape)
 
 
 def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:

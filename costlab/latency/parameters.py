@@ -12,6 +12,7 @@ SHARE, OF_BANDWIDTH = "of the peak", "of the bandwidth"
 FLOPS, BYTES, OPERATIONS = "FLOP/clock/SM", "B/clock/SM", "operations/clock/SM"
 PRODUCTS = "multiply-adds/clock/SM"
 CYCLES, TRAFFIC, SLOTS, SECONDS = "cycles", "times the bytes", "vector slots", "s"
+TIMES = "times as long"  # as the forward pass takes for the same work
 
 
 class Parameter(NamedTuple):
@@ -141,9 +142,34 @@ CPU: dict[str, Parameter] = {
     # Fixed, not fitted.
     "half_norms": P(0, 0, 0, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
 }
+TRAINING: dict[str, Parameter] = {  # of GPUs; on CPUs, for which there is no measurement, the priors
+    "training_batch_norm": P(1, 0.995, 0.995, 0.3, 5, TIMES, "batch norm with the statistics of the batch"),
+    "input_gradient": P(1, 1.26, 1.26, 0.3, 5, TIMES, "gradient of a convolution's input"),
+    "weight_gradient": P(1, 0.678, 0.678, 0.3, 5, TIMES, "gradient of a convolution's weight"),
+    "grouped_input_gradient": P(1, 2.49, 2.49, 0.1, 10, TIMES, "the same of grouped convolutions"),
+    "grouped_weight_gradient": P(1, 1.12, 1.12, 0.1, 20, TIMES, "the same of grouped convolutions"),
+    "depthwise_input_gradient": P(1, 1.47, 1.47, 0.1, 10, TIMES, "the same of depthwise convolutions"),
+    "depthwise_weight_gradient": P(1, 1.49, 1.49, 0.1, 20, TIMES, "the same of depthwise convolutions"),
+    "large_depthwise_input_gradient": P(1, 1.63, 1.63, 0.1, 10, TIMES, "the same of kernels larger than 5 x 5"),
+    "large_depthwise_weight_gradient": P(1, 1.63, 1.63, 0.1, 20, TIMES, "the same of kernels larger than 5 x 5"),
+    "product_gradient": P(1, 1.18, 1.18, 0.7, 1.5, TIMES, "gradient of the input of a linear layer"),
+    "product_weight_gradient": P(1, 0.77, 0.77, 0.7, 2, TIMES, "gradient of its weight"),
+    "batched_product_gradient": P(1, 0.638, 0.638, 0.5, 2, TIMES, "gradients of a product of two activations"),
+    "attention_gradient": P(1, 1.0, 1.0, 0.3, 5, TIMES, "gradients of fused attention"),
+    "batch_norm_gradient": P(1, 0.97, 0.97, 0.2, 5, TIMES, "gradients of batch norm"),
+    "normalisation_gradient": P(1, 1.18, 1.18, 0.1, 5, TIMES, "gradients of other norms"),
+    "softmax_gradient": P(1, 2.78, 2.78, 0.2, 5, TIMES, "gradient of a softmax"),
+    "pooling_gradient": P(1, 0.658, 0.658, 0.1, 10, TIMES, "gradient of pooling"),
+    "reduction_gradient": P(1, 1.83, 1.83, 0.2, 10, TIMES, "sums over what was broadcast"),
+    "optimizer_pass": P(1, 1.42, 1.42, 0.8, 3, TIMES, "operations of an optimizer"),
+    "backward_launch_seconds": P(1e-5, 4.18e-06, 4.18e-06, 1e-6, 5e-5, SECONDS, "CPU time to launch a backward kernel"),
+    "optimizer_launch_seconds": P(1e-5, 1e-05, 1e-05, 1e-6, 3e-5, SECONDS, "the same, of the optimizer"),
+}
 FIXED = ("serial_seconds", "half_norms")
 
 
 def parameters_of(device_type: str) -> dict[str, Parameter]:
     """The parameters of a type of device: "cuda", "mps" or "cpu"."""
-    return CPU if device_type == "cpu" else GPU
+    if device_type != "cpu":
+        return GPU | TRAINING
+    return CPU | {name: p._replace(eager=p.prior, compiled=p.prior) for name, p in TRAINING.items()}

@@ -19,7 +19,7 @@ RUNS = {"none": "as traced", "bn": "batch norms folded", "pointwise": "torch.com
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted latency of one forward pass."""
+    """The predicted latency of one forward pass or training step."""
 
     device: str
     batch: int | None  # None if no input has a batch dimension
@@ -27,14 +27,16 @@ class Prediction:
     amp: bool
     fusion: str
     channels_last: bool
-    seconds: float  # of the whole forward pass
+    seconds: float  # of the whole pass
     by_op: Mapping[str, float] = field(repr=False)  # seconds of each operator of the fused profile that moves data
     bound: Mapping[str, str] = field(repr=False)  # by operator: "memory", "issue", "matrix" or "launch"
     unknown: tuple[str, ...]  # operators without a cost rule, left out of the sum
+    by_phase: Mapping[str, float] = field(default_factory=dict)  # seconds of the operators of a training step
+    optimizer_form: str | None = None  # of a training step
 
     @property
     def overhead_seconds(self) -> float:
-        """Time of the forward pass outside its operators, when the GPU waits for the CPU to launch kernels."""
+        """Time of the pass outside its operators, when the GPU waits for the CPU to launch kernels."""
         return self.seconds - sum(self.by_op.values())
 
     @property
@@ -47,12 +49,14 @@ class Prediction:
             "autocast": self.amp,
             "channels-last": self.channels_last,
             RUNS[self.fusion]: True,
+            f"{self.optimizer_form} optimizer": self.optimizer_form is not None,
         }
         return visible(", ".join(part for part, stated in parts.items() if stated))
 
     @property
     def summary(self) -> dict[str, Any]:
         """The prediction without its operators, as plain data."""
+        step = {"predicted_seconds_by_phase": dict(self.by_phase)} if self.by_phase else {}
         return {
             "device": self.device,
             "batch": self.batch,
@@ -62,6 +66,7 @@ class Prediction:
             "channels_last": self.channels_last,
             "predicted_seconds": self.seconds,
             "overhead_seconds": self.overhead_seconds,
+            **step,
         }
 
     def join(self, profile: Profile) -> nx.DiGraph:

@@ -10,11 +10,12 @@ import numpy as np
 from costlab.latency.cpu import CpuModel
 from costlab.latency.device import Device
 from costlab.latency.gpu import GpuModel
-from costlab.latency.lowering.kernels import WORK, KernelTable
+from costlab.latency.lowering.kernels import FACTORS, WORK, KernelTable
 from costlab.latency.workload import Workload
 
 Array = np.ndarray
 BOUNDS = ("memory", "issue", "matrix", "launch")
+LAUNCHES = ("launch_seconds", "backward_launch_seconds", "optimizer_launch_seconds")  # by phase
 HOST = 4  # exponent of the transition between waiting for the GPU and waiting for the CPU
 
 
@@ -28,9 +29,8 @@ class Terms(NamedTuple):
     seconds: Array
 
 
-def whole_seconds(device: Array | float, launches: Array | int, e: Mapping[str, float], gpu: bool) -> Array | float:
-    """Seconds of a forward pass: the CPU launches kernels ahead of the GPU; the slower decides."""
-    host = launches * e["launch_seconds"] if gpu else 0.0
+def whole_seconds(device: Array | float, host: Array | float, e: Mapping[str, float]) -> Array | float:
+    """Seconds of a pass, from those of its kernels and of their launches: the slower of device and host decides."""
     return (device**HOST + host**HOST) ** (1 / HOST) + e["start_seconds"]
 
 
@@ -41,8 +41,13 @@ class RooflineModel:
         """`batch` is a multiple of the traced batch; an array holds one value for each kernel."""
         self.kernels, self.gpu = kernels, device.is_gpu
         self.model = (GpuModel if self.gpu else CpuModel)(Workload(kernels, batch), device)
-        self.launches = (kernels.work != WORK["layout"]).astype(int)  # a library launches layout passes by itself
+        self.launches = kernels.launches * (kernels.work != WORK["layout"])  # a library launches layout passes itself
         self.weights = np.sum(kernels.constant)
+
+    def host(self, e: Mapping[str, float]) -> Array:
+        """Seconds in which the CPU launches each kernel, ahead of the GPU; none where it runs the kernels itself."""
+        each = np.array([e.get(name, e["launch_seconds"]) for name in LAUNCHES])[self.kernels.phase]
+        return self.launches * each if self.gpu else np.zeros(len(self.kernels))
 
     def terms(self, e: Mapping[str, float], weights: Array | float | None = None) -> Terms:
         """Seconds of every kernel. `weights`: bytes of weights of its network; default: of all kernels."""
@@ -51,5 +56,7 @@ class RooflineModel:
         p = e["overlap"]
         longest = np.maximum(np.maximum(np.maximum(memory, issue), matrix), 1e-30)
         together = longest * sum((term / longest) ** p for term in (memory, issue, matrix)) ** (1 / p)
-        launch = np.full(len(self.kernels), e["kernel_seconds"] + (0.0 if self.gpu else e["launch_seconds"]))
+        together *= np.array([1.0, *(e.get(name, 1.0) for name in FACTORS[1:])])[self.kernels.factor]
+        each = e["kernel_seconds"] + (0.0 if self.gpu else e["launch_seconds"])
+        launch = each * np.minimum(self.kernels.launches, 1)
         return Terms(memory, issue, matrix, launch, together + launch)

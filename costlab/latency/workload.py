@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from costlab.latency.lowering.kernels import WORK, KernelTable
+from costlab.latency.lowering.kernels import FACTOR, FACTORS, WORK, KernelTable
 
 Array = np.ndarray
+SUMMED = [FACTOR[name] for name in FACTORS if name.endswith("weight_gradient")]  # sum over the batch
 
 
 class Workload:
@@ -17,7 +18,9 @@ class Workload:
         self.kernels = kernels
         scale = np.where(kernels.batched, batch, 1.0)
         per_product = np.isin(kernels.work, (WORK["batched_matmul"], WORK["attention"]))
-        self.m = np.where(per_product, kernels.m, kernels.m * scale)
+        summed = np.isin(kernels.factor, SUMMED)
+        self.m = np.where(per_product | summed, kernels.m, kernels.m * scale)
+        self.k = np.where(summed, kernels.k * scale, kernels.k)
         self.products = np.where(per_product, kernels.products * scale, kernels.products)
         self.flops = kernels.flops * scale
         self.read, self.written = kernels.read * scale, kernels.written * scale

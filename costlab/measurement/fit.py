@@ -70,8 +70,8 @@ class Samples:
         device = np.bincount(network, count * self.model.terms(efficiency, self.weights).seconds, len(self.samples))
         if not self.host:
             return device
-        launches = np.bincount(network, count * self.model.launches, len(self.samples))
-        return np.asarray(whole_seconds(device, launches, efficiency, self.device.is_gpu))
+        host = np.bincount(network, count * self.model.host(efficiency), len(self.samples))
+        return np.asarray(whole_seconds(device, host, efficiency))
 
 
 def alike(kernels: Sequence[Kernel]) -> Array:

@@ -106,8 +106,15 @@ def latency(prediction: Prediction) -> list[Fact]:
     predicted = units.seconds(prediction.seconds)
     return [
         Fact("latency", f"{predicted} predicted on {prediction.setup}"),
+        *phases(prediction),
         Fact("latency", ", ".join(parts)),
     ]
+
+
+def phases(prediction: Prediction) -> list[Fact]:
+    """The predicted seconds of the phases of a training step."""
+    parts = [f"{phase} {units.seconds(seconds)}" for phase, seconds in prediction.by_phase.items()]
+    return [Fact("latency", ", ".join(parts))] if parts else []
 
 
 def inputs(tensors: Sequence[InputInfo]) -> list[Fact]:

@@ -13,7 +13,7 @@ from costlab.latency import devices
 from costlab.latency.device import Device
 from costlab.latency.devices import read_device
 from costlab.latency.efficiency import MODES, efficiency_of
-from costlab.latency.parameters import CPU, GPU, Parameter
+from costlab.latency.parameters import CPU, GPU, TRAINING, Parameter
 
 PAGE = Path(__file__).parents[1] / "latency.md"
 DATA = Path(devices.__file__).parent / "data"
@@ -41,9 +41,10 @@ def fingerprint(device: Device) -> str:
 
 
 def parameters() -> str:
-    """The parameters of GPUs and of CPUs: values in both ways of running, prior, range, unit and meaning."""
+    """The parameters of GPUs, of training and of CPUs: values, prior, range, unit and meaning."""
     own = {way: table for way, table in fitted_tables().items() if table}
-    return "\n\n".join(table(kind, parameters, own) for kind, parameters in (("GPUs", GPU), ("CPUs", CPU)))
+    kinds = {"GPUs": GPU, "training on GPUs": TRAINING, "CPUs": CPU}
+    return "\n\n".join(table(kind, parameters, own) for kind, parameters in kinds.items())
 
 
 def table(kind: str, parameters: dict[str, Parameter], own: dict[str, dict[str, float]]) -> str:

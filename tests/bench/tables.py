@@ -180,25 +180,27 @@ def traced(name: str, network: Network) -> Profile:
         CostlabError: it cannot be built, or it does not take images of that size.
     """
     if network.architecture in TRANSFORMERS:
-        return traced_transformer(network)
+        model, inputs = transformer(network.architecture, 1, network.size)
+        return costlab.profile(model, kwargs=inputs, name=network.architecture)
     if not network.size:
         return costlab.profile(*costlab.load(name), name=name)
     return traced_image(name, network.size)
 
 
-def traced_transformer(network: Network) -> Profile:
+def transformer(name: str, batch: int, tokens: int) -> tuple[Any, dict[str, Any]]:
+    """A transformer of NeuSight's labels without weights, its attention written out, and its inputs."""
     import tempfile
 
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(TRANSFORMERS[network.architecture]), encoding="utf-8")
+        (Path(folder) / "config.json").write_text(json.dumps(TRANSFORMERS[name]), encoding="utf-8")
         model, _ = costlab.load(f"hf:{folder}")
     model.config._attn_implementation = "eager"
-    inputs = {"input_ids": torch.zeros(1, network.size, dtype=torch.long)}
-    if network.architecture != "bert_large":
-        inputs["use_cache"] = False  # type: ignore[assignment]
-    return costlab.profile(model, kwargs=inputs, name=network.architecture)
+    inputs: dict[str, Any] = {"input_ids": torch.zeros(batch, tokens, dtype=torch.long)}
+    if name != "bert_large":
+        inputs["use_cache"] = False
+    return model, inputs
 
 
 def traced_image(name: str, size: int) -> Profile:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from costlab.core.cost import Cost
-from costlab.core.graph import ITEM_BYTES, Op, Tensor
+from costlab.core.graph import ITEM_BYTES, PHASES, Op, Tensor
 from costlab.core.profile import Profile
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.layouts import Layout, layouts
+from costlab.latency.lowering.backward import lowering_of
 from costlab.latency.lowering.contractions import attention, convolution, is_fused, matmul, recurrent, score_bytes
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Operand, Site
@@ -46,7 +47,8 @@ def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kern
             continue
         lowered = lower_op(walk.site(position, op, cost, inputs, batched))
         walk.advance(op, lowered)
-        kernels += lowered.kernels
+        phase = PHASES.index(op.phase)
+        kernels += [kernel._replace(phase=phase) for kernel in lowered.kernels] if phase else lowered.kernels
     return kernels
 
 
@@ -67,6 +69,11 @@ def are_joined(writer: Op, reader: Op) -> bool:
         and kinds != ("element_wise", "element_wise")
         and any(t.storage == writer.output.storage and t.numel == writer.output.numel for t in reader.inputs)
     )
+
+
+def lengths(tensor: Tensor) -> tuple[int, ...]:
+    """The lengths of the dimensions, sorted, without those of 1."""
+    return tuple(sorted(length for length in tensor.shape if length != 1))
 
 
 class Lowered(NamedTuple):
@@ -108,12 +115,12 @@ def lower_op(site: Site) -> Lowered:
         read=read,
         written=site.written,
         window=weighted / read if read else 0.0,
-        constant=constant,
+        constant=constant + site.fixed,
         batched=site.batched,
         in_place=op.output.storage in {t.storage for t in op.inputs},
     )
     computes = site.cost.mult_adds and op.output.numel  # a product over nothing only fills its output
-    lowering = LOWERINGS.get(family(op), data_movement) if computes else data_movement
+    lowering = lowering_of(op) or (LOWERINGS.get(family(op), data_movement) if computes else data_movement)
     kernels += lowering(kernel, site)
     if has_bias_kernel(site, copied):
         kernels.append(bias_kernel(kernel))
@@ -142,6 +149,9 @@ class Walk:
                 for tensor in op.inputs if not op.free else ():
                     self.readers.setdefault(tensor.storage, []).append(op)
         self.batched = {t.storage for op in profile.ops for t in op.inputs if t.role == "input"}
+        self.parameters: dict[str, set[tuple[int, ...]]] = {}  # sorted lengths of the parameters of a module
+        for op in profile.ops if profile.trace.step else ():
+            self.parameters.setdefault(op.module, set()).update(lengths(t) for t in op.inputs if t.role == "parameter")
         self.moved = 0.0  # bytes of activations so far
         self.touched: dict[int, float] = {}  # by storage: `moved` when it was last read or written
 
@@ -149,12 +159,18 @@ class Walk:
         """Whether an operator grows with the batch; if so, its outputs do."""
         batched = any(t.storage in self.batched for t in op.inputs)
         if batched:
-            self.batched.update(t.storage for t in op.outputs)
+            self.batched.update(t.storage for t in op.outputs if not self.is_parameter_gradient(op, t))
         return batched
+
+    def is_parameter_gradient(self, op: Op, tensor: Tensor) -> bool:
+        """Whether an output sums over the batch: it has the shape of a parameter of the module, perhaps transposed."""
+        return op.phase == "backward" and lengths(tensor) in self.parameters.get(op.module, ())
 
     def site(self, position: int, op: Op, cost: Cost, layouts: Sequence[Layout], batched: bool) -> Site:
         """An operator as it would find its inputs now."""
         readers = self.readers.get(op.output.storage, ())
+        amounts = [(t, float(t.elements * ITEM_BYTES[self.type_of(t)])) for t in op.outputs]
+        fixed = sum(size for t, size in amounts if batched and t.storage not in self.batched)
         joined = len(readers) == 1 and are_joined(op, readers[0]) and op.output.storage not in self.returned
         return Site(
             position=position,
@@ -162,8 +178,10 @@ class Walk:
             cost=cost,
             config=self.config,
             inputs=tuple(self.operand(op, t, layout) for t, layout in zip(op.inputs, layouts, strict=True)),
-            written=0.0 if joined else float(sum(t.elements * ITEM_BYTES[self.type_of(t)] for t in op.outputs)),
+            written=0.0 if joined else sum(size for _, size in amounts) - fixed,
+            fixed=fixed,
             batched=batched,
+            reduces=batched and op.output.storage not in self.batched,
             members=[self.traced[name] for name in op.attrs.get("fused", ()) if name in self.traced] or [op],
             readers=readers,
         )

@@ -29,6 +29,29 @@ WORKS = (
     "layout",  # NCHW to NHWC or back, around a convolution
 )
 WORK = {name: number for number, name in enumerate(WORKS)}
+FACTORS = (  # what kernels of a training step take longer than those of a forward pass with the same work, by this
+    "",  # the same
+    "training_batch_norm",
+    "input_gradient",  # of a convolution
+    "weight_gradient",
+    "grouped_input_gradient",
+    "grouped_weight_gradient",
+    "depthwise_input_gradient",
+    "depthwise_weight_gradient",
+    "large_depthwise_input_gradient",
+    "large_depthwise_weight_gradient",
+    "product_gradient",
+    "product_weight_gradient",
+    "batched_product_gradient",
+    "attention_gradient",
+    "batch_norm_gradient",
+    "normalisation_gradient",
+    "softmax_gradient",
+    "pooling_gradient",
+    "reduction_gradient",
+    "optimizer_pass",
+)
+FACTOR = {name: number for number, name in enumerate(FACTORS)}
 
 
 class Kernel(NamedTuple):
@@ -49,6 +72,9 @@ class Kernel(NamedTuple):
     window: float = 0  # bytes moved since its inputs were last touched
     constant: float = 0  # bytes of weights, independent of the batch
     taps: float = 0  # of a convolution's kernel; pixels of an interpolated image
+    factor: int = 0  # position in FACTORS
+    phase: int = 0  # position in core.graph.PHASES
+    launches: float = 1  # that the CPU makes for it; part of one if it is run together with others
     batched: bool = True  # grows with the batch
     slow: bool = False  # NCHW convolution; copy across dimensions; masked attention; strided norm; broadcast operand
     in_place: bool = False  # overwrites its input
@@ -64,7 +90,9 @@ class KernelTable:
         self.op, self.work, self.dtype = table[:, :3].T.astype(int)
         (self.m, self.n, self.k, self.products, self.flops, self.operations, self.transcendental) = table[:, 3:10].T
         (self.read, self.written, self.window, self.constant, self.taps) = table[:, 10:15].T
-        self.batched, self.slow, self.in_place = table[:, 15:].T.astype(bool)
+        self.factor, self.phase = table[:, 15:17].T.astype(int)
+        self.launches = table[:, 17]
+        self.batched, self.slow, self.in_place = table[:, 18:].T.astype(bool)
 
     def __len__(self) -> int:
         return len(self.op)

@@ -40,7 +40,13 @@ class Site:
     cost: Cost
     config: ExecutionConfig
     inputs: tuple[Operand, ...]
-    written: float  # bytes of its outputs
+    written: float  # bytes of its outputs that grow with the batch, or of all if none does
+    fixed: float  # bytes of the others
     batched: bool  # grows with the batch
+    reduces: bool  # its output does not grow although it does: the gradient of a parameter
     members: Sequence[Op]  # the traced operators that were fused into it, or itself
     readers: Sequence[Op]  # operators that read its output; only for compiled code
+
+    def operand(self, name: str) -> Operand:
+        """The input of that name."""
+        return next(operand for operand in self.inputs if operand.tensor.name == name)

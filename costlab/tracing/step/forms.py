@@ -56,8 +56,24 @@ def rms_norm(
     return torch.ops.aten._fused_rms_norm(input, normalized_shape, weight, eps)[0]
 
 
+def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """Reads float16 and writes float32 where autocast asks for that; its gradient is float16 again."""
+    if input.dtype != torch.float16 or dtype != torch.float32:
+        return NotImplemented
+    return torch.ops.aten._softmax(input, dim, True)
+
+
+def log_softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """The same."""
+    if input.dtype != torch.float16 or dtype != torch.float32:
+        return NotImplemented
+    return torch.ops.aten._log_softmax(input, dim, True)
+
+
 FORMS: dict[str, Form] = {
     "aten::dropout": dropout,
     "aten::scaled_dot_product_attention": attention,
     "aten::rms_norm": rms_norm,
+    "aten::softmax.int": softmax,
+    "aten::log_softmax.int": log_softmax,
 }

@@ -1,0 +1,28 @@
+"""Kernels of an optimizer's step: one pass over everything, or one for each operation of its formula."""
+
+from __future__ import annotations
+
+from costlab.core.optimizers import OPTIMIZERS
+from costlab.latency.lowering.kernels import FACTOR, WORK, Kernel
+from costlab.latency.lowering.site import Site
+
+TENSORS_A_LAUNCH = 30  # of multi-tensor kernels, about (ATen/native/cuda/MultiTensorApply.cuh: 30 to 110, 320 blocks)
+
+
+def optimizer_step(kernel: Kernel, site: Site) -> list[Kernel]:
+    """The passes over a module's parameters.
+
+    "fused" reads and writes all once; "foreach" makes a pass for each operation, over many tensors at a time;
+    "for-loop" launches each operation for each parameter.
+    """
+    op, form = site.op, site.config.optimizer_form
+    tensors = len(op.each("params"))
+    launches = tensors if form == "for-loop" else tensors / TENSORS_A_LAUNCH
+    passes = OPTIMIZERS[op.kind].passes
+    base = kernel._replace(work=WORK["element_wise"], factor=FACTOR["optimizer_pass"], launches=launches, read=0.0)
+    size = float(sum(t.bytes for t in op.each("params")))
+    if form == "fused" or not passes:
+        moved = float(site.cost.bytes_accessed)
+        return [base._replace(constant=moved, operations=site.cost.element_wise_ops)]
+    elements = sum(t.numel for t in op.each("params"))
+    return [base._replace(constant=accesses * size, operations=elements) for accesses in passes]
