@@ -21,12 +21,13 @@ def check(
     form: Format = "text",
     output: Output = None,
 ) -> int:
-    """Check MODEL's mult-adds against fvcore and torch; exit 1 if a difference has no explanation.
+    """Check MODEL's mult-adds and activations against fvcore and torch; exit 1 if a difference has no explanation.
 
     fvcore really computes, on the CPU and with random weights.
     """
     reject_saved_profile(model, "checked against other counters")
     from costlab.crosscheck import report
+    from costlab.crosscheck.activations import compare_activations
     from costlab.crosscheck.differences import compare_counters
     from costlab.crosscheck.emulation import count_like
     from costlab.models import load_model
@@ -36,14 +37,15 @@ def check(
         loaded = load_model(network.spec(model))
         traced = profile(loaded.model, loaded.inputs, **loaded.origin)
         result = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
+        written = compare_activations(traced, result.readings, result.differences)
     column = count_like(traced, convention) if convention else None
     page = render(
         form,
         output,
-        text=lambda width, ascii_only: report.text(result, column, width, ascii_only),
-        json=lambda: report.to_json(result, column),
-        markdown=lambda: report.markdown(result, column),
+        text=lambda width, ascii_only: report.text(result, written, column, width, ascii_only),
+        json=lambda: report.to_json(result, written, column),
+        markdown=lambda: report.markdown(result, written, column),
     )
     put(page, output)
-    typer.echo(report.verdict(result), err=True)
-    return FINDINGS if result.unexplained else 0
+    typer.echo(report.verdict(result, written), err=True)
+    return FINDINGS if result.unexplained or written.unexplained else 0

@@ -22,8 +22,9 @@ from costlab.tracing.forward import trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.operators import kind_of, operator_of
 from costlab.tracing.restoration import random_state
-from costlab.tracing.tensors import moved
+from costlab.tracing.tensors import all_tensors, moved
 
+WRITTEN = "activations of "  # before the names under which fvcore counts elements
 MEMORY = 4 << 30  # most bytes of weights and live activations with which a network is executed
 
 
@@ -36,6 +37,7 @@ class ToolCount:
     counts: Mapping[str, int] = field(default_factory=dict)  # by operator kind, one per mult-add
     unknown: Mapping[str, int] = field(default_factory=dict)  # unsupported calls, by operator kind
     inside: Mapping[str, int] = field(default_factory=dict)  # of `counts`, by operators that costlab decomposes
+    activations: Mapping[str, int] = field(default_factory=dict)  # elements that products write, by operator kind
     failure: str | None = None  # one line
     note: str | None = None  # one line: how it was run
 
@@ -62,13 +64,35 @@ def run_fvcore(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str,
             module = TensorsOnly(*copied(model, args, kwargs, real))
             analysis = FlopCountAnalysis(module, module.inputs())
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-            counts = {kind_of(f"aten::{name}"): int(n) for name, n in analysis.by_operator().items()}
+            count_activations(analysis)
+            found = {name: int(n) for name, n in analysis.by_operator().items()}
+            counts = {kind_of(f"aten::{name}"): n for name, n in found.items() if not name.startswith(WRITTEN)}
+            written = {kind_of(name.removeprefix(WRITTEN)): n for name, n in found.items() if name.startswith(WRITTEN)}
             unknown: Counter[str] = Counter()
             for name, calls in analysis.unsupported_ops().items():
                 unknown[kind_of(name)] += calls
     except Exception as error:
         return ToolCount("fvcore", version, failure=one_line(error))
-    return ToolCount("fvcore", version, counts, dict(unknown))
+    return ToolCount("fvcore", version, counts, dict(unknown), activations=written)
+
+
+def count_activations(analysis: Any) -> None:
+    """Have a FlopCountAnalysis also count what an ActivationCountAnalysis would, under other names."""
+    from fvcore.nn import jit_handles
+
+    elements = jit_handles.generic_activation_jit()
+
+    def both(name: str, flops: Any) -> Any:
+        def handle(inputs: Any, outputs: Any) -> Counter[str]:
+            counted = flops(inputs, outputs)
+            counted = counted if isinstance(counted, Counter) else {name.removeprefix("aten::"): counted}
+            return Counter({**counted, WRITTEN + name: elements([], outputs)})
+
+        return handle
+
+    for name in "_convolution addmm bmm einsum matmul linear".split():
+        flops = getattr(jit_handles, f"{name.replace('_convolution', 'conv')}_flop_jit")
+        analysis.set_op_handle(f"aten::{name}", both(f"aten::{name}", flops))
 
 
 def run_torch(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ToolCount:
@@ -111,7 +135,9 @@ class CountedNetwork(torch.nn.Module):
         """The counts of the last forward pass."""
         split = self.split
         counts, inside = ({k: n // 2 for k, n in flops.items() if n} for flops in (split.flops, split.inside))
-        return ToolCount("torch", torch.__version__, counts, dict(split.uncounted), inside, note=note)
+        return ToolCount(
+            "torch", torch.__version__, counts, dict(split.uncounted), inside, dict(split.activations), note=note
+        )
 
 
 class SplitByKind(TorchDispatchMode):
@@ -122,6 +148,7 @@ class SplitByKind(TorchDispatchMode):
         self.flops: Counter[str] = Counter()
         self.uncounted: Counter[str] = Counter()  # calls for which it added nothing
         self.inside: Counter[str] = Counter()  # of `flops`, by operators without a rule that costlab decomposes
+        self.activations: Counter[str] = Counter()  # elements of the results of those for which it added something
         self._counter = counter
         self._outer: str | None = None
 
@@ -149,6 +176,8 @@ class SplitByKind(TorchDispatchMode):
         added = self._counter.get_total_flops() - before
         self.flops[operator.kind] += added
         self.uncounted[operator.kind] += added == 0
+        if added:
+            self.activations[operator.kind] += next(iter(all_tensors(result))).numel()
         if self._outer is not None:
             self.inside[self._outer] += added
         return result

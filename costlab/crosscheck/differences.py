@@ -70,11 +70,8 @@ class CrossCheck:
 
     def families(self) -> dict[str, dict[str, int]]:
         """For each family with a count, the mult-adds of costlab and of the tools that ran."""
-        ours = by_family({kind: row.mult_adds for kind, row in self.profile.by_kind().items()})
-        columns = {"costlab": ours, **{r.tool: by_family(r.counts) for r in self.readings if r.failure is None}}
-        names = [*FAMILIES, *sorted({f for column in columns.values() for f in column} - FAMILIES.keys())]
-        rows = {f: {tool: column.get(f, 0) for tool, column in columns.items()} for f in names}
-        return {family: row for family, row in rows.items() if any(row.values())}
+        ours = {kind: row.mult_adds for kind, row in self.profile.by_kind().items()}
+        return families_of_counters({"costlab": ours, **{r.tool: r.counts for r in self.readings if r.failure is None}})
 
 
 def compare_counters(
@@ -201,6 +198,14 @@ def beyond_operators(
 def family_of(kind: str) -> str:
     """The family of an operator kind; fvcore has one kind for all convolutions."""
     return FAMILY_OF.get("conv2d" if kind == "conv" else kind, kind)
+
+
+def families_of_counters(columns: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """By family, the sums of each column of counts by kind; families without a count are left out."""
+    sums = {column: by_family(counts) for column, counts in columns.items()}
+    names = [*FAMILIES, *sorted({f for column in sums.values() for f in column} - FAMILIES.keys())]
+    rows = {f: {column: counts.get(f, 0) for column, counts in sums.items()} for f in names}
+    return {family: row for family, row in rows.items() if any(row.values())}
 
 
 def by_family(counts: Mapping[str, int]) -> dict[str, int]:

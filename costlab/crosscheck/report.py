@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
+from costlab.crosscheck.activations import ActivationCheck
 from costlab.crosscheck.differences import CountDifference, CrossCheck
 from costlab.crosscheck.emulation import ConventionCount
 from costlab.crosscheck.explanations import FAILED, UNEXPLAINED
@@ -41,11 +43,11 @@ def facts(check: CrossCheck, printed: ConventionCount | None) -> list[Fact]:
     return lines
 
 
-def verdict(check: CrossCheck) -> str:
+def verdict(check: CrossCheck, activations: ActivationCheck) -> str:
     """The outcome in one line."""
     ran = [r.tool for r in check.readings if r.failure is None]
-    if check.unexplained:
-        count = len(check.unexplained)
+    count = len(check.unexplained) + len(activations.unexplained)
+    if count:
         return f"{count} difference{'s' if count > 1 else ''} without an explanation"
     if not ran:
         return "nothing was checked: no other counter ran"
@@ -78,6 +80,19 @@ def counts_table(check: CrossCheck, printed: ConventionCount | None, write: Call
     )
 
 
+def activations_table(check: ActivationCheck, write: Callable[[int], str]) -> Table:
+    """The elements that convolutions and matrix products write, by family: costlab's and each tool's."""
+    rows = check.families.values()
+    names = list(check.families)
+    counts = {tool: [row[tool] for row in rows] for tool in next(iter(rows), {})}
+    return Table(
+        [
+            Column("activations", names, (), "total", left=True, fit="wrap", least=8, code=True),
+            *(Column(tool, [*map(write, column)], (), write(sum(column))) for tool, column in counts.items()),
+        ]
+    )
+
+
 def differences_table(differences: Sequence[CountDifference]) -> Table:
     """What each tool counts differently, by how much, and why."""
     tones = [{UNEXPLAINED: "alarm", FAILED: "estimate"}.get(d.cause, "") for d in differences]
@@ -104,31 +119,39 @@ def gap(difference: CountDifference) -> str:
     return units.change(difference.counted - difference.mult_adds)
 
 
-def text(check: CrossCheck, printed: ConventionCount | None, width: int, ascii_only: bool = False) -> Group:
+def text(
+    check: CrossCheck,
+    activations: ActivationCheck,
+    printed: ConventionCount | None,
+    width: int,
+    ascii_only: bool = False,
+) -> Group:
     """For terminals and pipes, `width` cells wide. Numbers are shown in full if there is room."""
     from rich.console import Group, RenderableType
     from rich.text import Text
 
-    shown = counts_table(check, printed, units.exact)
-    if not tables.fits(shown, width):
-        shown = counts_table(check, printed, units.short)
     parts: list[RenderableType] = [Text(title(check.profile), style="bold"), header.text(facts(check, printed))]
-    parts += [Text(), tables.text(shown, width, ascii_only)]
-    if check.differences:
-        parts += [Text(), tables.text(differences_table(check.differences), width, ascii_only)]
+    for make in (functools.partial(counts_table, check, printed), functools.partial(activations_table, activations)):
+        shown = make(units.exact)
+        parts += [Text(), tables.text(shown if tables.fits(shown, width) else make(units.short), width, ascii_only)]
+    differences = [*check.differences, *activations.unexplained]
+    if differences:
+        parts += [Text(), tables.text(differences_table(differences), width, ascii_only)]
     return Group(*parts)
 
 
-def markdown(check: CrossCheck, printed: ConventionCount | None) -> str:
+def markdown(check: CrossCheck, activations: ActivationCheck, printed: ConventionCount | None) -> str:
     """For issues and pull requests: a heading, a list, and two tables."""
     lines = [f"### {markdown_text(title(check.profile))}", "", *header.markdown(facts(check, printed)), ""]
-    lines.append(tables.markdown(counts_table(check, printed, units.exact)))
-    if check.differences:
-        lines += ["", tables.markdown(differences_table(check.differences))]
-    return "\n".join([*lines, "", markdown_text(verdict(check)), ""])
+    lines += [tables.markdown(counts_table(check, printed, units.exact)), ""]
+    lines.append(tables.markdown(activations_table(activations, units.exact)))
+    differences = [*check.differences, *activations.unexplained]
+    if differences:
+        lines += ["", tables.markdown(differences_table(differences))]
+    return "\n".join([*lines, "", markdown_text(verdict(check, activations)), ""])
 
 
-def to_json(check: CrossCheck, printed: ConventionCount | None) -> str:
+def to_json(check: CrossCheck, activations: ActivationCheck, printed: ConventionCount | None) -> str:
     """Everything, exact; schema version 1 (docs/conventions.md)."""
     profile = check.profile
     document = {
@@ -154,21 +177,33 @@ def to_json(check: CrossCheck, printed: ConventionCount | None) -> str:
         ],
         "convention": printed
         and {"tool": printed.tool, "total": printed.total, "families": printed.families, "stops_at": printed.stops_at},
-        "differences": [
-            {
-                "tool": d.tool,
-                "family": d.family or None,
-                "kind": d.kind or None,
-                "ops": d.ops,
-                "mult_adds": d.mult_adds,
-                "counted": d.counted,
-                "difference": None if d.counted is None else d.counted - d.mult_adds,
-                "cause": d.cause,
-                "why": d.why,
-            }
-            for d in check.differences
-        ],
+        "differences": [*map(difference_object, check.differences)],
+        "activations": {
+            "families": [{"family": family, **counts} for family, counts in activations.families.items()],
+            "differences": [activation_object(d) for d in activations.differences],
+        },
         "unconfirmed": check.unconfirmed,
-        "explained": not check.unexplained,
+        "explained": not (check.unexplained or activations.unexplained),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"
+
+
+def difference_object(difference: CountDifference) -> dict[str, object]:
+    """A difference for JSON."""
+    ours, counted = difference.mult_adds, difference.counted
+    return {
+        "tool": difference.tool,
+        "family": difference.family or None,
+        "kind": difference.kind or None,
+        "ops": difference.ops,
+        "mult_adds": ours,
+        "counted": counted,
+        "difference": None if counted is None else counted - ours,
+        "cause": difference.cause,
+        "why": difference.why,
+    }
+
+
+def activation_object(difference: CountDifference) -> dict[str, object]:
+    """A difference of activations for JSON."""
+    return {"activations" if key == "mult_adds" else key: v for key, v in difference_object(difference).items()}

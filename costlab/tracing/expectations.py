@@ -2,12 +2,13 @@
 
 Everything is kept: a comparison is true, a mask of lengths is full. A choice among experts is spread evenly: of the
 places where `topk(scores, k)` chose one of E experts, one in E is a given expert's. Means are worked out backwards from
-the operators that made a tensor; `share` gives out whole places so that their sum is what went in.
+the operators that made a tensor; `places` gives each expert whole places of its own, whose sum is what went in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import floor, prod
 from typing import Any, NamedTuple
 
@@ -36,14 +37,26 @@ class Expectations:
     def __init__(self, ops: Sequence[Op], reads: Sequence[tuple[Sequence[str], Sequence[TensorRecord]]]) -> None:
         self._ops = ops
         self._reads = reads
-        self._shares: dict[int, dict[Any, int]] = {}  # by routing, then by expert: the places given out
+        self._shares: dict[int, dict[Any, range]] = {}  # by routing, then by expert: the places given out
 
     def source(self, record: TensorRecord) -> tuple[Op, Inputs, int] | None:
         """The operator that last wrote a tensor, what it read, and its position."""
-        position = max(record.producer, record.storage.writer)
-        return (
-            (self._ops[position], list(zip(*self._reads[position], strict=True)), position) if position >= 0 else None
-        )
+        position = last_writer(record)
+        if position < 0:
+            return None
+        op = self._ops[position]
+        read = [(name, self.as_read(r, op) if last_writer(r) >= position else r) for name, r in self.inputs(position)]
+        return op, read, position
+
+    def inputs(self, position: int) -> Inputs:
+        """What the operator at a position read."""
+        return list(zip(*self._reads[position], strict=True))
+
+    def as_read(self, record: TensorRecord, op: Op) -> TensorRecord:
+        """The record of a tensor that was written since an operator read it, or by it, as it was before."""
+        number = record.storage.number
+        writers = [p for p in op.after if any(t.storage == number for t in self._ops[p].outputs)]
+        return replace(record, producer=max(writers, default=-1), storage=replace(record.storage, writer=-1))
 
     def mean(self, record: TensorRecord, depth: int = DEPTH) -> float:
         """The mean value of a tensor; 1 if nothing is known of it."""
@@ -82,7 +95,7 @@ class Expectations:
         return routing
 
     def segments(self, op: Op, inputs: Inputs, depth: int) -> Routing | None:
-        """A comparison of an input with one of its own unique values: each element has one of them."""
+        """A comparison of a tensor with one of its own unique values: each element has one of them."""
         if op.kind != "eq" or len(inputs) < 2:
             return None
         made = self.source(inputs[1][1])
@@ -93,21 +106,22 @@ class Expectations:
             return None
         op, read, position = made
         values, compared = read[0][1], inputs[0][1]
-        if values.storage is not compared.storage or self.source(values) is not None:
-            return None  # labels that a network makes itself, as for boxes, may be few
+        if values.storage.number != compared.storage.number:
+            return None
         return Routing(position, prod(values.shape), max(op.output.shape[0], 1), None)
 
-    def places(self, mask: TensorRecord) -> int:
-        """How many elements of a mask are true: those of one expert add up to all that were chosen."""
-        due = self.mean(mask) * mask.tensor.numel()
+    def places(self, mask: TensorRecord) -> range:
+        """Which elements of a mask are true, modulo their number: one expert's follow those of the experts before."""
+        size = mask.tensor.numel()
+        due = self.mean(mask) * size
         routing = self.routing(mask)
         if routing is None or routing.expert is None:
-            return min(round(due), mask.tensor.numel())
+            return range(min(round(due), size))
         shares = self._shares.setdefault(routing.position, {})
         if routing.expert not in shares:
-            given = sum(shares.values())
+            given = sum(map(len, shares.values()))
             count = max(floor((len(shares) + 1) * due + 1e-6) - given, 1)
-            shares[routing.expert] = min(count, max(routing.chosen - given, 0), mask.tensor.numel())
+            shares[routing.expert] = range(given, given + min(count, max(routing.chosen - given, 0), size))
         return shares[routing.expert]
 
     def values(self, record: TensorRecord) -> torch.Tensor:
@@ -121,6 +135,11 @@ class Expectations:
         return (steps[1:] - steps[:-1]).to(record.tensor.dtype).reshape(record.shape)
 
 
+def last_writer(record: TensorRecord) -> int:
+    """The position of the operator that last wrote a tensor; -1 if none did."""
+    return max(record.producer, record.storage.writer)
+
+
 def of_first(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """The mean of the first input."""
     return expectations.mean(inputs[0][1], depth) if inputs else 1.0
@@ -129,9 +148,14 @@ def of_first(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> 
 def of_source(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """The mean of what was copied or filled in."""
     source = next((r for name, r in inputs if name in ("src", "source", "values", "value")), None)
-    if source is not None:
-        return expectations.mean(source, depth)
-    return float(op.attrs.get("value", 1) or 0)
+    filled = float(op.attrs.get("value", 1) or 0) if source is None else expectations.mean(source, depth)
+    where = next(
+        (r for name, r in inputs[1:] if name.startswith(("mask", "indices")) and r.tensor.dtype == torch.bool), None
+    )
+    if where is None or inputs[0][1].tensor.dtype != torch.bool:
+        return filled
+    before, share = expectations.mean(inputs[0][1], depth), expectations.mean(where, depth)
+    return min(before + share, 1.0) if filled else before * (1 - share)
 
 
 def of_comparison(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
@@ -166,8 +190,7 @@ def of_scatter(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -
     """What was there, and the scattered value at every place."""
     index = next((r for name, r in inputs if name == "index"), None)
     places = prod(index.shape) if index else 0
-    before = expectations.mean(inputs[0][1], depth) if not inputs[0][1].storage.abstract else 0.0
-    return min(before + places / max(prod(op.output.shape), 1), 1.0)
+    return min(expectations.mean(inputs[0][1], depth) + places / max(prod(op.output.shape), 1), 1.0)
 
 
 def of_bincount(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
@@ -183,6 +206,12 @@ def of_index(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> 
 def of_not(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """The opposite."""
     return 1.0 - min(1.0, of_first(expectations, op, inputs, depth))
+
+
+def of_logic(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """Both, or either, of two truth values; those that are not always true exclude each other."""
+    means = [expectations.mean(record, depth) for _, record in inputs[:2]]
+    return prod(means) if op.kind.endswith("and") else min(sum(means), 1.0)
 
 
 def of_arithmetic(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
@@ -212,12 +241,13 @@ MEANS: dict[str, Mean] = {
         "copy fill masked_fill index_put index_copy slice_scatter select_scatter masked_scatter".split(), of_source
     ),
     **dict.fromkeys("eq ne lt le gt ge isin isfinite".split(), of_comparison),
-    **dict.fromkeys("isnan isinf zero".split(), lambda *_: 0.0),
+    **dict.fromkeys("isnan isinf zero zeros zeros_like new_zeros".split(), lambda *_: 0.0),
     **dict.fromkeys("sum count_nonzero".split(), of_sum),
     **dict.fromkeys("any all".split(), of_any),
     **dict.fromkeys("topk argmax argmin sort argsort".split(), of_index),
     **dict.fromkeys("logical_not bitwise_not".split(), of_not),
     **dict.fromkeys("add sub mul div floor_divide".split(), of_arithmetic),
+    **dict.fromkeys("logical_and bitwise_and logical_or bitwise_or".split(), of_logic),
     "scatter": of_scatter,
     "scatter_add": of_scatter,
     "bincount": of_bincount,

@@ -19,7 +19,11 @@ class Context(Protocol):
         """Whether the values of a tensor are unknown."""
         ...
 
-    def places(self, mask: torch.Tensor) -> int:
+    def places(self, mask: torch.Tensor) -> range:
+        """Which elements of a mask are expected to be true, modulo their number."""
+        ...
+
+    def count(self, mask: torch.Tensor) -> int:
         """How many elements of a mask are true, or are expected to be."""
         ...
 
@@ -82,10 +86,12 @@ def unequal(args: tuple[Any, ...], context: Context) -> Guess:
 def nonzero(args: tuple[Any, ...], context: Context) -> Guess:
     """The places of a mask: real indices, so that what they pick from stays known."""
     mask = args[0]
-    count = context.places(mask)
+    places = context.places(mask)
     if mask.numel() > LARGEST:
-        return empty(mask, count, mask.dim(), dtype=torch.long), True
-    return torch.ones(mask.shape, dtype=torch.bool).nonzero()[:count], True
+        return empty(mask, len(places), mask.dim(), dtype=torch.long), True
+    kept = torch.zeros(mask.numel(), dtype=torch.bool)
+    kept[torch.arange(places.start, places.stop) % max(mask.numel(), 1)] = True
+    return kept.reshape(mask.shape).nonzero(), True
 
 
 def index(args: tuple[Any, ...], context: Context) -> Guess | None:
@@ -100,7 +106,7 @@ def index(args: tuple[Any, ...], context: Context) -> Guess | None:
             picked.append(None if given is None else empty(given, *given.shape))
         else:
             unknown = unknown or context.is_abstract(given)
-            count = context.places(given)
+            count = context.count(given)
             picked.extend(empty(given, count, dtype=torch.long) for _ in range(given.dim()))
     return torch.ops.aten.index.Tensor(table if is_meta(table) else table.to("meta"), picked), unknown
 
@@ -109,7 +115,7 @@ def masked_select(args: tuple[Any, ...], context: Context) -> Guess:
     """The places of a mask that is broadcast to the table."""
     table, mask = args
     repeats = torch.broadcast_shapes(table.shape, mask.shape).numel() // max(mask.numel(), 1)
-    return empty(table, context.places(mask) * repeats), context.is_abstract(mask)
+    return empty(table, context.count(mask) * repeats), context.is_abstract(mask)
 
 
 def repeat_interleave(args: tuple[Any, ...], context: Context) -> Guess:

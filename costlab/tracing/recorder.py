@@ -128,11 +128,13 @@ class Recorder(TorchDispatchMode):
             self.answers.answer(1, self._place())
             return reader(self.operations.add(call, values, guessed=True))
 
-    def places(self, mask: torch.Tensor) -> int:
+    def places(self, mask: torch.Tensor) -> range:
+        """Which elements of a mask are expected to be true, modulo their number."""
+        return self.expectations.places(self.table.record(mask))
+
+    def count(self, mask: torch.Tensor) -> int:
         """How many elements of a mask are true, or are expected to be."""
-        return (
-            self.expectations.places(self.table.record(mask)) if self.is_abstract(mask) else int(mask.count_nonzero())
-        )
+        return len(self.places(mask)) if self.is_abstract(mask) else int(mask.count_nonzero())
 
     def mean(self, tensor: torch.Tensor) -> float:
         """The mean that a tensor is expected to have."""

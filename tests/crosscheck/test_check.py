@@ -17,6 +17,7 @@ from costlab.cli import run
 from costlab.core import cost
 from costlab.core.cost import RULES, Cost, cost_of
 from costlab.crosscheck import report as rendering
+from costlab.crosscheck.activations import ActivationCheck, compare_activations
 from costlab.crosscheck.copies import copied, meta, real
 from costlab.crosscheck.counters import run_fvcore, run_torch
 from costlab.crosscheck.differences import CountDifference, CrossCheck, compare_counters
@@ -30,6 +31,11 @@ pytestmark = pytest.mark.slow
 def checked(model: nn.Module, *inputs: Any, rules: Any = RULES) -> CrossCheck:
     tensors = [i if isinstance(i, torch.Tensor) else torch.randn(i) for i in inputs]
     return compare_counters(model, tensors, {}, profile(model, tensors, rules=rules))
+
+
+def written(check: CrossCheck) -> ActivationCheck:
+    """What costlab and the tools say that operators write."""
+    return compare_activations(check.profile, check.readings, check.differences)
 
 
 def because(check: CrossCheck, tool: str) -> dict[str, str]:
@@ -194,6 +200,11 @@ def test_every_difference_has_the_cause_that_it_has(name):
     assert adds_up(check)
     for reading in check.readings:
         assert sum(row[reading.tool] for row in check.families().values()) == reading.total
+    activations = written(check)
+    assert activations.unexplained == ()
+    for reading in check.readings:
+        apart = sum(d.counted - d.mult_adds for d in activations.differences if d.tool == reading.tool)
+        assert sum(reading.activations.values()) == check.profile.total.activations + apart
 
 
 @pytest.mark.parametrize(
@@ -214,7 +225,7 @@ def test_every_difference_is_explained_in_networks(target):
     check = compare_counters(
         loaded.model, loaded.inputs.args, loaded.inputs.kwargs, profile(loaded.model, loaded.inputs)
     )
-    assert check.unexplained == ()
+    assert (*check.unexplained, *written(check).unexplained) == ()
     assert [r.failure for r in check.readings] == [None, None]
     assert adds_up(check)
 
@@ -243,7 +254,7 @@ def test_every_difference_is_explained_in_transformers(model_type, tmp_path):
     loaded = load_model(ModelSpec(f"hf:{tmp_path}"))
     traced = profile(loaded.model, loaded.inputs)
     check = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
-    assert check.unexplained == ()
+    assert (*check.unexplained, *written(check).unexplained) == ()
     assert [r.failure for r in check.readings] == [None, None]
     assert because(check, "fvcore")["scaled_dot_product_attention"] == BLIND_SPOT
     assert set(check.unconfirmed) == ({"grouped_mm"} if model_type == "mixtral" else set())
@@ -273,6 +284,14 @@ def test_a_wrong_count_is_unexplained(kind, by):
     check = checked(model, *inputs, rules={**RULES, kind: lambda op: cost_of(op) + by})
     assert check.unexplained
     assert adds_up(check)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "linear", "matmul", "einsum", "scaled_dot_product_attention", "gru_cell"])
+def test_a_wrong_number_of_activations_is_unexplained(kind):
+    model, inputs = WRONG[kind]
+    check = checked(model, *inputs, rules=RULES | {kind: lambda op: RULES[kind](op) + Cost(activations=1)})
+    assert check.unexplained == ()
+    assert {d.tool for d in written(check).unexplained} >= {"torch"}
 
 
 @pytest.mark.parametrize("position", [0, 2])
@@ -309,7 +328,7 @@ def test_a_tool_that_fails_is_a_result():
     check = checked(nn.LayerNorm(8), (8,))
     assert because(check, "fvcore") == {"": FAILED}
     assert check.readings[0].failure == "AssertionError: [8]"
-    assert "fvcore did not run" in rendering.verdict(check)
+    assert "fvcore did not run" in rendering.verdict(check, written(check))
     assert check.unexplained == ()
 
 
@@ -387,8 +406,9 @@ def test_a_copy_keeps_ties_and_gives_weightless_tensors_memory():
 def test_the_command_prints_exact_totals_and_ends_well(capsys):
     assert run(["check", "zoo:mobilenet_v2", "--convention", "thop"]) == 0
     out, err = capsys.readouterr()
-    (total,) = [line.split() for line in out.splitlines() if line.startswith("total")]
+    total, _ = [line.split() for line in out.splitlines() if line.startswith("total")]
     assert total == ["total", "300,774,272", "314,130,496", "300,774,272", "327,486,720"]
+    assert ["total", "6,679,112", "6,679,112", "6,679,112"] in [line.split() for line in out.splitlines()]
     assert "convention: counts 2 per element" in out
     assert err == "1 difference, explained (fvcore and torch)\n"
 
@@ -401,6 +421,9 @@ def test_json_adds_up(capsys):
         assert sum(row[tool["tool"]] for row in document["families"]) == tool["total"]
         own = [d["difference"] for d in document["differences"] if d["tool"] == tool["tool"]]
         assert sum(own) == tool["total"] - document["mult_adds"]
+        apart = [d["difference"] for d in document["activations"]["differences"] if d["tool"] == tool["tool"]]
+        rows = document["activations"]["families"]
+        assert sum(apart) == sum(row[tool["tool"]] - row["costlab"] for row in rows)
     assert sum(document["convention"]["families"].values()) == document["convention"]["total"]
 
 
@@ -430,8 +453,9 @@ def test_text_keeps_within_the_width(width):
     from rich.console import Console
 
     console = Console(width=width, color_system=None)
+    check = checked(SelfAttention(), (2, 9, 16))
     with console.capture() as capture:
-        console.print(rendering.text(checked(SelfAttention(), (2, 9, 16)), None, width))
+        console.print(rendering.text(check, written(check), None, width))
     lines = [line.rstrip() for line in capture.get().splitlines()]
     assert max(map(len, lines)) <= width
     assert any("blind" in line for line in lines)
@@ -445,13 +469,13 @@ def test_words_of_a_failing_tool_stay_text():
 
     console = Console(width=100, color_system=None)
     with console.capture() as capture:
-        console.print(rendering.text(check, None, 100))
+        console.print(rendering.text(check, written(check), None, 100))
     assert "\x1b" not in capture.get()
     assert "[red]" in capture.get()
-    markdown = rendering.markdown(check, None)
+    markdown = rendering.markdown(check, written(check), None)
     assert "\x1b" not in markdown
     assert "<b>" not in markdown
-    assert json.loads(rendering.to_json(check, None))["differences"][0]["why"] == hostile
+    assert json.loads(rendering.to_json(check, written(check), None))["differences"][0]["why"] == hostile
 
 
 @torch.jit.script

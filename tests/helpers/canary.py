@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -78,9 +78,9 @@ def packed(layer: Any, x: Tensor, i: Tensor) -> Tensor:
     return result
 
 
-def readers() -> Iterator[tuple[str, nn.Module, Inputs]]:
-    """The networks of `READERS`."""
-    for name, function in READERS.items():
+def readers(functions: Mapping[str, Any] = READERS) -> Iterator[tuple[str, nn.Module, Inputs]]:
+    """A network of each function."""
+    for name, function in functions.items():
         integers = torch.empty(2, 6, dtype=torch.long, device="meta")
         yield name, Reader(function), Inputs((torch.empty(2, 6, 8, device="meta"), integers))
 

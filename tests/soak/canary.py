@@ -1,4 +1,7 @@
-"""The canary over networks that take integers: exit 1 if a total changes with made-up values and is not marked."""
+"""The canary over networks that take integers: exit 1 if a total changes with made-up values and is not marked.
+
+Each network is profiled without values, and twice with values of different kinds.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
-from helpers.canary import canary, readers  # noqa: E402
+from helpers.canary import READERS, canary, readers  # noqa: E402
+from helpers.canary_readers import DECIDE, DECIDE_NOTHING  # noqa: E402
 from helpers.transformers_families import FAMILIES, write_config  # noqa: E402
 
 import costlab  # noqa: E402
@@ -19,7 +23,7 @@ import costlab  # noqa: E402
 
 def networks(folder: Path) -> Iterator[tuple[str, Any, Any]]:
     """Names, networks and inputs."""
-    yield from readers()
+    yield from readers(READERS | DECIDE | DECIDE_NOTHING)
     for model_type in FAMILIES:
         yield (model_type, *costlab.load(write_config(model_type, folder)))
 

@@ -331,6 +331,49 @@ def test_experts_together_take_what_went_in(route: Any, tokens: int) -> None:
     assert result.estimated
 
 
+def of_half(self: Any, keep: Tensor, labels: Tensor) -> None:
+    for label in range(len(self.experts) // 2):
+        keep[torch.where(labels == label)[0]] = True
+
+
+def of_half_by_mask(self: Any, keep: Tensor, labels: Tensor) -> None:
+    for label in range(len(self.experts) // 2):
+        keep[labels == label] = True
+
+
+def of_half_together(self: Any, keep: Tensor, labels: Tensor) -> None:
+    for label in range(len(self.experts) // 2):
+        keep |= labels == label
+
+
+def of_all_labels(self: Any, keep: Tensor, labels: Tensor) -> None:
+    for label in labels.unique():
+        keep[(labels == label).nonzero().flatten()] = True
+
+
+@pytest.mark.parametrize(
+    ("choose", "kept"), [(of_half, 32), (of_half_by_mask, 32), (of_half_together, 32), (of_all_labels, 64)]
+)
+def test_a_mask_filled_by_several_choices_has_the_places_of_all(choose: Any, kept: int) -> None:
+    def network(self: Any, x: Tensor) -> Tensor:
+        keep = torch.zeros(len(x), dtype=torch.bool)
+        choose(self, keep, self.router(x).argmax(-1))
+        result: Tensor = self.experts[0](x[keep])
+        return result
+
+    result = profile(Net(network, **experts()), (64, 32))
+    assert result.mult_adds == 64 * 32 * 8 + kept * 32 * 32
+    assert result.estimated
+
+
+def test_labels_that_a_network_makes_have_one_of_their_unique_values_each() -> None:
+    def network(self: Any, x: Tensor) -> list[Tensor]:
+        labels = (x.sum(-1) * 8).long()
+        return [self.experts[0](x[labels == label]) for label in labels.unique()]
+
+    assert profile(Net(network, **experts()), (64, 32)).mult_adds == 64 * 32 * 32
+
+
 def test_one_expert_a_token() -> None:
     def network(self: Any, x: Tensor) -> Tensor:
         best, chosen = self.router(x).max(-1)
