@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from costlab.cli.options import Format, ModelOptions, argument, flag, option, reject_saved_profile
+from costlab.cli.exits import INTERRUPTED
+from costlab.cli.netadapt import AdaptOptions, adapted
+from costlab.cli.options import (
+    ExecutionOptions,
+    Format,
+    ModelOptions,
+    argument,
+    flag,
+    option,
+    reject_saved_profile,
+)
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
@@ -30,7 +41,9 @@ class RewriteOptions:
     max_error: Annotated[
         float | None, option("dac: use the smallest ranks within this relative weight error.", "E")
     ] = None
-    target_mult_adds: Annotated[str | None, option("dac: keep this part of the mult-adds: 0.5x.", "PART")] = None
+    target_mult_adds: Annotated[str | None, option("dac, netadapt: keep this part of the mult-adds: 0.5x.", "PART")] = (
+        None
+    )
     skip: Annotated[list[str] | None, option("Do not rewrite modules with this path (repeatable).", "GLOB")] = None
     only: Annotated[list[str] | None, option("Rewrite only modules with this path (repeatable).", "GLOB")] = None
     force: Annotated[bool, flag("--force", "Rewrite layers even if they become more expensive.")] = False
@@ -52,21 +65,23 @@ class RewriteOptions:
 def rewrite(
     model: Annotated[str, argument("A model as `costlab report` takes it, except a saved profile or a .pt2.", "MODEL")],
     rule: Annotated[
-        Literal["dac", "depthwise-separable"],
+        Literal["dac", "depthwise-separable", "netadapt"],
         option(
-            "dac decomposes the weights of convolutions; depthwise-separable replaces them.",
+            "dac decomposes the weights of convolutions; depthwise-separable replaces them; netadapt removes channels.",
             None,
             "--with",
             show_default=False,
         ),
     ],
     options: RewriteOptions,
+    adapt: AdaptOptions,
     network: ModelOptions,
+    execution: ExecutionOptions,
     form: Format = "text",
     output: Annotated[
         Path | None, option("Save the network: FILE.pt2, or FILE.pt for its weights.", "FILE", "-o", "--output")
     ] = None,
-) -> None:
+) -> int:
     """Make MODEL cheaper, and report what that saves and loses.
 
     Networks from a library get random weights; your own code keeps its weights.
@@ -74,11 +89,10 @@ def rewrite(
     reject_saved_profile(model, "rewritten")
     if model.endswith(".pt2"):
         raise CostlabError(f"{model} is an exported program, its operators are fixed: rewrite the network it came from")
-    if rule != "dac" and any(value is not None for value in (options.data, *options.dac.values())):
-        raise CostlabError(f"{rule} keeps no weights: --rank, --max-error, --target-mult-adds and --data need dac")
-    from costlab.reports import rewriting
+    check_options(rule, options, adapt, execution)
+    from costlab.reports import adaptation, rewriting
 
-    with working(f"rewriting {model}"):
+    with working(f"rewriting {model}") if rule != "netadapt" else contextlib.nullcontext():
         import torch
 
         from costlab.models import load_model
@@ -87,16 +101,45 @@ def rewrite(
         if output is not None:
             check_destination(output)
         torch.manual_seed(options.seed)
-        loaded = load_model(network.spec(model), weights=rule == "dac" or output is not None)
-        change = rewritten(loaded, rule, options, output)
+        loaded = load_model(network.spec(model), weights=rule != "depthwise-separable" or output is not None)
+        report: Any = rewriting
+        change: Any
+        if rule == "netadapt":
+            report, layers = adaptation, {"skip": options.skip or (), "only": options.only or ()}
+            change = adapted(loaded, adapt, execution, options.target_mult_adds, layers, output, options.seed)
+            if change is None:
+                return INTERRUPTED
+        else:
+            change = rewritten(loaded, rule, options, output)
     page = render(
         form,
         None,
-        text=lambda width, ascii_only: rewriting.text(change, width, ascii_only),
-        json=lambda: rewriting.document(change),
-        markdown=lambda: rewriting.markdown(change),
+        text=lambda width, ascii_only: report.text(change, width, ascii_only),
+        json=lambda: report.document(change),
+        markdown=lambda: report.markdown(change),
     )
     put(page)
+    return 0
+
+
+def check_options(rule: str, options: RewriteOptions, adapt: AdaptOptions, execution: ExecutionOptions) -> None:
+    """Raise CostlabError for options of another rule."""
+    decomposing = {"--rank": options.rank, "--max-error": options.max_error, "--data": options.data}
+    wrong = [name for name, value in decomposing.items() if value is not None and rule != "dac"]
+    if wrong:
+        why = "which keeps no weights" if rule == "depthwise-separable" else "which removes channels"
+        raise CostlabError(f"{wrong[0]} needs dac, not {rule}, {why}")
+    if options.target_mult_adds is not None and rule == "depthwise-separable":
+        raise CostlabError("--target-mult-adds needs dac or netadapt: depthwise-separable has no target")
+    if rule == "netadapt":
+        if options.force:
+            raise CostlabError("--force needs dac or depthwise-separable: netadapt never makes a layer more expensive")
+        if adapt.target_latency is not None and execution.device is None:
+            raise CostlabError("--target-latency needs --device, to predict it for: `costlab devices` lists them")
+        return
+    others = [*adapt.given, *(["device"] if execution.device else [])]
+    if others:
+        raise CostlabError(f"--{others[0].replace('_', '-')} needs netadapt, not {rule}")
 
 
 def rewritten(loaded: Loaded, rule: str, options: RewriteOptions, output: Path | None) -> RewriteComparison:

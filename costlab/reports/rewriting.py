@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from costlab.comparison import compare
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.metrics import METRICS
+from costlab.core.profile import Profile
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
@@ -19,10 +20,11 @@ from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
-from costlab.rewrite.result import RewriteComparison
+from costlab.rewrite.result import KeptConvolution, RewriteComparison
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 DROPPED = {"mult_adds": 0, "params": 2, "memory_access": 1}  # the costs shown, and when a narrow terminal drops them
 NAMES_SHOWN = 8  # of the layers left unchanged for one reason
@@ -37,9 +39,7 @@ def text(change: RewriteComparison, width: int, ascii_only: bool = False) -> Gro
     layers = tables.text(layers_table(change), width, ascii_only) if change.layers else Text("no layer was replaced")
     parts: list[RenderableType] = [Text(heading(change), style="bold"), header.text(facts(change)), Text()]
     parts += [tables.text(totals, width, ascii_only), Text(), layers]
-    for reason, paths in reasons(change).items():
-        parts.append(Text(f"unchanged, {visible(reason)} ({len(paths)}): {named(paths, visible)}", style="dim"))
-    return Group(*parts)
+    return Group(*parts, *unchanged_lines(change.left))
 
 
 def markdown(change: RewriteComparison) -> str:
@@ -48,9 +48,7 @@ def markdown(change: RewriteComparison) -> str:
     lines = [f"### {markdown_code(heading(change))}", "", *header.markdown(facts(change)), "", tables.markdown(totals)]
     if change.layers:
         lines += ["", tables.markdown(layers_table(change))]
-    unchanged = reasons(change).items()
-    lines += ["", *(f"- unchanged, {markdown_text(why)} ({len(p)}): {named(p, markdown_code)}" for why, p in unchanged)]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *unchanged_items(change.left), ""])
 
 
 def heading(change: RewriteComparison) -> str:
@@ -94,11 +92,29 @@ def with_rest(parts: Sequence[Cost], whole: Cost) -> list[Cost]:
     return [*parts, Cost(**{key: getattr(whole, key) - getattr(known, key) for key in COST_KEYS}), whole]
 
 
-def reasons(change: RewriteComparison) -> dict[str, list[str]]:
+def unchanged_lines(left: Sequence[KeptConvolution]) -> list[Text]:
+    """Why layers are unchanged, one line for each reason."""
+    from rich.text import Text
+
+    return [
+        Text(f"unchanged, {visible(why)} ({len(paths)}): {named(paths, visible)}", style="dim")
+        for why, paths in reasons(left).items()
+    ]
+
+
+def unchanged_items(left: Sequence[KeptConvolution]) -> list[str]:
+    """The same as items of a Markdown list."""
+    return [
+        f"- unchanged, {markdown_text(why)} ({len(paths)}): {named(paths, markdown_code)}"
+        for why, paths in reasons(left).items()
+    ]
+
+
+def reasons(left: Sequence[KeptConvolution]) -> dict[str, list[str]]:
     """The paths of the layers left unchanged, by reason, the most frequent first."""
     paths: dict[str, list[str]] = {}
-    for left in change.left:
-        paths.setdefault(left.reason, []).append(left.path)
+    for kept in left:
+        paths.setdefault(kept.reason, []).append(kept.path)
     return dict(sorted(paths.items(), key=lambda item: -len(item[1])))
 
 
@@ -111,38 +127,45 @@ def named(paths: list[str], write: Callable[[str], str]) -> str:
 
 def document(change: RewriteComparison) -> str:
     """Everything, exact; schema version 1 (docs/rewriting.md)."""
-    keys = (*COST_KEYS, "bytes_accessed")
+    about = {"output_error": change.output_error, "compared_on": change.compared_on or None}
+    layers = [
+        {
+            "path": layer.path,
+            "rank": layer.rank,
+            "full_rank": layer.full_rank,
+            "weight_error": layer.weight_error,
+            **beside(*change.costs[layer.path]),
+        }
+        for layer in change.layers
+    ]
+    return document_of(change.rule, change.base, change.head, about, {"layers": layers}, change.left)
 
-    def beside(base: Cost, head: Cost) -> dict[str, Any]:
-        return {key: {"base": getattr(base, key), "head": getattr(head, key)} for key in keys}
 
-    base, head = change.base, change.head
+def beside(base: Cost, head: Cost) -> dict[str, Any]:
+    """Every cost before and after."""
+    return {key: {"base": getattr(base, key), "head": getattr(head, key)} for key in (*COST_KEYS, "bytes_accessed")}
+
+
+def document_of(
+    rule: str,
+    base: Profile,
+    head: Profile,
+    about: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    left: Sequence[KeptConvolution],
+) -> str:
+    """The document of a rewrite: `about` comes before the totals, `parts` after them."""
+    peaks = {"base": base.total.peak_activation_bytes, "head": head.total.peak_activation_bytes}
     content = {
         "schema_version": SCHEMA_VERSION,
         "costlab": base.costlab,
         "torch": base.torch,
-        "rule": change.rule,
+        "rule": rule,
         "model": {"name": base.name, "provider": base.provider, "arguments": jsonable(base.arguments)},
         "inputs": [i._asdict() for i in base.trace.inputs],
-        "output_error": change.output_error,
-        "compared_on": change.compared_on or None,
-        "total": {
-            **beside(base.total, head.total),
-            "peak_activation_bytes": {
-                "base": base.total.peak_activation_bytes,
-                "head": head.total.peak_activation_bytes,
-            },
-        },
-        "layers": [
-            {
-                "path": layer.path,
-                "rank": layer.rank,
-                "full_rank": layer.full_rank,
-                "weight_error": layer.weight_error,
-                **beside(*change.costs[layer.path]),
-            }
-            for layer in change.layers
-        ],
-        "left": [{"path": left.path, "reason": left.reason} for left in change.left],
+        **about,
+        "total": {**beside(base.total, head.total), "peak_activation_bytes": peaks},
+        **parts,
+        "left": [{"path": kept.path, "reason": kept.reason} for kept in left],
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in content.items()) + "\n}\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from costlab.rewrite._dac import dac
     from costlab.rewrite._depthwise_separable import depthwise_separable
+    from costlab.rewrite._netadapt import AdaptedNetwork, netadapt
     from costlab.rewrite._output_error import output_error
     from costlab.rewrite.result import KeptConvolution, ReplacedConvolution
     from costlab.rewrite.surgery import RewriteResult
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
 MODULES = {
     "dac": "_dac",
     "depthwise_separable": "_depthwise_separable",
+    "netadapt": "_netadapt",
+    "AdaptedNetwork": "_netadapt",
     "output_error": "_output_error",
     "RewriteResult": "surgery",
     "ReplacedConvolution": "result",
     "KeptConvolution": "result",
 }
 
-__all__ = ["KeptConvolution", "ReplacedConvolution", "RewriteResult", "dac", "depthwise_separable", "output_error"]
+__all__ = [
+    "AdaptedNetwork",
+    "KeptConvolution",
+    "ReplacedConvolution",
+    "RewriteResult",
+    "dac",
+    "depthwise_separable",
+    "netadapt",
+    "output_error",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,11 @@ class ChannelGroup:
     weights: tuple[Weight, ...]  # all that shrink with them
     mixed: bool  # other channels depend on them beyond a weighted sum: layer norm, softmax
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The paths of the modules that produce them."""
+        return tuple(dict.fromkeys(name.rpartition(".")[0] for name, _ in self.producers))
+
 
 @dataclass(frozen=True)
 class KeptGroup:

@@ -193,7 +193,7 @@ def test_hostile_names_stay_names(net, capsys, tmp_path):
         (["net.py:trained", "--with", "dac", "--target-mult-adds", "0.01x"], "out of reach"),
         (["net.py:flat", "--with", "dac", "--rank", "1"], "Sequential has no convolution to rewrite"),
         (["net.py:flat", "--with", "depthwise-separable"], "Sequential has no convolution to rewrite"),
-        (["net.py:trained", "--with", "depthwise-separable", "--rank", "1"], "keeps no weights"),
+        (["net.py:trained", "--with", "depthwise-separable", "--rank", "1"], "which keeps no weights"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "-o", "x.onnx"], "FILE.pt2"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "-o", "no/x.pt2"], "no/x.pt2 cannot be written"),
         (["net.py:trained", "--with", "dac", "--rank", "1", "-o", "folder.pt"], "folder.pt cannot be written"),

@@ -1,0 +1,258 @@
+"""NetAdapt's loop: proposals, the best of them, and what the user's functions say and do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from costlab.core.metrics import METRICS, PREDICTED
+from costlab.core.profile import Profile
+from costlab.errors import CostlabError
+from costlab.latency.execution import ExecutionConfig
+from costlab.rewrite.adaptation import Adaptation, AdaptationStep, ShrunkGroup
+from costlab.rewrite.adaptation_journal import AdaptationJournal, weights_digest
+from costlab.rewrite.channels import KeptGroup
+from costlab.rewrite.proposals import Candidate, Proposer, Rank, State
+from costlab.rewrite.result import KeptConvolution
+from costlab.rewrite.slicing import sliced
+
+TOLERANCE = 0.02  # a proposal should not miss the target by more
+LEAST = 0.005  # of what the first step asks for: a step that saves less is none
+
+Accuracy = Callable[[nn.Module], float]
+Training = Callable[[nn.Module, bool], object]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to fall, how far, and in which steps."""
+
+    metric: str
+    execution: ExecutionConfig | None
+    measure: Callable[[Profile], float]
+    target: float
+    first: float  # what the first step asks for
+    decay: float
+
+    def limit(self, state: State, step: int) -> float:
+        """What the metric has to fall to in a step."""
+        return max(self.target, state.value - self.first * self.decay**step)
+
+    def rank(self, state: State) -> Callable[[Candidate], Rank]:
+        """The order of proposals: those that meet the limit, by what they lose for what they save; then the others.
+
+        A proposal that overshoots the target comes after those that save less than the step asks for.
+        """
+
+        def rank(candidate: Candidate) -> Rank:
+            saved = state.value - candidate.state.value
+            if saved < LEAST * self.first:
+                return math.inf, math.inf
+            if candidate.state.value < self.target * (1 - TOLERANCE):
+                return 2, self.target - candidate.state.value
+            return (0 if candidate.met else 1), candidate.loss / saved
+
+        return rank
+
+
+class Search:
+    """A network on its way to a goal."""
+
+    def __init__(
+        self, model: nn.Module, proposer: Proposer, goal: Goal, evaluate: Accuracy | None, finetune: Training | None
+    ) -> None:
+        self.original, self.model = model, model
+        self.proposer, self.goal = proposer, goal
+        self.evaluate, self.finetune = evaluate, finetune
+        self.state = self.start = proposer.start()
+        self.steps: list[AdaptationStep] = []
+        self.weights = proposer.weigh(model)
+        if (evaluate or finetune) and not self.weights:
+            raise CostlabError(f"{type(model).__name__} has no weights in memory: evaluate and finetune need them")
+        least = proposer.least().value
+        if least > goal.target:
+            show, count = METRICS[goal.metric].format, len(proposer.groups)
+            raise CostlabError(
+                f"the target {show(goal.target)} is out of reach: with the fewest channels in all {count} groups that"
+                f" can shrink, {show(least)} remain ({least / self.start.value:.2f}x)"
+            )
+        self.accuracy = self.first_accuracy = self.final_accuracy = self.judged(model, "as given")
+
+    def settings(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """What another run has to have in common with this one to continue it."""
+        goal, execution = self.goal, self.goal.execution
+        return {
+            "rewrite": "netadapt",
+            "metric": goal.metric,
+            "target": goal.target,
+            "before": self.start.value,
+            "device": execution.device.name if execution else None,
+            "step": goal.first,
+            "weights": weights_digest(self.original),
+            "evaluate": getattr(self.evaluate, "__qualname__", None),
+            "finetune": getattr(self.finetune, "__qualname__", None),
+            **chosen,
+        }
+
+    def run(self, journal: AdaptationJournal | None, progress: Callable[[AdaptationStep, float], None]) -> None:
+        """Take steps until the target is met. Raises CostlabError."""
+        if journal is not None:
+            self.resume(journal)
+        while self.state.value > self.goal.target:
+            step = self.step()
+            if journal is not None:
+                journal.append(step, self.model if self.finetune else None)
+            way = self.start.value - self.goal.target
+            progress(step, min((self.start.value - self.state.value) / way, 1.0))
+
+    def resume(self, journal: AdaptationJournal) -> None:
+        """Take the steps of a journal again, without judging proposals."""
+        groups = {group.name: group for group in self.proposer.groups}
+        for step in journal.steps():
+            channels = [groups[step.proposal.group].channels[place] for place in step.removed]
+            self.state = self.proposer.without(self.state, channels)
+            self.steps.append(step)
+            self.accuracy = step.accuracy
+        if self.steps and (self.evaluate or self.finetune):
+            self.model = sliced(self.original, self.proposer.channels, self.state.removed)
+            if self.finetune:
+                journal.load_weights(self.model, len(self.steps))
+                self.proposer.weigh(self.model, self.state.removed)
+
+    def step(self) -> AdaptationStep:
+        """Take the best proposal. Raises CostlabError if none saves anything."""
+        limit, rank = self.goal.limit(self.state, len(self.steps)), self.goal.rank(self.state)
+        found = (
+            self.proposer.candidates(self.state, limit)
+            if self.evaluate
+            else (self.proposer.best(self.state, limit, rank))
+        )
+        kind = min((rank(candidate)[0] for candidate in found), default=math.inf)
+        if kind == math.inf:
+            raise CostlabError(self.stuck())
+        contenders = [candidate for candidate in found if rank(candidate)[0] == kind]
+        if self.evaluate:
+            contenders = [c.with_accuracy(self.accuracy_without(c)) for c in contenders]
+            best = min(contenders, key=lambda c: self.loss(c) if kind < 2 else rank(c)[1])
+        else:
+            best = min(contenders, key=rank)
+        return self.take(best, contenders)
+
+    def loss(self, candidate: Candidate) -> tuple[float, float]:
+        """The accuracy that a candidate loses for each unit it saves; equal ones by the norms of filters."""
+        saved = self.state.value - candidate.state.value
+        drop = (self.accuracy or 0.0) - (candidate.proposal.accuracy or 0.0)
+        return drop / saved, candidate.loss / saved
+
+    def accuracy_without(self, candidate: Candidate) -> float:
+        """The accuracy of the network that a candidate would make."""
+        smaller = sliced(self.model, self.proposer.channels, candidate.state.removed, self.state.removed)
+        accuracy = self.judged(smaller, f"in step {len(self.steps) + 1}, {candidate.group.name}")
+        assert accuracy is not None
+        return accuracy
+
+    def take(self, best: Candidate, contenders: Sequence[Candidate]) -> AdaptationStep:
+        """Carry out a proposal, and fine-tune the network."""
+        number, accuracy = len(self.steps) + 1, best.proposal.accuracy
+        gone = best.state.removed - self.state.removed
+        if self.evaluate or self.finetune:
+            self.model = sliced(self.model, self.proposer.channels, best.state.removed, self.state.removed)
+        if self.finetune:
+            self.train(self.model, False, f"in step {number}")
+            self.proposer.weigh(self.model, best.state.removed)
+            accuracy = self.judged(self.model, f"after step {number}")
+        self.state, self.accuracy = best.state, accuracy
+        places = tuple(place for place, channel in enumerate(best.group.channels) if channel in gone)
+        step = AdaptationStep(number, best.proposal, places, accuracy, tuple(c.proposal for c in contenders))
+        self.steps.append(step)
+        return step
+
+    def trained(self) -> nn.Module:
+        """The network without the channels, fine-tuned for the last time."""
+        smaller = (
+            sliced(self.original, self.proposer.channels, self.state.removed)
+            if self.model is self.original
+            else self.model
+        )
+        if self.finetune:
+            self.train(smaller, True, "at the end")
+        self.final_accuracy = self.judged(smaller, "at the end") if self.finetune else self.accuracy
+        return smaller
+
+    def judged(self, model: nn.Module, when: str) -> float | None:
+        """What the accuracy function says of a network; None without one."""
+        if self.evaluate is None:
+            return None
+        with errors_of("the accuracy function", when), torch.no_grad():
+            accuracy = float(self.evaluate(sliced(model, self.proposer.channels, (), ()).eval()))
+        if not math.isfinite(accuracy):
+            raise CostlabError(f"the accuracy function returns {accuracy} {when}: it must return a finite number")
+        return accuracy
+
+    def train(self, model: nn.Module, last: bool, when: str) -> None:
+        """Have the user's function train a network in place."""
+        assert self.finetune is not None
+        shapes = [p.shape for p in model.parameters()]
+        with errors_of("the fine-tuning function", when), torch.enable_grad():
+            self.finetune(model, last)
+        if [p.shape for p in model.parameters()] != shapes:
+            raise CostlabError(f"the fine-tuning function changes the shapes of weights {when}")
+
+    def stuck(self) -> str:
+        """Why no further step can be taken."""
+        show, value = METRICS[self.goal.metric].format, self.state.value
+        return (
+            f"stopped after {len(self.steps)} steps at {show(value)} ({value / self.start.value:.2f}x), short of the"
+            f" target {show(self.goal.target)}: no group of channels saves anything more"
+        )
+
+    def adaptation(self, head: Profile, multiple: int, kept: Sequence[KeptGroup]) -> Adaptation:
+        """The record of the whole run."""
+        proposer, removed = self.proposer, self.state.removed
+        groups, left, fewer = [], [KeptConvolution(k.path, k.reason) for k in kept], []
+        for group in proposer.groups:
+            stay = [n for n in group.channels if n not in removed]
+            width = proposer.width(group)
+            if len(stay) == len(group.channels):
+                few = not proposer.counts(group, len(stay))
+                reason = f"fewer than {2 * multiple} channels" if few else "target reached without it"
+                left.append(KeptConvolution(group.name, reason))
+                continue
+            groups.append(ShrunkGroup(group.name, len(group.channels) * width, len(stay) * width, group.layers))
+            fewer += stay[-1:] if len(stay) > 1 else []
+        rounded = multiple > 1 and self.goal.metric == PREDICTED and bool(fewer)
+        return Adaptation(
+            metric=self.goal.metric,
+            execution=self.goal.execution,
+            target=self.goal.target,
+            before=self.start.value,
+            after=self.goal.measure(head),
+            multiple=multiple,
+            after_unrounded=proposer.without(self.state, fewer).value if rounded else None,
+            weights=self.weights,
+            accuracy=self.first_accuracy,
+            final_accuracy=self.final_accuracy,
+            steps=tuple(self.steps),
+            groups=tuple(groups),
+            left=tuple(left),
+            base=self.start.profile,
+            head=head,
+        )
+
+
+@contextmanager
+def errors_of(what: str, when: str) -> Iterator[None]:
+    """Whatever the user's function raises becomes a CostlabError; not Ctrl-C."""
+    try:
+        yield
+    except (CostlabError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise CostlabError(f"{what} fails {when}: {type(error).__name__}: {lines[0][:300]}") from error
