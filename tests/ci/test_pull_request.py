@@ -16,6 +16,7 @@ from costlab.cli import run
 
 pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "data" / "pull_request_comment.md"
+SCRIPT = Path(__file__).parents[2] / ".github" / "actions" / "lint" / "comment.sh"
 NET = """from torch import nn
 
 
@@ -85,6 +86,90 @@ def test_the_comment_says_what_changed_and_the_job_fails(repository, capsys):
     assert err == "1 of 2 conditions broken\n"
     assert left_behind(repository) == []
     assert git(repository, "status", "--porcelain") == ""
+
+
+GH = """#!{python}
+import json, pathlib, sys
+
+log, state = pathlib.Path(sys.argv[0]).parent / "calls", pathlib.Path(sys.argv[0]).parent / "comments.json"
+words = sys.argv[1:]
+comments = json.loads(state.read_text()) if state.exists() else {{"7": "hello"}}
+body = next((pathlib.Path(w.removeprefix("body=@")).read_text() for w in words if w.startswith("body=@")), None)
+target = next(word for word in words if word.startswith("repos/"))
+with log.open("a") as file:
+    file.write(f"{{'PATCH' if 'PATCH' in words else 'POST' if 'POST' in words else 'GET'}} {{target}}\\n")
+if (pathlib.Path(sys.argv[0]).parent / "forbidden").exists():
+    sys.exit("gh: Resource not accessible by integration (HTTP 403)")
+if body is None:
+    print("\\n".join(number for number, text in comments.items() if text.startswith("<!-- costlab -->")))
+else:
+    comments[target.rpartition("/")[2] if "PATCH" in words else str(len(comments) + 7)] = body
+    state.write_text(json.dumps(comments))
+"""
+
+
+COSTLAB = f'#!/bin/sh\nexec {sys.executable} -m costlab "$@"\n'
+LONG = """#!/bin/sh
+for word; do [ "$before" = --output ] && output=$word; before=$word; done
+for number in $(seq 3000); do echo "| row $number | of a wide table |"; done > "$output"
+"""
+
+
+def commented(
+    repository: Path, against: str = "main", costlab: str = COSTLAB
+) -> tuple[int, str, list[str], dict[str, str]]:
+    """What the Action's script does with a stand-in for `gh`: exit code, log, calls and the comments that there are."""
+    tools = repository.parent / "bin"
+    tools.mkdir(exist_ok=True)
+    (tools / "gh").write_text(GH.format(python=sys.executable))
+    (tools / "costlab").write_text(costlab)
+    for tool in ("gh", "costlab"):
+        (tools / tool).chmod(0o755)
+    given = {"AGAINST": against, "MODELS": "", "REPOSITORY": "a/b", "PULL_REQUEST": "3", "REPORTS": str(tools)}
+    environment = {**os.environ, **given, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", SCRIPT], cwd=repository, env=environment, capture_output=True, text=True)
+    calls = (tools / "calls").read_text().splitlines() if (tools / "calls").exists() else []
+    comments = json.loads((tools / "comments.json").read_text()) if (tools / "comments.json").exists() else {}
+    return done.returncode, done.stdout + done.stderr, calls, comments
+
+
+@pytest.mark.slow
+def test_the_action_writes_one_comment_and_updates_it(repository):
+    code, log, calls, comments = commented(repository)
+    assert code == 1, log
+    assert calls == ["GET repos/a/b/issues/3/comments", "POST repos/a/b/issues/3/comments"]
+    assert comments == {"7": "hello", "8": GOLDEN.read_text()}
+    (repository / "net.py").write_text(NET)
+    git(repository, "commit", "-qam", "shallow again")
+    code, log, calls, comments = commented(repository)
+    assert code == 0, log
+    assert calls[2:] == ["GET repos/a/b/issues/3/comments", "PATCH repos/a/b/issues/comments/8"]
+    assert comments.keys() == {"7", "8"}
+    assert "All budgets hold." in comments["8"]
+    assert left_behind(repository) == []
+
+
+@pytest.mark.slow
+def test_a_comment_that_may_not_be_written_is_a_warning_and_an_unknown_revision_an_error(repository):
+    tools = repository.parent / "bin"
+    tools.mkdir()
+    (tools / "forbidden").touch()
+    code, log, _, comments = commented(repository)
+    assert (code, comments) == (1, {})
+    assert "::warning title=costlab::the comment was not written" in log
+    code, log, calls, _ = commented(repository, against="mian")
+    assert code == 2
+    assert log == "error: unknown revision 'mian'; did you mean 'main'?\n"
+    assert len(calls) == 2
+
+
+def test_a_comment_that_is_too_long_is_cut_between_lines(repository):
+    code, log, _, comments = commented(repository, costlab=LONG)
+    assert code == 0, log
+    lines = comments["8"].splitlines()
+    assert 64_900 < len(comments["8"]) <= 65_536
+    assert lines[:-2] == [f"| row {number} | of a wide table |" for number in range(1, len(lines) - 1)]
+    assert lines[-2:] == ["", "(cut: `costlab compare --against main` shows the rest)"]
 
 
 def test_json_and_text_state_the_numbers_of_both_revisions(repository, capsys):
