@@ -174,6 +174,14 @@ class ExecutionOptions:
         return ExecutionConfig(device, amp=amp, fusion=self.fusion, channels_last=self.channels_last)
 
 
+def spec_to_run(target: str, network: TracedModelOptions, execution: ExecutionOptions) -> ModelSpec:
+    """A MODEL with all options; a training step is traced under autocast if it runs under it. Raises CostlabError."""
+    spec = network.spec(target)
+    if execution.amp and network.mode == "step":
+        return replace(spec, training={**spec.training, "amp": True})
+    return spec
+
+
 def configured(given: ModelSpec) -> ModelSpec | None:
     """The network of that name in the nearest `[tool.costlab]`; what is given overrides it. None if there is none."""
     folders = (Path().resolve(), *Path().resolve().parents)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from costlab.cli.options import MODEL_HELP, ExecutionOptions, NoCache, TracedModelOptions, argument, option
+from costlab.cli.options import MODEL_HELP, ExecutionOptions, NoCache, TracedModelOptions, argument, option, spec_to_run
 from costlab.cli.screen import working
 from costlab.errors import CostlabError
 
@@ -69,7 +69,8 @@ def plot(
     from costlab.plots.network_rows import read_rows
 
     draw = getattr(plots, kind.replace("-", "_"))
-    arguments = plot_arguments(kind, draw, execution, options)
+    traced_amp = execution.amp and network.mode == "step"
+    arguments = plot_arguments(kind, draw, replace(execution, amp=execution.amp and not traced_amp), options)
     if output.suffix.lower() not in PICTURES:
         raise CostlabError(f"{output} is not a supported picture: its name must end in {', '.join(PICTURES)}")
     if kind not in OF_ROWS and len(model) > 1:
@@ -82,7 +83,7 @@ def plot(
         if target in tables:
             subjects += read_rows(target)
             continue
-        spec = network.spec(target)
+        spec = spec_to_run(target, network, execution)
         with working(f"tracing {target}"):
             subjects.append(profile_of(spec, cached=not no_cache))
     with working("drawing"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option
+from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option, spec_to_run
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
@@ -145,9 +145,7 @@ def report(
     limit = fit.limit(config)
     if form == "html" and output is None and sys.stdout.isatty():
         raise CostlabError("an html report is for a browser: name a file for it with -o report.html")
-    spec = network.spec(model)
-    if traced_amp:
-        spec = replace(spec, training={**spec.training, "amp": True})
+    spec = spec_to_run(model, network, execution)
     with working(f"tracing {model}"):
         profile = profile_of(spec, cached=not no_cache) if limit is None else largest(spec, limit)
     prediction = predicted(profile, config)

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import accumulate
 from typing import NamedTuple
 
-from costlab.core.graph import CATEGORIES, ITEM_BYTES, Op, Trace, TrainingStep
+from costlab.core.graph import CATEGORIES, ITEM_BYTES, Op, StorageInfo, Trace, TrainingStep
 
 
 class StorageLifetime(NamedTuple):
@@ -76,6 +76,11 @@ def allocated(size: int, block: int) -> int:
     return -(-size // block) * block
 
 
+def share_of(storage: StorageInfo, step: TrainingStep) -> int:
+    """The bytes of a storage on one device."""
+    return -(-storage.bytes // step.shards) if storage.category in SHARDED else storage.bytes
+
+
 def live_bytes(step: TrainingStep, operators: int, block: int = 1) -> dict[str, list[int]]:
     """The bytes of each category that live at every operator of a training step.
 
@@ -85,8 +90,7 @@ def live_bytes(step: TrainingStep, operators: int, block: int = 1) -> dict[str, 
     """
     changes = {category: [0] * (operators + 1) for category in CATEGORIES}
     for storage in step.storages:
-        share = step.shards if storage.category in SHARDED else 1
-        change, size = changes[storage.category], allocated(-(-storage.bytes // share), block)
+        change, size = changes[storage.category], allocated(share_of(storage, step), block)
         change[max(storage.first, 0)] += size
         change[storage.last + 1] -= size
     return {category: list(accumulate(change[:-1])) for category, change in changes.items()}

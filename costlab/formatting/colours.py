@@ -26,6 +26,16 @@ GROUPS = (
     Group("pooling and reduction", "#BBBBBB", ("pooling", "reduction", "interpolation", "fourier")),
     Group("other", "#444444", ()),
 )
+MEMORY = (  # categories of the memory of a training step, from the bottom of a picture to its top
+    Group("parameters", "#0072B2", ("parameter",)),
+    Group("buffers", "#444444", ("buffer",)),
+    Group("optimizer state", "#56B4E9", ("optimizer",)),
+    Group("inputs", "#BBBBBB", ("input",)),
+    Group("gradients", "#E69F00", ("gradient",)),
+    Group("saved for backward", "#CC79A7", ("saved",)),
+    Group("other activations", "#009E73", ("activation",)),
+    Group("temporaries", "#F0E442", ("temporary",)),
+)
 GROUP_NAMED = {group.name: group for group in GROUPS}
 OTHER = GROUP_NAMED["other"]
 

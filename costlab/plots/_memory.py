@@ -10,6 +10,7 @@ from costlab.formatting.colours import FAINT, INK, OTHER, QUIET, Group
 from costlab.formatting.units import shape, size
 from costlab.guidelines.analysis.groups import group_of
 from costlab.plots.module_runs import label_modules, module_runs
+from costlab.plots.step_memory import step_memory
 from costlab.plots.style import add_text, axes_or_new, headline, legend, only_spines, remove_overlapping, shortened
 
 if TYPE_CHECKING:
@@ -24,9 +25,13 @@ MOST = 60  # module names below the axis
 def memory(profile: Profile, ax: Axes | None = None) -> Axes:
     """Plot the bytes of live activations in execution order, and beside them the peak, tensor by tensor.
 
-    Tensors of the peak are drawn for as long as they live, in the colour of the operator that created them.
+    Of a training step, plot everything that lives, by category. Tensors of the peak are drawn for as long as they live,
+    in the colour of the operator that created them.
     """
     ax = axes_or_new(ax, 8, 4)
+    if profile.trace.step is not None:
+        step_memory(profile, profile.trace.step, ax)
+        return ax
     live = live_activation_bytes(profile.trace)
     top = max(live, default=0)
     peak = live.index(top) if live else 0

@@ -79,11 +79,11 @@ def only_spines(ax: Axes, *sides: str) -> None:
     ax.tick_params(labelsize=SMALL, colors=QUIET, labelcolor=INK)
 
 
-def legend(ax: Axes, present: Collection[Group]) -> None:
+def legend(ax: Axes, present: Collection[Group], groups: Sequence[Group] = GROUPS) -> None:
     """The meaning of the colours, below the axes."""
     from matplotlib.patches import Patch
 
-    patches = [Patch(color=group.colour, label=group.name) for group in GROUPS if group in present]
+    patches = [Patch(color=group.colour, label=group.name) for group in groups if group in present]
     rows = 1 + (len(patches) > 5)
     style = {"frameon": False, "fontsize": SMALL, "handlelength": 1, "handleheight": 1, "labelcolor": INK}
     if patches:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from costlab.core.graph import ModuleInfo, Op, Source, Tensor
-from costlab.core.memory import storage_lifetimes
+from costlab.core.graph import ModuleInfo, Op, Source, Tensor, TrainingStep
+from costlab.core.memory import share_of, storage_lifetimes
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
 from costlab.formatting import units
-from costlab.formatting.colours import GROUPS, ink_on
+from costlab.formatting.colours import GROUPS, MEMORY, ink_on
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
@@ -217,13 +218,33 @@ def note(op: Op, counted: bool) -> str:
 
 
 def tensors(profile: Profile, words: Words) -> dict[str, Any]:
-    """Every activation storage: the first and last operator it is alive at (-1: an input), and its size."""
+    """Every activation storage: the first and last operator it is alive at (-1: an input), and its size.
+
+    Of a training step, everything that lives, with its category in place of a shape; what lives alike is one.
+    """
+    if profile.trace.step is not None:
+        return step_storages(profile.trace.step, words)
     lives = storage_lifetimes(profile.trace)
     return {
         "first": [life.first for life in lives],
         "last": [life.last for life in lives],
         "bytes": [life.bytes for life in lives],
         "shape": [words(units.shape(life.shape)) for life in lives],
+    }
+
+
+def step_storages(step: TrainingStep, words: Words) -> dict[str, Any]:
+    """The storages of a training step on one device, those of one category with the same lifetime together."""
+    groups = {category: group for group in MEMORY for category in group.families}
+    lives = Counter[tuple[str, int, int]]()
+    for storage in step.storages:
+        lives[storage.category, storage.first, storage.last] += share_of(storage, step)
+    return {
+        "first": [first for _, first, _ in lives],
+        "last": [last for _, _, last in lives],
+        "bytes": list(lives.values()),
+        "shape": [words(groups[category].name) for category, _, _ in lives],
+        "colour": [words(groups[category].colour) for category, _, _ in lives],
     }
 
 

@@ -24,6 +24,7 @@ class ModuleNode:
     type: str
     own: Cost
     own_seconds: float
+    own_saved: int = 0  # bytes kept for the backward pass
     children: list[ModuleNode] = field(default_factory=list)
 
     @property
@@ -37,9 +38,20 @@ class ModuleNode:
         return self.own_seconds + sum(child.seconds for child in self.children)
 
     @property
+    def saved(self) -> int:
+        """Bytes that the module and its children keep for the backward pass."""
+        return self.own_saved + sum(child.saved for child in self.children)
+
+    @property
     def shape(self) -> object:
         """Equal for modules that cost the same, part by part."""
-        return self.type, self.own, path_pattern(self.name), tuple(child.shape for child in self.children)
+        return (
+            self.type,
+            self.own,
+            self.own_saved,
+            path_pattern(self.name),
+            tuple(child.shape for child in self.children),
+        )
 
 
 class TreeLine(NamedTuple):
@@ -60,6 +72,7 @@ def tree_of(profile: Profile, seconds: Mapping[str, float]) -> ModuleNode:
         own = Cost(**{key: getattr(row, key) for key in COST_KEYS})
         node = node_at(nodes, path)
         node.type, node.own, node.own_seconds = row.type, own, by_module.get(path, 0.0)
+        node.own_saved = row.saved_bytes or 0
     return nodes[""]
 
 
@@ -107,6 +120,9 @@ def table(profile: Profile, depth: int | None, seconds: Mapping[str, float] | No
     costs = [node.cost for node in first]
     for drop, key in ((2, "params"), (0, "mult_adds"), (1, "memory_access")):
         columns.append(Column(METRICS[key].label, [METRICS[key].format(getattr(c, key)) for c in costs], drop=drop))
+    if profile.trace.step is not None:
+        saved = METRICS["saved_bytes"]
+        columns.append(Column(saved.label, [saved.format(node.saved) for node in first], drop=1))
     if seconds is not None:
         times = [whole or 0.0, *(node.seconds for node in first[1:])]
         columns.append(Column(METRICS[PREDICTED].label, [units.seconds(time) for time in times]))

@@ -16,6 +16,7 @@ from costlab.latency.lowering.kernels import FACTOR, WORK, Kernel
 from costlab.latency.lowering.optimizer import optimizer_step
 from costlab.latency.lowering.site import Site
 from costlab.latency.lowering.traffic import data_movement, row_length
+from costlab.latency.precision import FLOATS
 
 Lowering = Callable[[Kernel, Site], list[Kernel]]
 LARGE_TAPS = 25  # of a depthwise kernel: cuDNN has its own for up to 5 x 5
@@ -118,10 +119,11 @@ def product(kernel: Kernel, site: Site) -> list[Kernel]:
     count = op.output.numel / max(1.0, rows * columns)
     summands = kernel.flops / 2 / max(op.output.numel, 1)
     kind = "batched_product" if count > 1 else "product_weight" if site.reduces else "product"
+    halves = kernel.dtype != FLOATS.index("float32")  # vector units read transposed factors as fast as others
     return [
         kernel._replace(
             work=WORK["matmul" if count == 1 else "batched_matmul"],
-            factor=FACTOR[f"{kind}_gradient"],
+            factor=FACTOR[f"{kind}_gradient"] if halves else 0,
             m=rows,
             n=columns,
             k=padded(summands) if site.config.gpu and site.reduces else summands,  # rows of its factors are not k long

@@ -1,4 +1,4 @@
-/* Live activations in execution order; those alive at one moment (by default the peak) are coloured. */
+/* Live activations, or all memory of a training step, in execution order; what lives at one moment is coloured. */
 
 import { EDGE, drawing, rounds, tick, words } from "./axes.js";
 import { element, link, panel, shape } from "./dom.js";
@@ -9,13 +9,15 @@ import { short } from "./units.js";
 
 const LISTED = 8; // of the tensors alive
 
-const { first, last, bytes, shape: sizes } = data.tensors;
+const { first, last, bytes, shape: sizes, colour: colours } = data.tensors;
+const WHAT = colours ? "memory of a training step by category" : "live activations";
 const tensors = first.map((start, i) => ({
   first: Math.max(start, 0),
   last: last[i],
   bytes: bytes[i],
   shape: data.words[sizes[i]],
   maker: start < 0 ? null : ops[start],
+  colour: colours && data.words[colours[i]],
 }));
 const alive = ops.map(() => 0);
 for (const tensor of tensors) for (let at = tensor.first; at <= tensor.last; at += 1) alive[at] += tensor.bytes;
@@ -91,7 +93,7 @@ export function showMemory() {
   const { picture, redraw } = drawing(body, "", draw);
   picture.setAttribute("role", "slider");
   picture.setAttribute("tabindex", 0);
-  picture.setAttribute("aria-label", "Operator whose live activations are shown");
+  picture.setAttribute("aria-label", "Operator at which memory is shown");
   picture.setAttribute("aria-valuemin", 0);
   picture.setAttribute("aria-valuemax", Math.max(ops.length - 1, 0));
 
@@ -117,7 +119,7 @@ export function showMemory() {
   subscribe((state, before) => {
     if (state.module === before.module && state.op === before.op) return;
     shown = { ...state };
-    note.textContent = `live activations in execution order; peak ${short(top, "B")}`;
+    note.textContent = `${WHAT} in execution order; peak ${short(top, "B")}`;
     picture.setAttribute("aria-valuenow", cursor());
     picture.setAttribute(
       "aria-valuetext",
@@ -140,7 +142,7 @@ function entryOf(tensor) {
     element("i", { className: "swatch", style: { "--colour": colourOf(tensor) } }),
     element("span", { className: "number", textContent: short(tensor.bytes, "B") }),
     element("span", { className: "quiet", textContent: tensor.shape }),
-    tensor.maker ? leadTo(tensor.maker) : element("span", { textContent: "model input" }),
+    tensor.maker ? leadTo(tensor.maker) : element("span", { textContent: colours ? "before the step" : "model input" }),
   );
 }
 
@@ -151,7 +153,7 @@ function aliveAt(position) {
 }
 
 function colourOf(tensor) {
-  return (tensor.maker?.group ?? groups.at(-1)).colour;
+  return tensor.colour ?? (tensor.maker?.group ?? groups.at(-1)).colour;
 }
 
 /** The operators of a module in execution order, as half-open ranges of positions. */
