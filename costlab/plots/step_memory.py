@@ -50,9 +50,9 @@ def step_memory(profile: Profile, step: TrainingStep, ax: Axes) -> None:
     only_spines(ax, "bottom")
     ax.yaxis.set_major_formatter(lambda y, _: size(round(y)))
     ax.tick_params(axis="y", length=0)
-    at = shortened(profile.ops[peak.position].name, LONGEST) if profile.ops else ""
+    where = shortened(profile.ops[peak.position].name, LONGEST) if profile.ops else ""
     headline(
-        ax, profile, f"memory of a training step in execution order; right: the peak of {size(peak.bytes)} at {at}"
+        ax, profile, f"memory of a training step in execution order; right: the peak of {size(peak.bytes)} at {where}"
     )
     legend(ax, groups, MEMORY)
     label_modules(ax, [(run.path, run.middle) for run in module_runs(profile, MOST)])
