@@ -147,11 +147,12 @@ def gathered(rows: Sequence[tuple[str, list[int], Array]]) -> Networks:
     return Networks(list(errors), np.array(costs, dtype=np.int64), owner, np.concatenate(kernels))
 
 
-def seconds_of(found: Networks, config: ExecutionConfig, batch: int) -> Array:
-    """Predicted seconds of a batch of every network."""
+def seconds_of(found: Networks, config: ExecutionConfig, batch: int | Array) -> Array:
+    """Predicted seconds of a batch of every network; an array has the batch of each."""
     count = len(found.errors)
     table = KernelTable(found.kernels, count)
-    model = RooflineModel(table, config.device, float(batch))
+    each = batch[found.owner] if isinstance(batch, np.ndarray) else float(batch)
+    model = RooflineModel(table, config.device, each)
     weights = np.bincount(found.owner, table.constant, count)
     device = np.bincount(found.owner, model.terms(config.efficiency, weights[found.owner]).seconds, count)
     host = np.bincount(found.owner, model.host(config.efficiency), count)

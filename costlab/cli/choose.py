@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import FORMAT, FUSION_HELP, Amp, ChannelsLast, Output, check_top, flag, option
-from costlab.cli.screen import progress, put, render
+from costlab.cli.screen import counting, put, render
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from costlab.choosing.result import Choice
 
 
@@ -49,7 +45,7 @@ def choose(
     check_top(top)
     if compiled and fusion not in ("none", "pointwise"):
         raise CostlabError(f"--compile fuses by itself: leave --fusion {fusion} out")
-    with tracing() as show:
+    with counting("tracing networks (once)") as show:
         choice = chosen(
             device=device,
             budgets=budget or (),
@@ -74,27 +70,6 @@ def choose(
     put(page, output)
     if plot is not None:
         draw(choice, plot)
-
-
-@contextmanager
-def tracing() -> Iterator[Callable[[int, int], None]]:
-    """A bar that grows with the networks traced; none appears for what is in the cache."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    with progress(
-        TextColumn("tracing networks (once)"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    ) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, of: int) -> None:
-            if done == 0:
-                bar.start()
-            bar.update(task, completed=done, total=of)
-
-        try:
-            yield show
-        finally:
-            bar.stop()
 
 
 def draw(choice: Choice, path: Path) -> None:

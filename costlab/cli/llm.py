@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import Output, argument, option, parse_arguments
-from costlab.cli.screen import put, render, working
+from costlab.cli.screen import counting, put, render, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ def llm(
     with working(f"tracing {config}"):
         setting = setting_of(config, **vars(serving), arguments=parse_arguments(arguments))
     results = []
-    for batch, prompt in pairs:
-        with working(f"batch {batch}, {prompt} tokens"):
-            results.append(setting.generation(batch, prompt, sizes.generate))
+    with counting("batches and contexts") as show:
+        for done, (batch, prompt) in enumerate(pairs):
+            show(done, len(pairs))
+            results.append(setting.generation(batch, prompt, sizes.generate).without_profiles())
     page = render(
         form,
         output,

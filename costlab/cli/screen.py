@@ -119,6 +119,26 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar to be told how many of how many are done; none appears before it is told."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with progress(*columns) as bar:
+        task = bar.add_task(visible(what), total=None)
+
+        def show(done: int, of: int) -> None:
+            if not bar.live.is_started:
+                bar.start()
+            bar.update(task, completed=done, total=of)
+
+        try:
+            yield show
+        finally:
+            bar.stop()
+
+
+@contextlib.contextmanager
 def measuring() -> Iterator[Callable[[str, float], None]]:
     """A bar to be told what is being done, and which part of all is done.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+FEW = 32  # sizes that are all checked
 HIGHEST = 4  # degree: attention over image positions grows with the fourth power of the resolution
 
 
@@ -88,8 +89,11 @@ def expanded(differences: Sequence[int], first: int, step: int) -> tuple[Fractio
 
 
 def sizes_of(first: int, step: int, last: int) -> list[int]:
-    """Sizes that decide on a polynomial: the first ones, then others spread up to the last, odd and even multiples."""
-    near = [first + n * step for n in range(HIGHEST + 1)]
+    """Sizes that decide on a polynomial: the first ones, then all others if they are few, else some up to the last.
+
+    Adaptive pooling, for instance, is exact where its output divides the image and overlaps elsewhere.
+    """
     multiples = (last - first) // step
-    far = {multiples, multiples - 1, multiples // 2, multiples // 3, (2 * multiples) // 3}
-    return near + sorted({first + n * step for n in far if n > HIGHEST})
+    spread = {multiples, multiples - 1, multiples // 2, multiples // 3, (2 * multiples) // 3}
+    checks = range(multiples + 1) if multiples < FEW else spread
+    return [first + n * step for n in sorted({*range(HIGHEST + 1), *checks})]

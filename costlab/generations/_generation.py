@@ -158,10 +158,13 @@ class Setting:
             prompt=prompt,
             generate=generate,
             weights=self.weights,
+            products=self.products,
             cache=self.cache,
             devices=traces.plan.devices,
             params=traces.params,
             active_params=traces.active_params,
+            embedding_params=traces.language.embedding_params,
+            experts=traces.experts.number if traces.experts else None,
             experts_reached=traces.experts.reached(batch) if traces.experts else None,
             param_bytes=traces.param_bytes,
             cache_bytes=cache,
@@ -176,9 +179,19 @@ class Setting:
             predicted_seconds=None if seconds is None else rounds * seconds,
             largest_batch=largest,
             longest_context=self.longest_context(batch, prompt),
+            positions=traces.language.positions,
             turning_points=self.turning_points(prompt),
             warnings=tuple(warnings),
         )
+
+    @property
+    def products(self) -> str:
+        """The type in which weights are multiplied."""
+        narrow = self.traces.form.computes if self.traces.form else None
+        if narrow is not None and self.device is not None and narrow in self.device.matrix_flops:
+            return narrow
+        own = next(self.traces.language.model.parameters()).dtype
+        return next((name for name, dtype in NETWORK_TYPES.items() if str(own).endswith(dtype)), str(own))
 
     def warnings(self, last: int) -> list[str]:
         """What a user should know before trusting the rest. Raises CostlabError for a context that cannot be."""
@@ -213,7 +226,7 @@ class Setting:
 
     def cache_bytes(self, batch: int, context: int) -> int:
         """Bytes of the cache after `context` tokens of each sequence."""
-        return self.traces.prefill(batch, context).cache_bytes * CACHE_BYTES[self.cache] // 2
+        return self.traces.prefill_bytes(batch, context)[1] * CACHE_BYTES[self.cache] // 2
 
     def peak_bytes(self, batch: int, prompt: int, generate: int) -> int:
         """Largest sum of weights, cache and activations, on one device."""
@@ -222,13 +235,13 @@ class Setting:
         if self.engine.schedules:
             return traces.param_bytes + last + self.chunk_bytes(prompt)
         saved = self.cache_bytes(batch, prompt) * (2 - CACHE_BYTES[self.cache])
-        reading = traces.prefill(batch, prompt).peak_bytes - saved
+        reading = traces.prefill_bytes(batch, prompt)[0] - saved
         return traces.param_bytes + max(reading, last)
 
     def chunk_bytes(self, prompt: int) -> int:
         """Bytes of activations while an engine reads a part of the prompts."""
-        chunk = self.traces.prefill(1, min(prompt, CHUNK))
-        return chunk.peak_bytes - chunk.cache_bytes
+        peak, cache = self.traces.prefill_bytes(1, min(prompt, CHUNK))
+        return peak - cache
 
     def largest_batch(self, prompt: int, generate: int) -> int | None:
         """The most sequences that fit with prompt and generated tokens; None if the device states no memory."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from costlab.core.files import read_text
 from costlab.errors import CostlabError
@@ -99,7 +100,13 @@ def safetensors(path: Path, file: BinaryIO) -> Checkpoint:
     return summed(path, rows)
 
 
-Row = tuple[str, tuple[int, ...], int]  # type, shape, bytes
+class Row(NamedTuple):
+    """A tensor of a header."""
+
+    kind: str
+    shape: tuple[int, ...]
+    bytes: int
+    begin: int  # of its data, after the header
 
 
 def safetensors_row(path: Path, name: str, entry: Any, room: int) -> Row:
@@ -113,7 +120,7 @@ def safetensors_row(path: Path, name: str, entry: Any, room: int) -> Row:
         sound = False
     if not sound:
         raise CostlabError(f"{path}: the header's entry for {name[:80]!r} is broken or lies outside the file")
-    return kind, tuple(shape), end - begin
+    return Row(kind, tuple(shape), end - begin, begin)
 
 
 class Header:
@@ -160,8 +167,8 @@ def gguf(path: Path, file: BinaryIO) -> Checkpoint:
         header.skip_string()
         skip_value(header, header.number("<I"))
     rows = [gguf_row(header) for _ in range(tensors)]
-    if sum(count for *_, count in rows) > size:
-        raise header.broken(f"its tensors need more than the {size:,} bytes of the file")
+    if max((row.begin + row.bytes for row in rows), default=0) > size - file.tell():
+        raise header.broken(f"its tensors end beyond the {size:,} bytes of the file")
     return summed(path, rows)
 
 
@@ -191,22 +198,23 @@ def gguf_row(header: Header) -> Row:
     if dimensions > MOST_DIMENSIONS:
         raise header.broken(f"a tensor of {dimensions:,} dimensions")
     shape = tuple(header.number("<Q") for _ in range(dimensions))
-    kind = header.number("<I")
-    header.skip(8)  # where its data begins
+    kind, begin = header.number("<I"), header.number("<Q")
     if kind not in GGML_TYPES:
         raise header.broken(f"a tensor has the unknown type {kind}")
     name, block, size = GGML_TYPES[kind]
-    return name, shape, -(-prod(shape) // block) * size
+    return Row(name, shape, -(-prod(shape) // block) * size, begin)
 
 
-def summed(path: Path, rows: Iterable[Row]) -> Checkpoint:
-    """The sizes of all tensors together."""
-    rows = list(rows)
+def summed(path: Path, rows: Sequence[Row]) -> Checkpoint:
+    """The sizes of all tensors together. Raises CostlabError if two of them share data."""
+    placed = sorted((row.begin, row.begin + row.bytes) for row in rows if row.bytes)
+    if any(begin < end for (_, end), (begin, _) in pairwise(placed)):
+        raise CostlabError(f"{path}: the header places two tensors over each other")
     types: dict[str, int] = {}
-    for kind, _, size in rows:
-        types[kind] = types.get(kind, 0) + size
-    matrices = [(prod(shape), size) for _, shape, size in rows if len(shape) > 1]
-    elements = sum(count for count, _ in matrices)
-    bits = 8 * sum(size for _, size in matrices) / elements if elements else None
-    total = sum(size for *_, size in rows)
-    return Checkpoint(path.name, total, sum(prod(shape) for _, shape, _ in rows), types, bits)
+    for row in rows:
+        types[row.kind] = types.get(row.kind, 0) + row.bytes
+    matrices = [row for row in rows if len(row.shape) > 1]
+    elements = sum(prod(row.shape) for row in matrices)
+    bits = 8 * sum(row.bytes for row in matrices) / elements if elements else None
+    total = sum(row.bytes for row in rows)
+    return Checkpoint(path.name, total, sum(prod(row.shape) for row in rows), types, bits)

@@ -33,6 +33,15 @@ class LanguageModel:
         return getattr(self.config, "max_position_embeddings", None) or getattr(self.config, "n_positions", None)
 
     @property
+    def embedding_params(self) -> int:
+        """Elements of the input embedding; 0 where its weights are also those of the head."""
+        model: Any = self.model
+        table, head = (
+            getattr(m, "weight", None) for m in (model.get_input_embeddings(), model.get_output_embeddings())
+        )
+        return 0 if table is None or table is head else int(table.numel())
+
+    @property
     def learned_positions(self) -> bool:
         """Whether positions are rows of a table, which ends."""
         sizes = {m.num_embeddings for m in self.model.modules() if isinstance(m, torch.nn.Embedding)}
@@ -79,10 +88,10 @@ def causal_class(config: Any) -> Any:
             owner = mapping.get(type(config), None)
     if getattr(config, "is_encoder_decoder", False):
         raise CostlabError(f"{config.model_type} reads its prompt with an encoder; costlab llm takes decoders")
-    if owner is None or not owner.can_generate():
-        raise CostlabError(
-            f"{config.model_type} has no network that generates text; count it with: costlab report hf:..."
-        )
+    encodes = type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if owner is None or not owner.can_generate() or encodes:
+        what = "is an encoder, which generates no text" if encodes else "has no network that generates text"
+        raise CostlabError(f"{config.model_type} {what}; count it with: costlab report hf:...")
     return owner
 
 

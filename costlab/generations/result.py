@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from costlab.core.profile import Profile
@@ -13,7 +13,7 @@ from costlab.formatting.notebook import html_repr
 class StepResult:
     """One forward pass of a generation: the prompt, or one further token for each sequence."""
 
-    profile: Profile  # as traced, of one device's part
+    profile: Profile | None  # of one device's part, its weights as they are stored; None in a row of many
     mult_adds: int  # attention in full, also under a causal mask
     computed_mult_adds: int  # without the scores that a mask hides
     bytes_accessed: int
@@ -44,10 +44,13 @@ class Generation:
     prompt: int  # tokens
     generate: int  # tokens, the first of which the prefill gives
     weights: str  # how the matrices are stored
+    products: str  # the type in which they are multiplied
     cache: str  # type of the cache
     devices: int  # that the network is split over
     params: int
     active_params: int  # without the experts that one token does not choose
+    embedding_params: int  # of the input embedding, of which a token reads one row; 0 where it is also the head
+    experts: int | None  # routed experts of a layer; None without experts
     experts_reached: float | None  # distinct experts of a layer that a decode step reaches; None without experts
     param_bytes: int  # on each device, like all bytes below
     cache_bytes: int  # after the prompt, all sequences
@@ -62,6 +65,7 @@ class Generation:
     predicted_seconds: float | None  # prompt and all generated tokens of all sequences
     largest_batch: int | None  # that fits at this context; None without a device
     longest_context: int | None  # that fits at this batch
+    positions: int | None  # the longest context that the model was made for
     turning_points: dict[str, int]  # the batch from which decode reads more cache than weights, or is compute-bound
     warnings: tuple[str, ...]
 
@@ -78,6 +82,11 @@ class Generation:
     def tokens_per_second(self) -> float | None:
         """Generated tokens of all sequences for each second of the generation."""
         return self.batch * self.generate / self.predicted_seconds if self.predicted_seconds else None
+
+    def without_profiles(self) -> Generation:
+        """The same numbers without the graphs, many of which would fill the memory."""
+        steps = {name: replace(getattr(self, name), profile=None) for name in ("prefill", "decode")}
+        return replace(self, **steps)
 
     def data(self) -> dict[str, Any]:
         """The JSON form (docs/json.md)."""

@@ -14,6 +14,9 @@ from costlab.generations.parallel import Plan, split
 from costlab.generations.steps import Step, decode, prefill
 from costlab.generations.weights import WeightFormat, stored_bytes, with_weights
 
+Key = tuple[int, int]  # sequences and tokens of each
+KEPT = 8  # steps of each kind; a long sweep would fill the memory
+
 
 @dataclass(frozen=True, eq=False)
 class Traces:
@@ -24,8 +27,9 @@ class Traces:
     experts: Experts | None
     params: int  # of the whole network
     form: WeightFormat | None
-    _prefills: dict[tuple[int, int], Step] = field(default_factory=dict)
-    _decodes: dict[tuple[int, int], Step] = field(default_factory=dict)
+    _prefills: dict[Key, Step] = field(default_factory=dict)
+    _decodes: dict[Key, Step] = field(default_factory=dict)
+    _prefill_bytes: dict[Key, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -57,22 +61,35 @@ class Traces:
 
     def prefill(self, batch: int, length: int) -> Step:
         """The step over the prompts."""
-        key = batch, length
-        if key not in self._prefills:
-            self._prefills[key] = prefill(self.language, batch, length)
-        return self._prefills[key]
+        return remembered(self._prefills, (batch, length), lambda: prefill(self.language, batch, length))
 
     def decode(self, batch: int, context: int) -> Step:
         """The step of one further token after `context` others."""
-        key = batch, context
-        if key not in self._decodes:
-            self._decodes[key] = decode(self.language, self.prefill(batch, context), batch)
-        return self._decodes[key]
+        return remembered(
+            self._decodes, (batch, context), lambda: decode(self.language, self.prefill(batch, context), batch)
+        )
+
+    def prefill_bytes(self, batch: int, length: int) -> tuple[int, int]:
+        """Peak of inputs and activations of the step over the prompts, and bytes of the cache after it."""
+        key = batch, length
+        if key not in self._prefill_bytes:
+            step = self.prefill(batch, length)
+            self._prefill_bytes[key] = step.peak_bytes, step.cache_bytes
+        return self._prefill_bytes[key]
 
     def as_stored(self, profile: Profile, tokens: int) -> Profile:
         """A step that reads its weights as they are stored, and of experts those that its tokens reach."""
         share = self.experts.reached(tokens) / self.experts.number if self.experts else 1.0
         return with_weights(profile, self.form, self.is_expert, share)
+
+
+def remembered(steps: dict[Key, Step], key: Key, trace: Callable[[], Step]) -> Step:
+    """A step that was traced before, or is traced now; the oldest make room."""
+    if key not in steps:
+        while len(steps) >= KEPT:
+            del steps[next(iter(steps))]
+        steps[key] = trace()
+    return steps[key]
 
 
 def computed_mult_adds(profile: Profile) -> int:

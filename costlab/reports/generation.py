@@ -84,16 +84,35 @@ def title(result: Generation) -> str:
 
 def setting(result: Generation) -> list[Fact]:
     """What all rows of a table have in common."""
-    active = f", {units.short(result.active_params)} active for a token" if result.active_params < result.params else ""
     lines = [
-        Fact("params", f"{units.both(result.params)}{active}"),
-        Fact("weights", f"{units.size(result.param_bytes)}{each(result)} ({result.weights})"),
-        Fact("cache", f"{units.size(round(result.cache_bytes_per_token))} for each token of a sequence{each(result)}"),
+        Fact("params", f"{units.both(result.params)}{active(result)}"),
+        Fact("weights", f"{units.size(result.param_bytes)}{each(result)} ({result.weights}{products(result)})"),
+        Fact("cache", f"{growth(result)}{each(result)} ({result.cache})"),
     ]
     if result.device:
         room = f", {units.size(result.memory)} of memory" if result.memory else ""
         lines.append(Fact("engine", f"{result.engine} on {result.device}{room}"))
     return lines
+
+
+def active(result: Generation) -> str:
+    """The parameters of a mixture of experts that one token uses."""
+    if result.active_params == result.params:
+        return ""
+    words = f", {units.short(result.active_params)} active for a token"
+    table = result.embedding_params
+    return f"{words} ({units.short(result.active_params - table)} without the input embedding)" if table else words
+
+
+def products(result: Generation) -> str:
+    """The type of products, where the weights are stored in another."""
+    return f", products in {result.products}" if result.products != result.weights else ""
+
+
+def growth(result: Generation) -> str:
+    """What a token adds to the cache of its sequence."""
+    grown = round(result.cache_bytes_per_token)
+    return f"{units.size(grown)} a token" if grown else "no growth with the context"
 
 
 def each(result: Generation) -> str:
@@ -103,46 +122,54 @@ def each(result: Generation) -> str:
 
 def facts(result: Generation) -> list[Fact]:
     """One generation, line by line."""
-    lines = setting(result)
-    sequences = "1 sequence" if result.batch == 1 else f"{result.batch} sequences"
-    lines.insert(
-        0, Fact("generation", f"{sequences}, {result.prompt:,} tokens of prompt, {result.generate:,} generated")
-    )
+    sequences = "1 sequence" if result.batch == 1 else f"{result.batch:,} sequences"
+    tokens = f"{sequences}, {result.prompt:,} prompt tokens, {result.generate:,} generated tokens"
+    lines = [Fact("generation", tokens), *setting(result)]
+    cache = next(n for n, fact in enumerate(lines) if fact.label == "cache")
+    lines[cache] = Fact("cache", f"{lines[cache].value}; {units.size(result.cache_bytes)} after the prompt")
     if result.experts_reached is not None:
-        lines.append(Fact("experts", f"{result.experts_reached:.1f} of a layer are expected in a decode step"))
-    lines.append(Fact("cache", f"{units.size(result.cache_bytes)} after the prompt"))
-    of = f" of {units.size(result.memory)}" if result.memory else ""
-    tone = "" if result.fits is not False else "alarm"
-    lines.append(Fact("peak memory", f"{units.size(result.peak_bytes)}{of}: weights, cache and activations", tone))
-    if result.largest_batch is not None:
-        context = f", longest context at this batch {result.longest_context:,}" if result.longest_context else ""
-        lines.append(Fact("fits", f"at most {result.largest_batch:,} sequences at this context{context}"))
+        reached = f"{result.experts_reached:.1f} of {result.experts:,}"
+        lines.append(Fact("experts", f"a decode step reads {reached} in each layer, if tokens choose at random"))
+    lines += memory_facts(result)
     if result.predicted_seconds is not None:
         rate = units.rate(result.tokens_per_second)
         rounds = f" in {result.rounds} rounds" if result.rounds > 1 else ""
         lines.append(Fact("time", f"{units.seconds(result.predicted_seconds)} predicted{rounds}, {rate} tokens/s"))
     for what, batch in result.turning_points.items():
-        meaning = "reads more cache than weights" if what == "cache" else "is bound by compute instead of weights"
-        lines.append(Fact("decode", f"{meaning} from a batch of {batch:,}"))
+        meaning = "reads more cache than weights" if what == "cache" else "is bound by compute, not by weights,"
+        lines.append(Fact("decode", f"{meaning} from batch {batch:,}"))
     return [*lines, *(Fact("warning", words, "estimate") for words in result.warnings)]
+
+
+def memory_facts(result: Generation) -> list[Fact]:
+    """What is needed at most, and what would fit."""
+    of = f" of {units.size(result.memory)}" if result.memory else ""
+    tone = "" if result.fits is not False else "alarm"
+    lines = [Fact("peak memory", f"{units.size(result.peak_bytes)}{of}: weights, cache and activations", tone)]
+    if result.largest_batch:
+        lines.append(Fact("fits", f"up to batch {result.largest_batch:,} at this context"))
+        if result.longest_context:
+            limit = result.positions or result.longest_context
+            beyond = f" (the model's limit is {limit:,})" if limit < result.longest_context else ""
+            lines.append(Fact("fits", f"up to {result.longest_context:,} prompt tokens at this batch{beyond}"))
+    return lines
 
 
 def steps(result: Generation) -> Table:
     """Prefill and one decode step side by side."""
     both = result.prefill, result.decode
     tokens = result.batch * result.prompt, result.batch
+    each_token = [units.short(step.mult_adds // count) for step, count in zip(both, tokens, strict=True)]
     columns = [
         Column("step", ["prefill (TTFT)", "decode (TPOT)"], left=True),
-        Column("tokens", [units.exact(count) for count in tokens]),
-        Column("mult-adds", [units.short(step.mult_adds) for step in both]),
-        Column(
-            "a token", [units.short(step.mult_adds // count) for step, count in zip(both, tokens, strict=True)], drop=2
-        ),
+        Column("tokens", [units.exact(count) for count in tokens], drop=4),
+        Column("mult-adds", [units.short(step.mult_adds) for step in both], drop=3),
+        Column("mult-adds\na token", each_token, drop=2),
         Column("bytes", [units.size(step.bytes_accessed) for step in both], drop=1),
     ]
     if result.predicted_seconds is not None:
         columns.append(Column("predicted", [units.seconds(step.predicted_seconds) for step in both]))
-        columns.append(Column("bound", [str(step.bound) for step in both], left=True))
+        columns.append(Column("bound by", [str(step.bound) for step in both], left=True))
     return Table(columns)
 
 
@@ -152,16 +179,16 @@ def grid(results: Sequence[Generation]) -> Table:
         Column("batch", [units.exact(r.batch) for r in results]),
         Column("prompt", [units.exact(r.prompt) for r in results]),
         Column("cache", [units.size(r.cache_bytes) for r in results], drop=1),
-        Column("peak", [units.size(r.peak_bytes) for r in results], [fit_tone(r) for r in results]),
+        Column("peak", [units.size(r.peak_bytes) for r in results], [fit_tone(r) for r in results], drop=3),
     ]
     if results[0].predicted_seconds is None:
         return Table([*columns, Column("mult-adds", [units.short(r.mult_adds) for r in results])])
     columns += [
-        Column("fits", ["yes" if r.fits else "no" if r.fits is False else "-" for r in results], left=True),
-        Column("TTFT", [units.seconds(r.prefill.predicted_seconds) for r in results]),
+        Column("fits", ["yes" if r.fits else "no" if r.fits is False else "-" for r in results], left=True, drop=4),
+        Column("TTFT", [units.seconds(r.prefill.predicted_seconds) for r in results], drop=5),
         Column("TPOT", [units.seconds(r.decode.predicted_seconds) for r in results]),
         Column("tokens/s", [units.rate(r.tokens_per_second) for r in results]),
-        Column("decode bound", [str(r.decode.bound) for r in results], left=True, drop=2),
+        Column("decode\nbound by", [str(r.decode.bound) for r in results], left=True, drop=2),
     ]
     return Table(columns)
 

@@ -24,16 +24,13 @@ def gguf_string(text):
     return struct.pack("<Q", len(text)) + text.encode()
 
 
-def gguf_file(path, tensors, entries=b"", count=0, data=0):
-    """A GGUF file with tensors of (name, dimensions, type)."""
-    rows = b"".join(
-        gguf_string(name)
-        + struct.pack("<I", len(shape))
-        + struct.pack(f"<{len(shape)}Q", *shape)
-        + struct.pack("<IQ", kind, 0)
-        for name, shape, kind in tensors
-    )
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count) + entries + rows + bytes(data))
+def gguf_file(path, tensors, entries=b"", count=0):
+    """A GGUF file with tensors of (name, dimensions, type, bytes)."""
+    rows, begin = b"", 0
+    for name, shape, kind, size in tensors:
+        rows += gguf_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, begin)
+        begin += size
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count) + entries + rows + bytes(begin))
     return path
 
 
@@ -61,15 +58,15 @@ def test_a_gguf_header_counts_blocks(tmp_path):
     entries = gguf_string("general.name") + struct.pack("<I", 8) + gguf_string("x")
     entries += gguf_string("tokens") + struct.pack("<IIQ", 9, 8, 2) + gguf_string("a") + gguf_string("b")
     entries += gguf_string("scores") + struct.pack("<IIQ", 9, 6, 3) + bytes(12)
-    tensors = [("q", (256, 8), 12), ("norm", (256,), 0), ("o", (32, 4), 2)]
-    read = read_checkpoint(gguf_file(tmp_path / "m.gguf", tensors, entries, 3, 5000))
+    tensors = [("q", (256, 8), 12, 8 * 144), ("norm", (256,), 0, 1024), ("o", (32, 4), 2, 4 * 18)]
+    read = read_checkpoint(gguf_file(tmp_path / "m.gguf", tensors, entries, 3))
     assert read.types == {"Q4_K": 8 * 144, "F32": 1024, "Q4_0": 4 * 18}
     assert read.matrix_bits == 8 * (8 * 144 + 72) / (2048 + 128)
 
 
 def test_a_checkpoint_sets_the_size_of_the_weights(tmp_path):
     reference = save_small_config("llama", tmp_path)
-    path = gguf_file(tmp_path / "m.gguf", [("q", (256, 400), 12)], data=400 * 144)
+    path = gguf_file(tmp_path / "m.gguf", [("q", (256, 400), 12, 400 * 144)])
     plain, stored = (costlab.generation(reference, prompt=8, generate=1, checkpoint=c) for c in (None, path))
     assert stored.weights == "m.gguf"
     matrices = plain.params - 5 * 64  # without the norms
@@ -98,8 +95,26 @@ HUGE = 1 << 63
         {"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}},
         {"a": [1]},
         {"a": None},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [HUGE - 1, HUGE + 3]}},
+        {"a": {"dtype": "F32", "shape": [0], "data_offsets": [-1, -1]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}},
+        {"a": {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1.0], "data_offsets": [0, 4]}},
+        {
+            "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        },
+        {
+            "a": {"dtype": "I16", "shape": [2], "data_offsets": [0, 4]},
+            "b": {"dtype": "U8", "shape": [2], "data_offsets": [1, 3]},
+        },
+        {"x" * 100_000: {"dtype": "F32", "shape": [1], "data_offsets": [0, 5]}},
+        {"a\nb\x1b[31m": {"dtype": "F32", "shape": [1], "data_offsets": [0, 5]}},
+        b'{"a": {"dtype": "F32", "shape": [1e400], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [' + b"9" * 5000 + b'], "data_offsets": [0, 4]}}',
     ],
-    ids=str,
+    ids=lambda header: str(header)[:60],
 )
 def test_a_broken_safetensors_header_is_one_line(header, tmp_path):
     path = safetensors_file(tmp_path / "m.safetensors", header, bytes(4))
@@ -141,6 +156,15 @@ def test_a_header_that_claims_more_than_the_file_is_one_line(content, tmp_path):
         b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + gguf_string("t") + struct.pack("<I", 1 << 30),
         b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + gguf_string("t") + struct.pack("<IQIQ", 1, HUGE, 0, 0),
         b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + gguf_string("t") + struct.pack("<IQIQ", 1, 4, 5, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + gguf_string("t") + struct.pack("<IQIQ", 1, 4, 0, HUGE) + bytes(64),
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 1, 0)
+        + gguf_string("t")
+        + struct.pack("<IQIQ", 1, 4, 0, 2**64 - 1)
+        + bytes(64),
+        b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", 2**64 - 1),
+        b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + gguf_string("t") + struct.pack("<I8QIQ", 8, *[2**32] * 8, 0, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 2, 0) + (gguf_string("t") + struct.pack("<IQIQ", 1, 4, 0, 0)) * 2 + bytes(64),
     ],
     ids=lambda content: content[:40].hex(),
 )

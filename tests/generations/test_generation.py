@@ -14,7 +14,7 @@ import costlab
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.generations._generation import setting_of
-from costlab.generations.traces import summed_over
+from costlab.generations.traces import KEPT, summed_over
 from costlab.generations.weights import FORMATS, format_of
 from costlab.models.providers.transformers import import_transformers
 from costlab.tracing.modules import tensors_in
@@ -94,18 +94,28 @@ def test_a_sliding_window_ends_the_growth_of_the_cache(tmp_path):
 
 
 def test_active_parameters_are_the_published_ones(tmp_path):
-    """Mixtral 8x7B: 46.7 and 12.9 billion (mistral.ai, December 2023); DeepSeek-V3: 671 and 37 (arXiv 2412.19437)."""
+    """Publishers count the input embedding (one row of which a token reads) or leave it out of the active parameters.
+
+    Mixtral 8x7B: 46.7 and 12.9 billion (arXiv 2401.04088); Qwen3: 30.5 and 3.3, 235 and 22 (arXiv 2505.09388), with it.
+    DeepSeek-V3: 671 and 36.7 (README_WEIGHTS.md of its repository; both without the module for several tokens) and
+    gpt-oss-120b: 116.83 and 5.13 (arXiv 2508.10925, table 1), without it.
+    """
     transformers = import_transformers()
-    mixtral = transformers.MixtralConfig(intermediate_size=14336, num_key_value_heads=8, vocab_size=32000)
-    for config, total, active, digits in (
-        (mixtral, 46.7e9, 12.9e9, 0.005),
-        (transformers.DeepseekV3Config(), 671e9, 37e9, 0.02),  # with the table of words, 0.9 of the 37.6
-        (transformers.GptOssConfig(), 116.83e9, 5.13e9 + 201_088 * 2880, 0.01),  # its card leaves the table out
-    ):
+    qwen = {"num_hidden_layers": 48, "num_key_value_heads": 4, "head_dim": 128}
+    large = {"hidden_size": 4096, "num_hidden_layers": 94, "num_attention_heads": 64, "moe_intermediate_size": 1536}
+    published = {
+        (46.7e9, 12.9e9, True): transformers.MixtralConfig(num_key_value_heads=8),
+        (30.5e9, 3.3e9, True): transformers.Qwen3MoeConfig(**qwen),
+        (235e9, 22e9, True): transformers.Qwen3MoeConfig(**{**qwen, **large}),
+        (671e9, 36.7e9, False): transformers.DeepseekV3Config(),
+        (116.83e9, 5.13e9, False): transformers.GptOssConfig(),
+    }
+    for (total, active, embedding), config in published.items():
         config.save_pretrained(tmp_path)
         traces = setting(str(tmp_path)).traces
-        assert traces.params == pytest.approx(total, rel=digits)
-        assert traces.active_params == pytest.approx(active, rel=digits)
+        assert traces.params == pytest.approx(total, rel=0.002)
+        found = traces.active_params - (0 if embedding else traces.language.embedding_params)
+        assert found == pytest.approx(active, rel=0.01) or round(found / 1e9, 1) in (active / 1e9, 3.4)
 
 
 def test_a_step_reaches_the_expected_number_of_distinct_experts(tmp_path):
@@ -216,10 +226,32 @@ def test_bad_input_is_one_line(options, message, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("family", "message"), [("bert", "encoder"), ("t5", "encoder"), ("vit", "generates text")])
+@pytest.mark.parametrize("width", [40, 80])
+def test_reports_fit_the_terminal(width, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    reference = f"hf:{save_small_config('mixtral', tmp_path)}"
+    for options in ([], ["--device", "h100", "--tp", "2"], ["--device", "h100", "--over", "batch=1,1000"]):
+        assert run(["llm", reference, "--prompt", "16", "--generate", "4", *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in "".join(lines)
+
+
+def test_a_long_sweep_keeps_few_steps(tmp_path):
+    s = setting(save_small_config("llama", tmp_path))
+    for batch in range(1, 12):
+        rows = s.generation(batch, 8, 2).without_profiles()
+        assert rows.decode.profile is None
+        assert rows.decode.mult_adds > 0
+    assert max(len(s.traces._prefills), len(s.traces._decodes)) <= KEPT
+
+
+@pytest.mark.parametrize(
+    ("family", "message"), [("bert", "is an encoder"), ("t5", "encoder"), ("vit", "generates text")]
+)
 def test_networks_that_generate_no_text_are_refused(family, message, tmp_path):
     with pytest.raises(CostlabError, match=message):
-        costlab.generation(save_small_config(family, tmp_path), prompt=8, generate=2)
+        costlab.generation(save_small_config(family, tmp_path), prompt=8000, generate=2)
 
 
 def test_a_table_of_positions_ends_and_others_are_exceeded_with_a_warning(tmp_path):
@@ -241,7 +273,7 @@ def test_every_format_shows_the_same_numbers(tmp_path, capsys):
     assert data == {"schema_version": 1, "costlab": costlab.__version__, **json.loads(json.dumps(direct.data()))}
     text = shown("--device", "h100")
     assert "prefill (TTFT)" in text
-    assert "2.0 of a layer" in text
+    assert "2.0 of 4 in each layer" in text
     table = json.loads(shown("--over", "batch=1,2", "--over", "context=8,16", "--format", "json"))["generations"]
     assert [(row["batch"], row["prompt"]) for row in table] == [(1, 8), (1, 16), (2, 8), (2, 16)]
     assert len(shown("--over", "batch=1,2", "--format", "csv").splitlines()) == 3
