@@ -23,6 +23,7 @@ BATCHES = (2, 4)  # times the batch
 TOGETHER = 3  # groups of findings
 WHOLE = ("X3", "X9")  # rules whose advice for the whole network is a change of its own
 HALVES = ("float16", "bfloat16")  # on a GPU in this order, on a CPU in the other
+PRODUCTS = ("matmul", "attention")  # families of operators
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def candidates(profile: Profile, config: ExecutionConfig, findings: Sequence[Fin
     """Every change that the network does not have yet, with its predicted seconds."""
     for change, how, other in configurations(profile, config):
         yield change, how, predict_with(profile, other).seconds
+    yield from half_precision(profile, config)
     yield from larger_batches(profile, config)
     yield from without_launches(profile, config)
     yield from fused_attention(profile, config, findings)
@@ -93,9 +95,6 @@ def configurations(profile: Profile, config: ExecutionConfig) -> Iterator[tuple[
     if not config.channels_last and any(is_image_convolution(profile, i) for i in range(len(profile.ops))):
         how = "model and images .to(memory_format=torch.channels_last)"
         yield "use channels-last", how, replace(config, channels_last=True)
-    half = half_precision(config.device)
-    if half and not config.amp and (config.dtype or main_dtype(profile)) == "float32":
-        yield "use half precision", f"model and inputs .to(torch.{half})", replace(config, dtype=half)
 
 
 def is_image_convolution(profile: Profile, position: int) -> bool:
@@ -104,7 +103,25 @@ def is_image_convolution(profile: Profile, position: int) -> bool:
     return FAMILY_OF.get(op.kind) == "convolution" and bool(op.outputs) and len(op.output.shape) == 4
 
 
-def half_precision(device: Device) -> str | None:
+def half_precision(profile: Profile, config: ExecutionConfig) -> Iterator[Candidate]:
+    """The same network in half precision.
+
+    On a CPU only matrix products count: those in half precision are calibrated, and convolutions are often as slow as
+    in float32 (docs/what-ifs.md).
+    """
+    half = half_dtype(config.device)
+    if half is None or config.amp or (config.dtype or main_dtype(profile)) != "float32":
+        return
+    low = predict_with(profile, replace(config, dtype=half))
+    seconds = low.seconds
+    if not config.gpu:
+        now = predict_with(profile, config)
+        products = [op.name for op in profile.fused(config.fusion).ops if FAMILY_OF.get(op.kind) in PRODUCTS]
+        seconds = now.seconds - sum(now.by_op.get(name, 0.0) - low.by_op.get(name, 0.0) for name in products)
+    yield "use half precision", f"model and inputs .to(torch.{half})", seconds
+
+
+def half_dtype(device: Device) -> str | None:
     """The dtype of half precision that a device has units for; None if it has none."""
     known = [dtype for dtype in HALVES if dtype in device.matrix_flops or dtype in device.vector_flops]
     return (known[0] if device.is_gpu else known[-1]) if known else None

@@ -83,6 +83,7 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
 | X9 | attention is one operator |
+| X10 | with a device only: this layer alone at the width that the finding names |
 | X11 | the island computes in half precision, and its input is not converted |
 | X12 | the layer has no bias |
 | X13 | with a device only: the whole network in channels-last |

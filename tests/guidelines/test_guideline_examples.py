@@ -61,6 +61,7 @@ def test_codes_and_names_are_stable():
         "X7": "estimated-operator",
         "X8": "host-synchronisation",
         "X9": "written-out-attention",
+        "X10": "tile-quantisation",
         "X11": "wide-island",
         "X12": "bias-before-norm",
         "X13": "layout-passes",

@@ -163,6 +163,39 @@ def test_following_x12_costs_what_a_layer_without_bias_costs(device):
     assert found(network(False), "X12") == []
 
 
+# X10.
+
+
+def logits(words: int, rows: int = 4096, inner: int = 768) -> Profile:
+    layer = nn.Linear(inner, words, bias=False).half()
+    return costlab.profile(layer, torch.zeros(rows, inner, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("device", ["rtx3090", "h100", "a100-40gb", "t4"])
+def test_logits_of_50257_tokens_would_be_faster_with_50304(device):
+    (finding,) = found(logits(50257), "X10", device)
+    assert "50,304 would be faster on" in finding.message
+    assert finding.advice == "50,304 channels in place of 50,257"
+    both = [costlab.predict(logits(words), device).seconds for words in (50257, 50304)]
+    assert finding.predicted_seconds_saved == pytest.approx(both[0] - both[1], rel=1e-9)
+    assert found(logits(50304), "X10", device) == []
+    assert found(logits(50257), "X10") == []
+
+
+def test_a_tile_for_a_few_columns_is_not_worth_them():
+    """Eight columns of 264 take a third column of tiles, far more than their 3 % of the work."""
+    (finding,) = found(logits(264, 8192, 1024), "X10", "rtx3090")
+    both = [costlab.predict(logits(width, 8192, 1024), "rtx3090").seconds for width in (264, 256)]
+    assert finding.advice == "256 channels in place of 264"
+    assert finding.predicted_seconds_saved == pytest.approx(both[0] - both[1], rel=1e-9)
+    assert both[0] - both[1] > 2 * (8 / 264) * both[0]
+
+
+@pytest.mark.parametrize("width", [16, 64, 128, 1024])
+def test_widths_that_fill_tiles_are_left_alone(width):
+    assert found(logits(width, 1024, 1024), "X10", "rtx3090") == []
+
+
 # X13 and X14.
 
 

@@ -14,7 +14,7 @@ from costlab.cli import run
 from costlab.formatting import units
 from costlab.guidelines.edits import edited
 from costlab.guidelines.grouping import group_findings
-from costlab.guidelines.what_ifs import what_ifs
+from costlab.guidelines.what_ifs import candidates, what_ifs
 from costlab.latency._predict import predict_with
 from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
@@ -42,9 +42,21 @@ def test_every_change_is_the_difference_of_two_predictions(name, device):
         if each.change in AGAIN:
             arguments, times = AGAIN[each.change]
             assert each.predicted_seconds == costlab.predict(profile, device, **arguments).seconds / times
-        elif each.change == "use half precision":
+        elif each.change == "use half precision" and device == "rtx3090":
             dtype = "bfloat16" if "bfloat16" in each.how else "float16"
             assert each.predicted_seconds == costlab.predict(profile, device, dtype=dtype).seconds
+
+
+@pytest.mark.parametrize("name", ["MobileNet V2", "ViT-B/16"])
+def test_on_a_cpu_only_matrix_products_are_faster_in_half_precision(name):
+    plain = find_device("i9-10940x")
+    device = replace(plain, matrix_flops={**plain.matrix_flops, "bfloat16": 4 * plain.vector_flops["float32"]})
+    profile, config = network(name), ExecutionConfig(device)
+    now, low = (costlab.predict(profile, device, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    (seconds,) = [seconds for change, _, seconds in candidates(profile, config, []) if "half" in change]
+    products = {op.name for op in profile.ops if op.kind in ("linear", "scaled_dot_product_attention", "matmul")}
+    rest = sum(now.by_op[name] for name in now.by_op.keys() - products)
+    assert seconds == pytest.approx(now.overhead_seconds + rest + sum(low.by_op[name] for name in products))
 
 
 @pytest.mark.parametrize("device", DEVICES)
