@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,6 +89,15 @@ class Profile:
     def mode(self) -> str:
         """ "eval", "train" or "step"."""
         return self.trace.mode
+
+    @cached_property
+    def forward(self) -> Profile:
+        """The first forward pass of a training step by itself; the profile itself if it is of a forward pass."""
+        if self.trace.step is None:
+            return self
+        count = next((i for i, op in enumerate(self.ops) if op.phase != "forward"), len(self.ops))
+        trace = replace(self.trace, ops=self.ops[:count], mode="train", step=None)
+        return replace(self, trace=trace, costs=self.costs[:count])
 
     @cached_property
     def total(self) -> Total:

@@ -36,7 +36,7 @@ def lint(
     amp: bool = False,
     channels_last: bool = False,
 ) -> LintResult:
-    """Check a profile against guidelines.
+    """Check a profile against guidelines; of a training step, the forward pass and what it keeps.
 
     Args:
         select: codes or names of the guidelines to check; default: all of `rules`.
@@ -60,7 +60,8 @@ def lint(
         CostlabError: unknown guideline, fusion or device, or a threshold that is not a number from 0 up.
     """
     chosen = codes(rules if select is None else select, rules) - codes(ignore, rules)
-    selected = [guideline for guideline in rules.values() if guideline.code in chosen]
+    step, profile = profile, profile.forward
+    selected = [g for g in rules.values() if g.code in chosen and (step is not profile or not g.training)]
     limits = {guideline.code: guideline.limit for guideline in selected} | checked_thresholds(thresholds or {}, rules)
     ignored = [(glob, codes(names, rules)) for glob, names in (per_module_ignores or {}).items()]
     on = resolve_device(device)
@@ -69,7 +70,7 @@ def lint(
     findings: list[Finding] = []
     verdicts: list[RuleVerdict] = []
     for guideline in selected:
-        view = profile.fused(runs if guideline.as_run else checked)
+        view = step if guideline.training else profile.fused(runs if guideline.as_run else checked)
         limit = limits[guideline.code]
         on_device = guideline.check_on(profile, config) if guideline.check_on and config else None
         result = without_ignored(on_device or guideline.check(view, limit), guideline.code, ignored)
@@ -77,7 +78,7 @@ def lint(
         verdicts.append(verdict)
         findings += found
     linted = LintResult(profile.name, checked, by_price(findings), tuple(verdicts), on.name if on else None, runs)
-    return with_seconds_on(linted, profile, config) if config else linted
+    return with_seconds_on(linted, profile, config, whole=step is profile) if config else linted
 
 
 def by_price(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -122,8 +123,8 @@ def config_on(device: Device, fusion: str, amp: bool, channels_last: bool) -> Ex
     return ExecutionConfig(device, amp=amp, fusion=fusion, channels_last=channels_last)
 
 
-def with_seconds_on(result: LintResult, profile: Profile, config: ExecutionConfig) -> LintResult:
-    """The result with the seconds that findings save on a device, and what to do first.
+def with_seconds_on(result: LintResult, profile: Profile, config: ExecutionConfig, whole: bool) -> LintResult:
+    """The result with the seconds that findings save on a device, and what to do first if the profile is `whole`.
 
     A warning that saves no time there becomes a note.
     """
@@ -136,7 +137,7 @@ def with_seconds_on(result: LintResult, profile: Profile, config: ExecutionConfi
         result,
         findings=by_price(findings),
         verdicts=tuple(with_doubts(verdict, findings, config.device) for verdict in result.verdicts),
-        what_ifs=what_ifs(profile, config, findings),
+        what_ifs=what_ifs(profile, config, findings) if whole else None,
     )
 
 

@@ -25,7 +25,7 @@ def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
     """Findings with those in repeated blocks together, most expensive group first."""
     alike: dict[tuple[Any, ...], list[Finding]] = {}
     for f in findings:
-        prices = f.excess_memory_access, f.excess_bytes, f.excess_launches
+        prices = f.excess_memory_access, f.excess_bytes, f.excess_launches, f.kept_bytes
         key = f.model, f.rule, f.severity, f.message, f.advice, prices, path_pattern(f.module)
         alike.setdefault(key, []).append(f)
     groups = [FindingGroup(merge_paths([f.module for f in group]), tuple(group)) for group in alike.values()]

@@ -56,6 +56,7 @@ class Finding:
     excess_memory_access: int | None = None  # elements; None if unknown
     excess_bytes: int | None = None
     excess_launches: int | None = None  # operators that would not have to be launched
+    kept_bytes: int | None = None  # that a training step would not keep for its backward pass
     predicted_seconds_saved: float | None = None  # on a device; 0 or less if following the advice does not help there
     fix: Fix | None = field(default=None, repr=False)  # None if the seconds cannot be predicted
 
@@ -183,6 +184,7 @@ class Guideline:
     breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
     severity: str = "warning"  # of a finding if the guideline is broken
     check_on: Callable[[Profile, ExecutionConfig], CheckResult] | None = None  # in place of `check`, on a device
+    training: bool = False  # checks training steps, and them as a whole; others check the forward pass of a step
     as_run: bool = False  # checks the network as it runs, not with folded batch norms
     price: str = "saves"  # what the elements of a finding mean: the advice "saves" them, or the operator "moves" them
     # Networks by title: Python source that defines `network` and `inputs`, a shape or a tensor.

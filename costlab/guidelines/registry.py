@@ -10,6 +10,7 @@ from costlab.guidelines.model import Guideline
 from costlab.guidelines.rules import (
     bias_before_norm,
     channel_multiples,
+    checkpoint_candidates,
     dead_operators,
     element_wise,
     equal_channel_width,
@@ -17,6 +18,7 @@ from costlab.guidelines.rules import (
     fragmentation,
     group_convolution,
     host_synchronisation,
+    kept_activations,
     launch_bound,
     layout_passes,
     redundant_copies,
@@ -49,6 +51,8 @@ MODULES = (
     layout_passes,
     launch_bound,
     split_linear,
+    kept_activations,
+    checkpoint_candidates,
 )
 GUIDELINES: dict[str, Guideline] = {module.GUIDELINE.code: module.GUIDELINE for module in MODULES}
 

@@ -70,6 +70,8 @@ def time_saved(seconds: float, device: str) -> str:
 def traffic_saved(findings: Sequence[Finding]) -> str:
     """`saves 1.204 M elements, 4.817 MB, 2 launches`, or `moves` if the advice does not save all of it."""
     first, times = findings[0], len(findings)
+    if first.kept_bytes is not None:
+        return f"keeps {units.size(sum(f.kept_bytes or 0 for f in findings))} less for the backward pass"
     if first.excess_memory_access is None or first.excess_bytes is None:
         return "no price in elements" if first.excess_launches is not None else "price unknown"
     verb = GUIDELINES[first.rule].price if first.rule in GUIDELINES else "saves"
@@ -100,7 +102,7 @@ def instead(finding: Finding) -> str:
 def sentence(finding: Finding, device: str | None = None) -> str:
     """What one finding says, except where it is, in one line."""
     parts = [finding.message]
-    if finding.excess_memory_access is not None or finding.excess_launches is not None:
+    if any(price is not None for price in (finding.excess_memory_access, finding.excess_launches, finding.kept_bytes)):
         parts.append(savings([finding], device))
     return visible("; ".join(filter(None, [*parts, instead(finding)])))
 

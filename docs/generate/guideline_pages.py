@@ -32,7 +32,7 @@ INTRODUCTION = """# Guidelines
 Generated from the guidelines by `make verdicts`; `costlab explain RULE` prints the same pages.
 
 `costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast, not just
-small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X15. Every finding has a price: how many
+small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X17. Every finding has a price: how many
 elements and bytes of memory access and how many launches following the guideline would save and, with a device, how many
 seconds. Linting a saved profile does not need torch.
 
@@ -89,7 +89,7 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X13 | with a device only: the whole network in channels-last |
 | X14 | with a device only: the GPU does not wait for launches |
 | X15 | the layers are one |
-| X4, X6, X7, X8 | none: `null` |
+| X4, X6, X7, X8, X16, X17 | none: `null` |
 
 - Both networks are predicted like any other (`costlab report --device`): as traced, at the traced batch, or as generated code
   with `--compile`. The header says which.
@@ -106,6 +106,11 @@ fold batch norms, compile, channels-last, half precision (if the device has unit
 of each batch of now), a CUDA graph (the kernels without the time that they wait for the CPU), and the advice of the three best
 groups of findings followed together. Each is predicted by running the changed network through the model. A change that saves
 2 % or less is not named. In Python: `costlab.lint(profile, device="rtx3090").what_ifs`.
+
+## Training steps
+
+With `--mode step`, all rules check the forward pass of the step, and seconds are those of the forward pass. X16 and X17 check
+the step as a whole: what it keeps for the backward pass, in bytes. They say nothing about forward passes.
 
 ## Fusion
 
@@ -132,7 +137,7 @@ also fuses connected element-wise operators; `none` takes every operator as trac
 | --- | --- |
 | `schema_version`, `costlab`, `fusion`, `device`, `predicted_fusion` | 1, the version, the fusion of what is checked, the device of the seconds (or `null`) and how the network runs there |
 | `what_ifs` | with a device, for each `model`: `setup`, `predicted_seconds`, and `changes` of the whole network, best first: `change`, `how`, `predicted_seconds`, `seconds_saved`, `share` |
-| `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `predicted_seconds_saved` |
+| `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `kept_bytes` (that a training step would keep less for its backward pass), `predicted_seconds_saved` |
 | `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 
@@ -276,6 +281,8 @@ def by_rule(rows: list[Judged]) -> list[str]:
     """How often each rule finds something."""
     lines = [row(["guideline", "networks with findings", "findings", "warnings"]), row(["---", "---:", "---:", "---:"])]
     for rule, guideline in GUIDELINES.items():
+        if guideline.training:
+            continue
         found = [each.found.get(rule, (0, 0)) for each in rows]
         counts = sum(n > 0 for n, _ in found), sum(n for n, _ in found), sum(warnings for _, warnings in found)
         lines.append(row([f"{rule} {guideline.name}", *(f"{count:,}" for count in counts)]))

@@ -11,11 +11,11 @@ from costlab.guidelines import GUIDELINES
 
 
 @functools.cache
-def profile_example(code: str) -> Profile:
+def profile_example(code: str, mode: str = "eval") -> Profile:
     """The profile of an example: Python source that defines `network` and `inputs`."""
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, "example", "exec"), names)
-    return costlab.profile(names["network"], names["inputs"])
+    return costlab.profile(names["network"], names["inputs"], mode=mode)
 
 
 def examples(label: str) -> list[tuple[str, str, str]]:
