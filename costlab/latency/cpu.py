@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from costlab.latency.device import Device
+from costlab.latency.lowering.kernels import WORK
 from costlab.latency.precision import FLOATS
 from costlab.latency.workload import Workload
 
@@ -15,6 +16,7 @@ TILES = ((128, 64), (64, 64), (32, 32), (16, 16), (4, 16))  # rows, columns
 WHOLE_WAVES = 8  # with fewer waves of tiles, cores idle in the last one
 LARGE_DEPTHWISE = 25  # taps
 TILED = ("matmul", "batched_matmul", "convolution", "grouped_convolution")
+LIBRARY = (*TILED, "depthwise_convolution", "attention", "recurrent")  # of oneDNN and MKL
 OPERATIONS = {  # parameter for the vector slots of one operation; others take "operation"
     "normalisation": "norm_operation",
     "copy": "copied_element",
@@ -100,6 +102,11 @@ class CpuModel:
         i = at["recurrent"]
         seconds[i] = work.flops[i] / (self.peak[i] * e["recurrent"])
         return seconds
+
+    def launch(self, e: Mapping[str, float]) -> Array:
+        """Seconds to launch each kernel: libraries look up a kernel for the sizes first, plain loops do not."""
+        library = np.isin(self.work.kernels.work, [WORK[name] for name in LIBRARY])
+        return e["launch_seconds"] * np.where(library, 1.0, e["movement_launch"])
 
     def issue(self, e: Mapping[str, float]) -> Array:
         """Seconds of arithmetic outside contractions, and of moving elements one by one."""

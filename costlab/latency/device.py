@@ -47,6 +47,7 @@ class Device:
     matrix_flops: Mapping[str, float] = field(default_factory=dict)  # of the matrix units: dense, float32 sums
     memory: int | None = None  # bytes; None if the device does not determine it
     power: float | None = None  # watts of the whole board, its limit
+    boost: float = 1.0  # clock that the board reaches under load over its datasheet's
     slowest_unit: float = 1.0  # speed of the slowest unit over the mean: work is split evenly between all
     caches: tuple[Cache, ...] = ()
     link: Link | None = None

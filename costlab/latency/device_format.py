@@ -93,6 +93,7 @@ class DeviceEntry(Entry):
     matrix_flops: Peaks = {}
     memory: Whole | None = None
     power: Number | None = None
+    boost: Annotated[float, Field(strict=True, gt=0, le=2)] = 1.0
     slowest_unit: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     caches: Annotated[list[CacheEntry], AfterValidator(validate_levels)] = []
     link: LinkEntry | None = None
@@ -178,8 +179,9 @@ def text(device: Device) -> str:
         return f'{key} = {{ {tomli_w.dumps({"value": value}).strip()}, source = "{keys[device.sources[where]]}" }}\n'
 
     values = {key: getattr(device, key) for key in DeviceEntry.model_fields}
-    if values["slowest_unit"] == 1:
-        del values["slowest_unit"]
+    for key in ("boost", "slowest_unit"):
+        if values[key] == 1:
+            del values[key]
     vector, matrix, link = map(values.pop, ("vector_flops", "matrix_flops", "link"))
     caches, efficiency = map(values.pop, ("caches", "efficiency"))
     sections = [lines(values), f"[vector_flops]\n{lines(vector, 'vector_flops.')}"]

@@ -28,7 +28,7 @@ RATES = {  # parameters for a clock and multiprocessor: of regular kernels, of i
     "normalisation": ("normalisation", "strided_normalisation"),
     "softmax": ("softmax", "softmax"),
     "pooling": ("pooling", "pooling"),
-    "reduction": ("reduction", "reduction"),
+    "reduction": ("reduction", "strided_reduction"),
     "copy": ("copy", "transposing_copy"),
     "concatenation": ("concatenation", "concatenation"),
     "gather": ("gather", "gather"),
@@ -52,6 +52,8 @@ ENERGY = {  # joules a FLOP in large products: of float32 on vector units, of fl
     "hopper": (3e-12, 0.75e-12),
     "blackwell": (3e-12, 0.5e-12),
 }
+SCHEDULERS = {"pascal": 2}  # of a multiprocessor; 4 on all other architectures
+FULL_WARP = 24  # lanes of a scheduler from which on a multiply-add of a warp takes every slot in which it could issue
 WIDEST_COPY = 16  # bytes that a thread copies at once from global to shared memory
 POWER_SHARE = 0.85  # of a board's power, for its multiprocessors; the rest goes to memory and leakage
 
@@ -84,17 +86,23 @@ class GpuModel:
     def __init__(self, work: Workload, device: Device):
         self.work, self.device = work, device
         k = work.kernels
-        self.cycles = device.units * device.clock  # multiprocessor cycles a second
+        self.clock = device.clock * device.boost
+        self.cycles = device.units * self.clock  # multiprocessor cycles a second
         self.tiled = work.of_work(*TILED)
-        vector = max(device.vector_flops["float32"], device.matrix_flops.get("float32", 0.0))
-        peaks = np.array([device.peak_flops(dtype) for dtype in FLOATS])
+        vector = max(device.vector_flops["float32"], device.matrix_flops.get("float32", 0.0)) * device.boost
+        *peaks, tf32 = np.array([device.peak_flops(dtype) for dtype in (*FLOATS, "tfloat32")]) * device.boost
         peaks[0] = vector  # matrix products stay in float32; cuDNN computes float32 convolutions in TF32
         convolutions = np.isin(k.work, (WORK["convolution"], WORK["grouped_convolution"]))
-        self.peak = np.where(convolutions & (k.dtype == 0), device.peak_flops("tfloat32"), peaks[k.dtype])
+        self.peak = np.where(convolutions & (k.dtype == 0), tf32, np.array(peaks)[k.dtype])
         self.on_vector = (self.peak <= vector) & ~(convolutions & ("tfloat32" in device.matrix_flops))
         self.sustained = np.where(self.on_vector, *sustained_flops(device))
         self.item = np.where(k.dtype == 0, 4.0, 2.0)
+        lanes = device.vector_flops["float32"] / 2 / device.units / device.clock  # of a multiprocessor
+        half_warp = lanes / SCHEDULERS.get(device.architecture, 4) < FULL_WARP
+        self.vector_share = "half_warp_vector_share" if half_warp else "vector_share"
         kind = k.work[self.tiled]
+        computed = 2 * (work.m * k.n * k.k * work.products)[self.tiled]
+        self.has_padding = (kind == WORK["convolution"]) & (work.flops[self.tiled] < 0.999 * computed)
         pointwise = (k.taps[self.tiled] == 1) & (kind == WORK["convolution"])
         self.share = np.where(pointwise, SHARES.index("pointwise_convolution"), np.minimum(kind, WORK["convolution"]))
         self.start = np.where(self.on_vector[self.tiled], STARTS.index("vector"), np.minimum(kind, WORK["convolution"]))
@@ -158,10 +166,11 @@ class GpuModel:
         k, work, at = self.work.kernels, self.work, self.tiled
         start = np.array([e[f"{name}_cycles"] for name in STARTS])[self.start]
         share = np.array([e[name] for name in SHARES])[self.share]
-        share *= np.where(self.on_vector[at], e["vector_share"], 1.0)
+        share *= np.where(self.on_vector[at], e[self.vector_share], 1.0)
         flops = np.minimum(self.peak[at] * share, self.sustained[at]) / self.cycles  # a clock and multiprocessor
         grouped = k.work[at] == WORK["grouped_convolution"]
         flops = np.where(grouped, np.minimum(flops, e["grouped_flops"]), flops)
+        flops = np.where(self.has_padding, np.minimum(flops, e["padded_flops"]), flops)
         spatial = self.share == SHARES.index("convolution")
         feed = self.item[at] / np.where(spatial, e["convolution_operand_bytes"], e["operand_bytes"])
         best = np.full(len(at), np.inf)
@@ -169,7 +178,7 @@ class GpuModel:
             step = 2 * rows * columns / flops + (np.minimum(rows, work.m[at]) + columns) * feed * self.pieces
             best = np.minimum(best, self.waves[:, option] * (self.steps[:, option] * step + start))
         seconds = np.zeros(len(k))
-        seconds[at] = best / self.device.clock
+        seconds[at] = best / self.clock
         i = work.at["attention"]
         seconds[i] = self._padded(e) * work.flops[i] / (self.peak[i] * e["attention"])
         i = work.at["recurrent"]
@@ -181,6 +190,10 @@ class GpuModel:
         at = self.work.at["attention"]
         half = e["attention_padding"] / 2
         return (1 + half / np.maximum(self.work.m[at], 1)) * (1 + half / np.maximum(self.work.kernels.n[at], 1))
+
+    def launch(self, e: Mapping[str, float]) -> Array:
+        """Seconds of each kernel in which the device waits for its launch: none, the CPU launches ahead of it."""
+        return np.zeros(len(self.work.kernels))
 
     def issue(self, e: Mapping[str, float]) -> Array:
         """Seconds of the instructions that the schedulers of all multiprocessors issue."""

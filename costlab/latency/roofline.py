@@ -57,6 +57,5 @@ class RooflineModel:
         longest = np.maximum(np.maximum(np.maximum(memory, issue), matrix), 1e-30)
         together = longest * sum((term / longest) ** p for term in (memory, issue, matrix)) ** (1 / p)
         together *= np.array([1.0, *(e.get(name, 1.0) for name in FACTORS[1:])])[self.kernels.factor]
-        each = e["kernel_seconds"] + (0.0 if self.gpu else e["launch_seconds"])
-        launch = each * np.minimum(self.kernels.launches, 1)
+        launch = (e["kernel_seconds"] + self.model.launch(e)) * np.minimum(self.kernels.launches, 1)
         return Terms(memory, issue, matrix, launch, together + launch)

@@ -96,6 +96,7 @@ def fit(
     free: Collection[str],
     evaluations: int = 20,
     pull: float = PULL,
+    outlier: float = OUTLIER,
 ) -> dict[str, float]:
     """The efficiency that fits the samples best.
 
@@ -105,6 +106,7 @@ def fit(
         free: parameters to fit.
         evaluations: maximum number of evaluations.
         pull: weight of a parameter's distance from its start, in the logarithm.
+        outlier: log ratio above which an error counts linearly.
     """
     from scipy.optimize import least_squares
 
@@ -118,7 +120,7 @@ def fit(
 
     def residuals(logarithms: Array) -> Array:
         current = efficiency(logarithms)
-        misses = [robust(np.log(group.predicted(current) / group.measured)) * group.weight for group in groups]
+        misses = [robust(np.log(group.predicted(current) / group.measured), outlier) * group.weight for group in groups]
         return np.concatenate([*misses, pull * (logarithms - first)])
 
     bounds = (low - 1e-6, high + 1e-6)
@@ -126,9 +128,9 @@ def fit(
     return efficiency(np.clip(found.x, low, high))
 
 
-def robust(misses: Array) -> Array:
-    """Residuals whose squares grow linearly above OUTLIER (the soft L1 loss)."""
-    return np.sign(misses) * OUTLIER * np.sqrt(2 * (np.sqrt(1 + (misses / OUTLIER) ** 2) - 1))
+def robust(misses: Array, outlier: float = OUTLIER) -> Array:
+    """Residuals whose squares grow linearly above `outlier` (the soft L1 loss)."""
+    return np.sign(misses) * outlier * np.sqrt(2 * (np.sqrt(1 + (misses / outlier) ** 2) - 1))
 
 
 def errors(predicted: Array, measured: Array) -> Errors:

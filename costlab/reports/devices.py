@@ -117,6 +117,8 @@ def numbers_of(device: Device) -> Iterator[Number]:
         yield number("memory", units.size(device.memory), "memory")
     if device.power is not None:
         yield number("power", f"{device.power:g} W", "power")
+    if device.boost != 1:
+        yield number("clock under load", f"{units.factor(device.boost)} of its clock", "boost")
     if device.slowest_unit < 1:
         yield number("slowest unit, of the mean", units.percent(device.slowest_unit), "slowest_unit")
     yield number("launch of an operator", units.seconds(device.launch_seconds), "launch_seconds")

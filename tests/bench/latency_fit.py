@@ -26,15 +26,24 @@ from costlab.latency.efficiency import efficiency_of, shared_efficiency
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import WORK, Kernel, lower
 from costlab.latency.parameters import CPU, FIXED, GPU
-from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
+from costlab.measurement.fit import OUTLIER, Errors, Sample, Samples, errors, fit
 
 EVALUATIONS = {"eager": 12, "compiled": 16, "cpu": 14, "own": 8}
 PULL = 0.05  # of priors, so that parameters which no card determines stay physical
 OWN_CHANGE = 0.05  # logarithm of a parameter's ratio to the shared one from which on a device file has its own
 RESOLUTION = {"h100": 15e-6, "neusight": 20e-6}  # seconds of an operator; shorter ones are mostly stopwatch
 NEVER = {*FIXED, "start_seconds"}
-WEIGHTS = {"timm": 1.0, "h100 operators": 0.35, "neusight operators": 0.3, "neusight": 0.4}
+LIBRARY = frozenset(  # kernels of cuBLAS, cuDNN and PyTorch, which compiled code calls too: fitted to eager mode alone
+    "matmul convolution pointwise_convolution grouped_flops padded_flops vector_share"
+    " half_warp_vector_share operand_bytes convolution_operand_bytes matmul_cycles convolution_cycles"
+    " vector_cycles attention attention_padding attention_traffic score_cycles mask_cycles recurrent"
+    " stream l2_bytes cache_share depthwise large_depthwise channels_last_depthwise channels_last_large_depthwise"
+    " depthwise_convolution_traffic pooling pooling_traffic pooled_output".split()
+)
+WEIGHTS = {"timm": 1.0, "h100 operators": 0.2, "neusight operators": 0.3, "neusight": 0.4}
 SAMPLES = 600  # a group counts as if it had so many samples
+FIXED_IN = {"compiled": LIBRARY, "eager": frozenset({"launch_seconds"})}  # large batches do not tell an eager launch
+OUTLIERS = {"eager": 0.05}  # chosen by leaving out half of the fitting families
 Lowered = Mapping[tuple[str, str], np.ndarray]  # by network and table
 OPERATORS = ("add", "mul", "truediv", "pow", "tanh", "sub")  # element-wise, in NeuSight's names
 
@@ -184,13 +193,15 @@ class Fits:
         """The parameters of a mode, fitted to every card but one."""
         table = CPU if mode == "cpu" else GPU
         first = dict(start or {name: parameter.prior for name, parameter in table.items()})
-        return fit(self.samples(mode, without), first, table.keys() - NEVER, EVALUATIONS[mode], PULL)
+        free = table.keys() - NEVER - FIXED_IN.get(mode, frozenset())
+        return fit(self.samples(mode, without), first, free, EVALUATIONS[mode], PULL, OUTLIERS.get(mode, OUTLIER))
 
     def own(self, shared: Mapping[str, float]) -> dict[str, float]:
         """The parameters of the H100's software and host."""
         groups = [g for g in (self.operators.get(H100), self.groups.get(H100)) if g]
         whole = [replace(g, weight=weight("timm", len(g.samples))) for g in groups]
-        return fit(whole, shared, GPU.keys() - NEVER - {"vector_share", "vector_cycles"}, EVALUATIONS["own"], PULL)
+        free = GPU.keys() - NEVER - {"vector_share", "half_warp_vector_share", "vector_cycles"}
+        return fit(whole, shared, free, EVALUATIONS["own"], PULL)
 
     def unseen(self, progress: Callable[[str], None]) -> dict[str, Errors]:
         """Every card predicted by parameters that were fitted without it, by the title of its table."""
@@ -232,7 +243,7 @@ def with_values(text: str, eager: Mapping[str, float], compiled: Mapping[str, fl
         name, prior = found[1], found[2]
         if name in NEVER or name not in eager:
             return found[0]
-        return f'    "{name}": P({prior}, {rounded(eager[name])}, {rounded(compiled[name])}, '
+        return f'    "{name}": P({prior}, {rounded(eager[name]):g}, {rounded(compiled[name]):g}, '
 
     return re.sub(r'    "(\w+)": P\(([^,]+), [^,]+, [^,]+, ', line, text)
 
@@ -244,9 +255,9 @@ def rounded(value: float) -> float:
 
 def start_of_compiled(eager: Mapping[str, float]) -> dict[str, float]:
     """Where a fit to compiled code starts: generated kernels move data at full speed, and follow each other closely."""
-    traffic = {name: 1.05 for name in GPU if name.endswith("_traffic")}
+    traffic = {name: 1.05 for name in GPU.keys() - LIBRARY if name.endswith("_traffic")}
     generated = {"normalisation": 40.0, "normalisation_row": 5.0, "kernel_seconds": 1e-6, "launch_seconds": 1e-5}
-    return {**eager, **traffic, **generated, "convolution_cycles": 1000.0, "matmul_cycles": 2000.0, "overlap": 4.0}
+    return {**eager, **traffic, **generated, "overlap": 4.0}
 
 
 def fitted(fits: Fits, chosen: Collection[str] = ("eager", "compiled", "cpu")) -> dict[str, dict[str, float]]:

@@ -245,6 +245,7 @@ def test_every_number_has_a_source(name):
     device = ALL[name]
     paths = {"units", "clock", "bandwidth", "launch_seconds"} | ({"memory"} if device.memory else set())
     paths |= ({"power"} if device.power else set()) | ({"slowest_unit"} if device.slowest_unit < 1 else set())
+    paths |= {"boost"} if device.boost != 1 else set()
     paths |= {f"vector_flops.{dtype}" for dtype in device.vector_flops}
     paths |= {f"matrix_flops.{dtype}" for dtype in device.matrix_flops}
     paths |= {f"caches.{cache.level}.bytes" for cache in device.caches}
@@ -387,6 +388,7 @@ any_device = st.builds(
         unique_by=lambda cache: cache.level,
     ).map(tuple),
     power=st.none() | numbers,
+    boost=st.floats(0.01, 2.0),
     slowest_unit=st.floats(0.01, 1.0),
     link=st.none() | st.builds(Link, numbers, numbers),
     efficiency=tables,

@@ -33,8 +33,8 @@ GENERATED = ("element_wise", "normalisation", "softmax", "reduction", "copy")  #
 
 def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kernel]:
     """The kernels of `view`, which is `profile`, a fusion or an edit of it, in the order they run."""
-    if config.compiled and config.gpu:
-        config = replace(config, channels_last=compiled_channels_last(view))
+    if config.compiled:
+        config = replace(config, channels_last=config.channels_last or converts_images(view, config.gpu))
     walk = Walk(profile, view, config)
     kernels: list[Kernel] = []
     layouts_of = layouts(view.ops, config.channels_last)
@@ -52,13 +52,28 @@ def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kern
     return kernels
 
 
-def compiled_channels_last(view: Profile) -> bool:
-    """Whether TorchInductor converts images to channels-last: not with grouped convolutions, which would be slow."""
-    return not any(
-        family(op) == "convolution" and op.attrs.get("groups", 1) > 1 and op["weight"].shape[1] > 1
-        for op in view.ops
-        if not op.free
-    )
+def converts_images(view: Profile, gpu: bool) -> bool:
+    """Whether TorchInductor converts images to channels-last: always on a CPU, on a GPU if it expects a gain.
+
+    `GraphLowering.decide_layout_opt` (torch/_inductor/graph.py) weighs the FLOP of convolutions by kind.
+    """
+    flops: dict[float, int] = {}
+    for op, cost in zip(view.ops, view.costs, strict=True):
+        if cost is not None and not op.free and family(op) == "convolution":
+            weight = layout_weight(op)
+            flops[weight] = flops.get(weight, 0) + cost.mult_adds
+    total = sum(flops.values())
+    return total > 0 and (not gpu or sum(weight * amount for weight, amount in flops.items()) <= total)
+
+
+def layout_weight(op: Op) -> float:
+    """Time of a convolution in channels-last over that in contiguous layout, as TorchInductor expects it."""
+    outputs, inputs, *taps = op["weight"].shape
+    if op.attrs.get("groups", 1) > 1 and inputs > 1:
+        return 1.358
+    if outputs <= 64 and inputs <= 64:
+        return 0.783
+    return 0.725 if 2 * outputs <= inputs and taps[0] > 1 else 0.823
 
 
 def are_joined(writer: Op, reader: Op) -> bool:

@@ -45,6 +45,8 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
         taps = float(prod(op.output.shape[2:])) if serial else 0.0
     elif work == "copy" and op.kind in COPIES:
         slow = is_transposing(inputs[0].layout, inputs[0].tensor)
+    elif work == "reduction":
+        slow = innermost(inputs[0].layout, inputs[0].tensor.shape) not in reduced_dims(op)
     elif work == "normalisation":
         slow = op.kind == "group_norm" or not is_contiguous(inputs[0].layout, inputs[0].tensor.shape)
     elif work == "element_wise":
@@ -60,6 +62,16 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
     if op.kind == "pad" and not site.config.compiled:  # filled as a whole before the input is copied into it
         return [kernel._replace(work=WORK["element_wise"], read=0.0, constant=0.0, window=0.0), sized]
     return [sized]
+
+
+def reduced_dims(op: Op) -> set[int]:
+    """The dimensions that an operator sums over; those of the image for pooling."""
+    rank = len(op.inputs[0].shape)
+    if "dim" not in op.attrs and family(op) == "pooling":
+        return set(range(2, rank))
+    dims = op.attrs.get("dim")
+    found = dims if isinstance(dims, (list, tuple)) else range(rank) if dims is None else (dims,)
+    return {d % rank for d in found if isinstance(d, int) and rank}
 
 
 def row_length(op: Op, work: str, operations: float) -> float:
