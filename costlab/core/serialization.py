@@ -86,7 +86,7 @@ def to_json(
             for op, cost in zip(profile.ops, profile.costs, strict=True)
         ],
         "edges": profile.edges(),
-        **({} if profile.trace.step is None else {"step": step_data(profile.trace.step)}),
+        **({} if profile.trace.step is None else {"step": step_data(profile.trace, profile.trace.step)}),
         **({} if latency is None else {"latency": latency}),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"

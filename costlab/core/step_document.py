@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from costlab.core.graph import CATEGORIES, StorageInfo, TrainingStep
+from costlab.core.communication import communication
+from costlab.core.graph import CATEGORIES, StorageInfo, Trace, TrainingStep
 from costlab.core.optimizers import OPTIMIZERS
 from costlab.core.validation import count, field, items, reject, string
 
 KEYS = ("trainable_params", "gradient_bytes", "optimizer_bytes", "shards")
 
 
-def step_data(step: TrainingStep) -> dict[str, Any]:
+def step_data(trace: Trace, step: TrainingStep) -> dict[str, Any]:
     """The step as plain data: a storage is a list of its fields."""
     return {
         "optimizer": step.optimizer,
         **{key: getattr(step, key) for key in KEYS},
+        **communication(trace)._asdict(),
         "storage_fields": list(StorageInfo._fields),
         "storages": [list(storage) for storage in step.storages],
     }

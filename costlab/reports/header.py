@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from costlab.core.communication import communication
 from costlab.core.graph import InputInfo
 from costlab.core.memory import peak_of_step
 from costlab.core.profile import Profile
@@ -91,7 +92,16 @@ def memory(profile: Profile, about: str) -> list[Fact]:
         Fact("saved", f"{about}{units.size(profile.total.saved_bytes)} for the backward pass"),
         Fact("peak memory", f"{about}{units.size(peak.bytes)} at {visible(profile.ops[peak.position].name)}"),
         Fact("peak memory", ", ".join(f"{name} {units.size(size)}" for size, name in parts)),
+        *sent(profile, step.shards),
     ]
+
+
+def sent(profile: Profile, shards: int) -> list[Fact]:
+    """What the devices that share a model send each other."""
+    if shards == 1:
+        return []
+    gather, scatter = map(units.size, communication(profile.trace))
+    return [Fact("communication", f"{gather} all-gather, {scatter} reduce-scatter for each of {shards} devices")]
 
 
 def latency(prediction: Prediction) -> list[Fact]:

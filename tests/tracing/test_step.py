@@ -125,6 +125,21 @@ def test_published_expectations_of_flop_counter_mode() -> None:
     assert 2 * by_phase(profile, "forward") == 3_628_146_688
 
 
+class Expanded(nn.Module):
+    """The network of torch's own test of a backward pass; only its input requires a gradient."""
+
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        a = torch.mm(a, torch.zeros(5, 6)).unsqueeze(0).expand(7, 4, 6)
+        return torch.bmm(a, torch.zeros(7, 6, 7))
+
+
+def test_published_expectation_of_a_backward_pass() -> None:
+    """5184 in test/test_flop_counter.py; half of it forward."""
+    profile = step(Expanded(), torch.zeros(4, 5, requires_grad=True))
+    assert 2 * profile.mult_adds == 5_184
+    assert 2 * by_phase(profile, "forward") == 2_592
+
+
 @pytest.mark.parametrize(("fused", "ratio"), [(False, 3.0), (True, 3.5)])
 def test_attention_costs_three_times_its_forward_pass_and_fused_three_and_a_half(fused: bool, ratio: float) -> None:
     class Plain(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import costlab
+from costlab.core.communication import communication
 from costlab.core.memory import peak_of_step
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
@@ -105,6 +107,11 @@ def test_shards_divide_what_is_kept_and_say_what_is_sent() -> None:
         assert after == before / 4
     assert share.trace.step is not None
     assert share.trace.step.shards == 4
+    assert communication(share.trace) == (2 * share.total.param_bytes * 3 // 4, share.total.gradient_bytes * 3 // 4)
+    assert communication(whole.trace) == (0, 0)
+    accumulated = costlab.profile(blocks(2), (4, 8), mode="step", shards=4, accumulate=3)
+    assert communication(accumulated.trace) == tuple(3 * amount for amount in communication(share.trace))
+    assert json.loads(share.to_json())["step"]["all_gather_bytes"] == communication(share.trace).all_gather_bytes
     assert Profile.from_json(share.to_json()) == share
 
 
