@@ -50,10 +50,21 @@ def owner_of(file: str) -> Owner:
 
 
 def goes_on(source: Source | None) -> bool | None:
-    """The answer with which a loop goes on, to a `while` or to an `if` that breaks or returns; None for other lines."""
-    if source is None:
+    """The answer with which a loop goes on, to a `while` or to an `if` that breaks or returns; None for other lines.
+
+    Only files that are running are read: an exported program names whichever it likes.
+    """
+    if source is None or not is_running(source.file):
         return None
     return loop_conditions("".join(linecache.getlines(source.file))).get(source.line)
+
+
+def is_running(file: str) -> bool:
+    """Whether a frame of this thread runs code of a file."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != file:
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None
 
 
 @functools.lru_cache(maxsize=32)

@@ -827,7 +827,9 @@ PAIRS: dict[str, Callable[[Random, Tensor, Tensor], Function | None]] = {
     "cross attention": cross,
     "attention": attended,
     "where": both(lambda x, y: torch.where(x > 0, x, y), lambda x, y: torch.lerp(x, y, 0.3)),
-    "expand_as": both(lambda x, y: x.expand_as(y), lambda x, y: x.view_as(y), lambda x, y: x.reshape(y.shape)),
+    "expand_as": both(
+        lambda x, y: x.expand_as(y), lambda x, y: x.contiguous().view_as(y), lambda x, y: x.reshape(y.shape)
+    ),
     "assign": both(lambda x, y: x[:1].copy_(y), lambda x, y: x.index_copy(0, torch.arange(len(y)), y)),
     "broadcast": both(torch.broadcast_tensors),
 }  # fmt: skip

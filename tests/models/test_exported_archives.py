@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -341,6 +342,18 @@ def test_weights_of_any_size_take_no_memory(net, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("refused forward fails"), done
+
+
+def test_lines_of_source_are_not_looked_up_in_files_that_a_program_names(nested, tmp_path, owned):
+    pipe = tmp_path / "pipe.py"
+    os.mkfifo(pipe)  # whoever opens it waits
+
+    def change(document):
+        for node in document["graph_module"]["graph"]["nodes"]:
+            node["metadata"]["stack_trace"] = f'File "{pipe}", line 1, in forward'
+
+    assert profile_of(ModelSpec(str(edited(nested, tmp_path / "h.pt2", change)))).ops[-1].source.file == str(pipe)
+    assert not owned.exists()
 
 
 # The fuzzer.

@@ -112,6 +112,16 @@ FOUND = (
         "they are kept and restored like other buffers that are written",
     ),
     (
+        "`.pt2` files",
+        "where a value decides a branch, the file that a program names as its source was opened to look for a loop",
+        "only files of code that runs are read",
+    ),
+    (
+        "random networks",
+        "attention over a batch of 0 keys, for which torch returns zeros, was counted as if the batch were 1",
+        "without keys there are no scores",
+    ),
+    (
         "faults",
         "writing stdout to a full disk raised a Python error",
         "it is reported as for any other file",

@@ -15,7 +15,7 @@ def attention(op: Op) -> Cost:
     never count as memory access: a fused kernel keeps them on the chip.
     """
     q, k, v = op["query"], op["key"], op["value"]
-    rows = prod(op.output.shape[:-1])  # n h l
+    rows = prod(op.output.shape[:-1]) if 0 not in k.shape[:-2] else 0  # n h l; without keys, torch returns zeros
     masked = 1 if op.find("attn_mask") or op.find("attn_bias") else 0
     return with_scores(op, rows * k.shape[-2], q.shape[-1] + v.shape[-1], masked)
 
