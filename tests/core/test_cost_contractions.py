@@ -207,7 +207,11 @@ ATTENTIONS = {
     ),
     "one key head for all": (sdpa, [(2, 4, 5, 8), (2, 1, 6, 8), (2, 1, 6, 8)], 2 * 4 * 5 * 6 * (8 + 8)),
     "one query for the whole batch": (sdpa, [(1, 4, 5, 8), (2, 4, 6, 8), (2, 4, 6, 8)], 2 * 4 * 5 * 6 * (8 + 8)),
-    "no keys in the batch, for which torch returns zeros": (sdpa, [(1, 4, 5, 8), (0, 4, 6, 8), (0, 4, 6, 8)], 0),
+    "no keys in the batch, for which torch returns zeros": (
+        lambda q, k, v: sdpa(q, k[:0], v[:0]),
+        [(1, 4, 5, 8), (1, 4, 6, 8), (1, 4, 6, 8)],
+        0,
+    ),
     "without heads": (sdpa, [(2, 5, 8), (2, 6, 8), (2, 6, 8)], 2 * 5 * 6 * (8 + 8)),
     "masked": (
         lambda q, k, v, m: sdpa(q, k, v, attn_mask=m),
