@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parent
+EMPTY_HEAD = re.compile(r"<th[^<>]*>\s*</th>")
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changes.md",
@@ -23,6 +25,11 @@ def on_files(files: Files, *, config: Any) -> Files:
     for name, content in outside():
         files.append(File.generated(config, name, content=content))
     return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Make heads without words plain cells, for screen readers."""
+    return EMPTY_HEAD.sub("<td></td>", html)
 
 
 def outside() -> Iterator[tuple[str, str | bytes]]:

@@ -202,7 +202,8 @@ def html(table: Table) -> str:
     )
     parts = [f"<tbody>{body}</tbody>"]
     if any(column.title for column in columns):
-        heads = (html_cell("th", " ".join(column.title.split()), column) for column in columns)
+        titles = ((" ".join(column.title.split()), column) for column in columns)
+        heads = (html_cell("th" if title else "td", title, column) for title, column in titles)
         parts.insert(0, f"<thead><tr>{''.join(heads)}</tr></thead>")
     if any(column.total for column in columns):
         parts.append(f"<tfoot><tr>{''.join(html_cell('td', column.total, column) for column in columns)}</tr></tfoot>")

@@ -50,7 +50,7 @@ def section(name: str, command: typer.core.TyperCommand) -> list[str]:
     required = " ".join(f"{p.opts[0]} {value(p, names[p.name])}" for p in options if p.required)
     lines = [f"## costlab {name}", "", *paragraphs(command.help), ""]
     lines += ["```text", " ".join(f"costlab {name} {words} {required}".split()) + " [OPTIONS]", "```", ""]
-    lines += ["| | | by default |", "| --- | --- | --- |"]
+    lines += ["| option | does | by default |", "| --- | --- | --- |"]
     for parameter in arguments:
         lines.append(f"| {code(usage(parameter))} | {cell(parameter.help)} | |")
     for option in options:

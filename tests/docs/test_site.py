@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from generate.cli_page import PAGE, cli_page
+from helpers.browser import browsing, opened, violations
 
 import costlab
 
@@ -71,6 +72,15 @@ def test_every_link_of_the_site_has_a_target(site):
             assert path.exists(), f"{name}: {link}"
             if anchor and anchor != "__top" and path.suffix == ".html":
                 assert f'id="{anchor}"' in path.read_text(), f"{name}: {link}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(scheme, site):
+    with browsing() as browser:
+        for name in ("index", "cli", "api", "ci", "guidelines", "notebooks/4-designing-a-network"):
+            page = opened(browser, site / f"{name}.html", scheme=scheme)
+            assert violations(page) == [], name
+            page.close()
 
 
 def test_a_broken_link_fails_the_build(tmp_path):

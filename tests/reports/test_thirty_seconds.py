@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.browser import SCREENS, browsing, opened, violations
 from helpers.guideline_networks import network
 
 import costlab
@@ -17,21 +17,13 @@ from costlab.reports.profile_table import default_depth, table
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SCREENS = {"desktop": (1400, 900), "phone": (420, 900)}
 DEVICE = "raspberry-pi-5"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no browser is installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
+    with browsing() as opened_browser:
+        yield opened_browser
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +35,8 @@ def file(tmp_path_factory) -> Path:
     return path
 
 
-def opened(browser: Any, file: Path, screen: str, scheme: str = "light") -> Any:
-    width, height = SCREENS[screen]
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page.goto(file.as_uri())
+def opened_report(browser: Any, file: Path, screen: str, scheme: str = "light") -> Any:
+    page = opened(browser, file, screen, scheme)
     page.wait_for_selector("html[data-ready]", state="attached")
     return page
 
@@ -62,7 +52,7 @@ def test_three_questions_are_answered_on_the_first_screen(screen, browser, file)
     profile = network("MobileNet V2")
     prediction = costlab.predict(profile, DEVICE)
     rows = table(profile, depth=default_depth(profile), seconds=prediction.by_op, predicted_seconds=prediction.seconds)
-    page = opened(browser, file, screen)
+    page = opened_report(browser, file, screen)
     for row in rows.lines[:5]:  # which five modules take most time
         assert on_first_screen(page, row.name), row.name
     assert on_first_screen(page, "memory-bound")  # is it memory-bound
@@ -74,16 +64,13 @@ def test_three_questions_are_answered_on_the_first_screen(screen, browser, file)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_axe_finds_no_violation(screen, scheme, browser, file):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = opened(browser, file, screen, scheme)
-    violations = axe.run(page).response["violations"]
-    found = [(v["id"], [(node["target"], node["failureSummary"]) for node in v["nodes"][:3]]) for v in violations]
-    assert found == []
+    page = opened_report(browser, file, screen, scheme)
+    assert violations(page) == []
     page.close()
 
 
 def test_skip_links_lead_to_modules_guidelines_and_operators(browser, file):
-    page = opened(browser, file, "desktop")
+    page = opened_report(browser, file, "desktop")
     for name in ("tree", "findings", "operators"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.getAttribute('href')") == f"#{name}"
