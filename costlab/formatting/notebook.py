@@ -13,6 +13,7 @@ from typing import Any
 from costlab.formatting.escaping import html_text
 
 RENDERERS = (  # modules that register with `render`
+    "costlab.reports.adaptation",
     "costlab.reports.choice",
     "costlab.reports.comparison",
     "costlab.reports.generation",

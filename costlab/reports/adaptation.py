@@ -13,6 +13,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
+from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
@@ -42,6 +43,14 @@ def markdown(change: Adaptation) -> str:
     for table in (totals_table(both, ("total", "before", "after")), layers_table(change, both), steps_table(change)):
         lines += ["", tables.markdown(table)]
     return "\n".join([*lines, "", *unchanged_items(change.left), ""])
+
+
+@render.register
+def html(change: Adaptation) -> str:
+    """For notebooks."""
+    both = comparison_of(change)
+    shown = (totals_table(both, ("total", "before", "after")), layers_table(change, both), steps_table(change))
+    return page(heading(change), header.html(facts(change)), *map(tables.html, shown))
 
 
 def heading(change: Adaptation) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
+from costlab.formatting.notebook import html_repr
 from costlab.latency.execution import ExecutionConfig
 from costlab.rewrite.result import KeptConvolution
 
@@ -83,3 +84,6 @@ class Adaptation:
             "accuracy": self.accuracy,
             "final_accuracy": self.final_accuracy,
         }
+
+    def _repr_html_(self) -> str:
+        return html_repr(self)

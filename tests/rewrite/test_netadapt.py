@@ -213,6 +213,18 @@ def test_an_accuracy_that_turns_to_nan_says_when():
         netadapt(network(), SHAPE, target_params=0.5, multiple=4, evaluate=lambda model: next(scores))
 
 
+def test_names_are_escaped_in_notebooks_and_markdown():
+    from costlab.reports import adaptation
+
+    model = nn.Sequential()
+    for name, layer in (("<b>`|", nn.Conv2d(3, 16, 3)), ("then", nn.Conv2d(16, 4, 1))):
+        model.add_module(name, layer)
+    change = netadapt(model, SHAPE, target_params=0.6, device="raspberry-pi-4").adaptation
+    assert "<b>" not in change._repr_html_()
+    assert "&lt;b&gt;`|" in change._repr_html_()
+    assert all(line.count("|") % 2 for line in adaptation.markdown(change).splitlines() if line.startswith("|  "))
+
+
 # The command.
 
 COMMAND = ["rewrite", "nets.py:network", "--input", "1,3,16,16", "--with", "netadapt"]
