@@ -76,7 +76,7 @@ def digits(rows: Rows) -> str:
         for 8 epochs, and those of a width multiplier, which start anew, for 16, as long as the others in all. Accuracy on the other 500
         images, medians of {seeds} seeds."""
     seen = """Down to half of the time, NetAdapt and the width multiplier are as good as each other, within the spread of the seeds: here the
-        paper's advantage does not show. Below, NetAdapt is worse: the first layers take most of the time, and it leaves them one to three
+        paper's advantage does not show. Below, NetAdapt is worse: the first layers take most of the time, and it leaves them very few
         channels. DAC does not make this network faster. Its depthwise convolutions have several outputs for each input, for which
         torch has no fast kernel on this CPU; the prediction does not know that, and is far too low for ranks above 1."""
     picture = f"![Accuracy over measured time of three ways to make a network smaller](images/{PLOT.name})"
