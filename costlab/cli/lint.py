@@ -110,6 +110,26 @@ class OutputOptions:
             "Write to FILE instead of stdout; FORMAT=FILE writes another format.", "[FORMAT=]FILE", "-o", "--output"
         ),
     ] = None
+    fix: Annotated[
+        Path | None, option("Write Python to a new FILE.py that folds the batch norms that X3 finds.", "FILE")
+    ] = None
+
+    def check(self) -> None:
+        """Raise CostlabError if the options cannot be followed."""
+        check_top(self.top)
+        if self.fix is not None and self.fix.exists():
+            raise CostlabError(f"--fix {self.fix}: the file exists, and is not overwritten")
+
+    def write_fix(self, run: LintRun) -> None:
+        """Write the changes that leave outputs as they are."""
+        from costlab.reports.fixes import fold_script
+
+        script = fold_script(run) if self.fix else None
+        if self.fix and script:
+            put(script, self.fix)
+            typer.echo(f"written to {self.fix}: from {self.fix.stem} import fold; fold(model.eval())", err=True)
+        elif self.fix:
+            typer.echo(f"nothing to fold: {self.fix} is not written", err=True)
 
 
 def lint(
@@ -145,7 +165,7 @@ def lint(
     from costlab.formatting.facts import title
     from costlab.reports.findings import verdicts
 
-    check_top(shown.top)
+    shown.check()
     if config and isolated:
         raise CostlabError("--config and --isolated contradict each other")
     destinations = parse_outputs(shown.form, shown.output or ())
@@ -160,6 +180,7 @@ def lint(
     run = baseline.apply(run, every_model=not models)
     for form, place in destinations:
         put(rendered(run, form, shown.top or None, shown.statistics, place), place)
+    shown.write_fix(run)
     for each in run.models:
         typer.echo(outcome(each, named=len(run.models) > 1), err=True)
     for line in verdicts(run):

@@ -9,7 +9,8 @@ the bias of the convolution it costs nothing; unfolded, it reads and writes the 
 
 **Price.** What the batch norm moves, less the bias that the convolution reads instead; and its launch.
 
-**Use instead.** `torch.nn.utils.fuse_conv_bn_eval(conv, norm)`, or a compiler that folds batch norms. By default,
+**Use instead.** `torch.nn.utils.fuse_conv_bn_eval(conv, norm)`, or a compiler that folds batch norms. `costlab lint
+MODEL --fix fold.py` writes Python that folds all of them: `from fold import fold; fold(model.eval())`. By default,
 guidelines G1 to G4 check the network with batch norm folded, so it is reported only here.
 """
 
