@@ -79,21 +79,14 @@ def adapted(
     if config is not None:
         given |= {"device": config.device, "amp": config.amp, "fusion": config.fusion}
         given["channels_last"] = config.channels_last
-    done = 0
     try:
         with progress_bar() as show:
-
-            def shown(step: AdaptationStep, part: float) -> None:
-                nonlocal done
-                done = step.number
-                show(step, part)
-
             result = rewrites.netadapt(
                 loaded.model,
                 loaded.inputs,
                 target_mult_adds=target_mult_adds,
                 journal=journal,
-                progress=shown,
+                progress=show,
                 **functions,
                 **given,
                 **layers,
@@ -102,8 +95,8 @@ def adapted(
             if output is not None:
                 save(result.model, output, *random_inputs((loaded.inputs.args, loaded.inputs.kwargs), seed))
     except KeyboardInterrupt:
-        kept = f"; they are in {journal}: run the same command again to continue" if journal else ""
-        typer.echo(f"interrupted after {done} steps{kept}", err=True)
+        kept = f"the steps so far are in {journal}; run the same command again to continue"
+        typer.echo(f"interrupted: {kept if journal else 'nothing is saved without --output or --journal'}", err=True)
         return None
     return result.adaptation
 

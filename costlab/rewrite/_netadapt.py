@@ -153,7 +153,11 @@ def measured(network: Profile, metric: str, execution: ExecutionConfig | None) -
 def selected(
     channels: Channels, skip: str | Sequence[str], only: str | Sequence[str]
 ) -> tuple[list[ChannelGroup], list[KeptGroup]]:
-    """The groups that may shrink, and those that were not selected. Raises CostlabError for a glob without a match."""
+    """The groups that may shrink, and those that were not selected.
+
+    Raises:
+        CostlabError: no group may shrink, or a glob matches nothing.
+    """
     paths = list(dict.fromkeys(name for path in modules_of(channels) for name in reversed(ancestors(path))))
     skipped, chosen = path_filter("skip", skip, paths), path_filter("only", only, paths)
     groups, left = [], []
@@ -163,6 +167,10 @@ def selected(
             left.append(KeptGroup(group.name, "not selected"))
         else:
             groups.append(group)
+    if not groups:
+        kept = sorted((*channels.kept, *left), key=lambda kept: kept.reason == "the network returns it")
+        why = f"{kept[0].path or 'the network'}: {kept[0].reason}" if kept else "it has no layer that produces them"
+        raise CostlabError(f"no channels of {channels.profile.name} can be removed; {why}")
     return groups, left
 
 

@@ -29,7 +29,7 @@ def flow(ties: Ties, step: Step) -> list[Axis | None]:
 def unknown(ties: Ties, step: Step) -> list[Axis | None]:
     """Labels are lost."""
     for operand in step.operands.values():
-        ties.keep(operand, f"{step.kind} in {step.where or 'the network'} reads it")
+        ties.keep(operand, f"{step.kind} in {step.where} reads it")
     return [None] * len(step.shapes)
 
 
@@ -64,7 +64,7 @@ def convolution(ties: Ties, step: Step) -> list[Axis | None]:
     transposed = step.kind.startswith("conv_transpose")
     groups = int(step.attrs.get("groups", 1))
     axis = len(x.shape) - len(weight.shape) + 1
-    inputs = ties.along(x, axis, f"{step.where or step.kind} reads a tensor of fixed size")
+    inputs = ties.along(x, axis, f"{step.where} reads a tensor of fixed size")
     if groups == 1:
         ties.tie(inputs, ties.weight(weight, 0 if transposed else 1))
         outputs = ties.weight(weight, 1 if transposed else 0)
@@ -103,7 +103,7 @@ def linear(ties: Ties, step: Step) -> list[Axis | None]:
         ties.tie(outputs, np.array(ties.reason(text)))
         ties.tie(ties.weight(weight, 1), np.array(ties.reason(text)))
         return [x.axis]
-    ties.tie(ties.along(x, last, f"{step.where or step.kind} reads a tensor of fixed size"), ties.weight(weight, 1))
+    ties.tie(ties.along(x, last, f"{step.where} reads a tensor of fixed size"), ties.weight(weight, 1))
     return [Axis(last, outputs)]
 
 

@@ -33,7 +33,7 @@ class Step(NamedTuple):
     """One call of an operator, as the rules see it."""
 
     kind: str
-    where: str  # path of the module
+    where: str  # path of the module, or "the network"
     attrs: Mapping[str, Any]
     operands: Mapping[str, Operand]
     shapes: Sequence[tuple[int, ...]]  # of its results

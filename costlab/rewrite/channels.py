@@ -117,7 +117,7 @@ class ChannelRecorder(Recorder):
                 return all_tensors(call.operator.overload(*args, **kwargs))
 
         shapes = [self.operand(self.table.record(tensor)).shape for tensor in results]
-        step = Step(op.kind, op.module, call.attrs, operands, shapes, rerun)
+        step = Step(op.kind, op.module or "the network", call.attrs, operands, shapes, rerun)
         axes = flow(self.ties, step)
         for tensor, axis in zip(results, axes, strict=True):
             if axis is not None and len(axis.labels) > 1:

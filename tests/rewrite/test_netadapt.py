@@ -207,6 +207,13 @@ def test_a_run_that_gets_stuck_says_where(monkeypatch):
         netadapt(network(), SHAPE, target_params=0.5)
 
 
+def test_a_network_without_removable_channels_says_why():
+    with pytest.raises(CostlabError, match=r"no channels of Sequential can be removed; 0: the network returns it"):
+        netadapt(nn.Sequential(nn.Conv2d(3, 8, 3)), SHAPE, target_params=0.5)
+    with pytest.raises(CostlabError, match=r"can be removed; \S+: all of its channels are tied to each other"):
+        netadapt(costlab.load("zoo:shufflenet_v1")[0], (1, 3, 64, 64), target_params=0.5)
+
+
 def test_an_accuracy_that_turns_to_nan_says_when():
     scores = iter([1.0, 1.0, float("nan")])
     with pytest.raises(CostlabError, match=r"returns nan in step 1, \d: it must return a finite number"):
