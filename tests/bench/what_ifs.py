@@ -217,8 +217,8 @@ def table_row(row: dict[str, Any]) -> str:
 PAGE_TEXT = """# What-ifs: predicted and measured
 
 Written by `python tests/bench/what_ifs.py` on {date}: {cpu}, one thread, torch {torch}, calibrated by
-`costlab calibrate`. Other programs were running; the clock counts CPU seconds of the process, and network and changed
-network run in turns.
+`costlab calibrate`. Other programs were running, also during the calibration; the clock counts CPU seconds of the
+process, and network and changed network run in turns.
 
 `lint`, `report --device` and the HTML page say what to do first: up to five changes of the whole network that the
 latency model predicts to save more than 2 % of the time. Here every change of {networks} networks that a few lines of
