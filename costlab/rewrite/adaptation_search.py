@@ -14,6 +14,7 @@ from torch import nn
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.latency._predict import predict_with
 from costlab.latency.execution import ExecutionConfig
 from costlab.rewrite.adaptation import Adaptation, AdaptationStep, ShrunkGroup
 from costlab.rewrite.adaptation_journal import AdaptationJournal, weights_digest
@@ -75,12 +76,13 @@ class Search:
         self.weights = proposer.weigh(model)
         if (evaluate or finetune) and not self.weights:
             raise CostlabError(f"{type(model).__name__} has no weights in memory: evaluate and finetune need them")
-        least = proposer.least().value
+        fewest = proposer.least()
+        least = fewest.value
         if least > goal.target:
             show, count = METRICS[goal.metric].format, len(proposer.groups)
             raise CostlabError(
                 f"the target {show(goal.target)} is out of reach: with the fewest channels in all {count} groups that"
-                f" can shrink, {show(least)} remain ({least / self.start.value:.2f}x)"
+                f" can shrink, {show(least)} remain ({least / self.start.value:.2f}x){launches(goal, fewest.profile)}"
             )
         self.accuracy = self.first_accuracy = self.final_accuracy = self.judged(model, "as given")
 
@@ -244,6 +246,16 @@ class Search:
             base=self.start.profile,
             head=head,
         )
+
+
+def launches(goal: Goal, network: Profile) -> str:
+    """What to do if a GPU waits for the CPU most of the time, which fewer channels do not change."""
+    execution = goal.execution
+    if goal.metric != PREDICTED or execution is None or not execution.gpu:
+        return ""
+    prediction = predict_with(network, execution, network.fused(execution.fusion))
+    waits = prediction.overhead_seconds > prediction.seconds / 2
+    return ", most of them waiting for the CPU to launch kernels: try a larger batch" if waits else ""
 
 
 @contextmanager

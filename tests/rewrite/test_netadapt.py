@@ -214,6 +214,13 @@ def test_a_network_without_removable_channels_says_why():
         netadapt(costlab.load("zoo:shufflenet_v1")[0], (1, 3, 64, 64), target_params=0.5)
 
 
+def test_time_that_launches_take_is_out_of_reach():
+    with pytest.raises(CostlabError, match=r"waiting for the CPU to launch kernels: try a larger batch$"):
+        netadapt(network(), SHAPE, target_latency=0.5, device="rtx4090")
+    with pytest.raises(CostlabError, match=r"remain \(0.\d\dx\)$"):
+        netadapt(network(), SHAPE, target_latency=0.01, device="raspberry-pi-4")
+
+
 def test_an_accuracy_that_turns_to_nan_says_when():
     scores = iter([1.0, 1.0, float("nan")])
     with pytest.raises(CostlabError, match=r"returns nan in step 1, \d: it must return a finite number"):
