@@ -26,7 +26,7 @@ from pydantic import (
 from costlab.ci.budgets import parse_budgets
 from costlab.core.amounts import Amount
 from costlab.core.files import read_text
-from costlab.core.graph import Fusion
+from costlab.core.graph import Fusion, Mode
 from costlab.errors import CostlabError
 from costlab.guidelines import GUIDELINES
 from costlab.guidelines.registry import find_guideline
@@ -97,6 +97,9 @@ class ModelConfig(TomlTable):
     batch: int | None = None
     resolution: int | None = None
     dtype: str | None = None
+    mode: Mode = "eval"
+    training: dict[str, Any] = {}  # options of a training step: optimizer, amp, freeze, ...
+    max_iterations: int | None = None
     budgets: dict[str, Any] = {}
     base: str | None = None  # a saved profile that budgets such as "+1%" count from
 
@@ -104,6 +107,12 @@ class ModelConfig(TomlTable):
     def parsed_budgets(self) -> dict[str, Amount]:
         """The budgets as exact amounts, by metric."""
         return parse_budgets(self.budgets)
+
+    @model_validator(mode="after")
+    def check_training(self) -> ModelConfig:
+        if self.training and self.mode != "step":
+            raise ValueError('training needs mode = "step"')
+        return self
 
     @field_validator("budgets")
     @classmethod

@@ -22,6 +22,7 @@ from costlab.core.profile import Profile
 from costlab.formatting.escaping import visible
 
 if TYPE_CHECKING:
+    from costlab.ci.configuration import ModelConfig
     from costlab.ci.lint_run import LintJob
     from costlab.models import ModelSpec
 
@@ -50,7 +51,7 @@ def profiles_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, AtRevision]
         if not there.is_dir():
             return {job.model.name: AtRevision(None, f"{folder.name} does not exist at {revision}") for job in jobs}
         outputs = [str(Path(results) / f"{number}.json") for number, _ in enumerate(jobs)]
-        tasks = [{"spec": asdict(spec_of(job)), "output": out} for job, out in zip(jobs, outputs, strict=True)]
+        tasks = [{"spec": asdict(spec_of(job.model)), "output": out} for job, out in zip(jobs, outputs, strict=True)]
         with working(f"tracing {revision}"):
             done = subprocess.run(
                 [sys.executable, "-c", CHILD],
@@ -70,12 +71,21 @@ def profiles_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, AtRevision]
         }
 
 
-def spec_of(job: LintJob) -> ModelSpec:
+def spec_of(model: ModelConfig) -> ModelSpec:
     """A configured model as the rest of costlab names it."""
     from costlab.models import ModelSpec
 
-    model = job.model
-    return ModelSpec(model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype)
+    return ModelSpec(
+        model.target,
+        model.arguments,
+        tuple(model.input),
+        model.batch,
+        model.resolution,
+        model.dtype,
+        model.mode,
+        model.training,
+        model.max_iterations,
+    )
 
 
 def moved_path(folder: Path, there: Path) -> Iterator[str]:
@@ -114,7 +124,7 @@ def head_of(job: LintJob, cached: bool) -> Profile:
     from costlab.models import profile_of
 
     with contextlib.chdir(job.folder), working(f"tracing {job.model.target}"):
-        return replace(profile_of(spec_of(job), cached=cached), name=job.model.name)
+        return replace(profile_of(spec_of(job.model), cached=cached), name=job.model.name)
 
 
 def bases_of(revision: str, jobs: Sequence[LintJob]) -> dict[str, Profile]:

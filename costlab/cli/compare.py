@@ -21,6 +21,7 @@ from costlab.cli.options import (
     check_top,
     option,
     parse_arguments,
+    spec_to_run,
 )
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
@@ -76,9 +77,9 @@ def compare(
             check_untimed(execution, [each for each, _ in conditions])
         base, head = two_of(models or ())
         own = (base, base_argument), (head, head_argument)
-        before, after = (profile_for(network, *each, cached=not no_cache) for each in own)
+        before, after = (profile_for(network, execution, *each, cached=not no_cache) for each in own)
         pairs = [Pair(before, after, conditions)]
-        config = execution.config()
+        config = execution.config(traced_amp=network.mode == "step")
     else:
         pairs, config = pairs_against(against, models or (), network, execution, conditions, not no_cache)
     compared = [comparison_of(pair, execution, config) for pair in pairs]
@@ -98,11 +99,13 @@ def two_of(models: Sequence[str]) -> tuple[str, str]:
     return models[0], models[1]
 
 
-def profile_for(network: TracedModelOptions, target: str, own: Sequence[str] | None, cached: bool) -> Profile:
+def profile_for(
+    network: TracedModelOptions, execution: ExecutionOptions, target: str, own: Sequence[str] | None, cached: bool
+) -> Profile:
     """The profile of one side, with its own arguments."""
     from costlab.models import ModelSpec, profile_of
 
-    spec = network.spec(target, own)
+    spec = spec_to_run(target, network, execution, own)
     if spec.is_saved_profile:
         spec = ModelSpec(target, parse_arguments(own))  # the other options are for the model beside it
     with working(f"tracing {target}"):
@@ -132,7 +135,7 @@ def pairs_against(
 
     path = configuration.find(Path())
     file = configuration.read(path) if path else None
-    jobs = lint_jobs(models, file, given(network))
+    jobs = lint_jobs(models, file, given(network, execution.amp))
     if execution.device is None and file:
         execution = replace(execution, device=file.settings.lint.device)
     before = bases_of(revision, jobs)
@@ -146,7 +149,7 @@ def pairs_against(
         if execution.device is None:
             check_untimed(execution, [each for each, _ in own])
         pairs.append(Pair(base, head_of(job, cached), own))
-    return pairs, execution.config()
+    return pairs, execution.config(traced_amp=network.mode == "step")
 
 
 def comparison_of(
@@ -159,7 +162,7 @@ def comparison_of(
         pair.base,
         pair.head,
         device=config.device if config else None,
-        amp=execution.amp,
+        amp=execution.amp and pair.head.trace.step is None,
         fusion=execution.fusion,
         channels_last=execution.channels_last,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -17,8 +17,8 @@ from costlab.cli.options import (
     COMPILE_HELP,
     FUSION_HELP,
     MODEL_HELP,
-    ModelOptions,
     NoCache,
+    TracedModelOptions,
     argument,
     check_top,
     flag,
@@ -134,7 +134,7 @@ class OutputOptions:
 
 def lint(
     context: typer.Context,
-    network: ModelOptions,
+    network: TracedModelOptions,
     rules: RuleOptions,
     baseline: BaselineOptions,
     shown: OutputOptions,
@@ -197,20 +197,25 @@ def bases_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, Profile]:
     return bases_of(revision, jobs)
 
 
-def given(network: ModelOptions) -> dict[str, Any]:
-    """The options by their keys in the configuration of a model."""
-    spec = asdict(network.spec(""))
-    return {"input": spec.pop("inputs"), **{key: spec[key] for key in ("arguments", "batch", "resolution", "dtype")}}
+def given(network: TracedModelOptions, amp: bool = False) -> dict[str, Any]:
+    """The options by their keys in the configuration of a model, those that differ from its defaults."""
+    from costlab.models import ModelSpec
+
+    spec, plain = network.spec(""), ModelSpec("")
+    if amp and network.mode == "step":
+        spec = replace(spec, training={**spec.training, "amp": True})
+    changed = {key: value for key, value in vars(spec).items() if value != getattr(plain, key)}
+    return {"input" if key == "inputs" else key: value for key, value in changed.items()}
 
 
 def load_profile(model: ModelConfig, cached: bool, names: Sequence[str]) -> Profile:
     """The profile of a model; the error of an unknown one suggests a similar one of `names`."""
-    from costlab.models import ModelSpec, profile_of
+    from costlab.cli.against import spec_of
+    from costlab.models import profile_of
 
-    spec = ModelSpec(model.target, model.arguments, tuple(model.input), model.batch, model.resolution, model.dtype)
     try:
         with working(f"tracing {model.target}"):
-            return profile_of(spec, cached=cached)
+            return profile_of(spec_of(model), cached=cached)
     except CostlabError as error:
         close = difflib.get_close_matches(model.target, names, n=1) if model.name == model.target else []
         if not close:

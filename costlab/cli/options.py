@@ -174,9 +174,11 @@ class ExecutionOptions:
         return ExecutionConfig(device, amp=amp, fusion=self.fusion, channels_last=self.channels_last)
 
 
-def spec_to_run(target: str, network: TracedModelOptions, execution: ExecutionOptions) -> ModelSpec:
+def spec_to_run(
+    target: str, network: TracedModelOptions, execution: ExecutionOptions, more: Sequence[str] | None = None
+) -> ModelSpec:
     """A MODEL with all options; a training step is traced under autocast if it runs under it. Raises CostlabError."""
-    spec = network.spec(target)
+    spec = network.spec(target, more)
     if execution.amp and network.mode == "step":
         return replace(spec, training={**spec.training, "amp": True})
     return spec

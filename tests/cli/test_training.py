@@ -44,3 +44,35 @@ def test_a_loss_comes_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "mean" in capsys.readouterr().out
     assert run([*arguments, f"{file}:NUMBER"]) == 2
     assert "a loss is a function of the outputs" in capsys.readouterr().err
+
+
+def test_lint_checks_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["lint", "zoo:mobilenet_v1", "--isolated", "--select", "X16,X17", "--mode", "step"]
+    assert run([*arguments, "--optimizer", "adamw"]) == 0
+    text = capsys.readouterr().out
+    assert "X17 checkpoint-candidate" in text
+    assert "less for the backward pass" in text
+    assert run(["lint", "zoo:mobilenet_v1", "--isolated", "--optimizer", "adamw"]) == 2
+    assert "--optimizer needs a training step: add --mode step" in capsys.readouterr().err
+
+
+def test_lint_takes_the_mode_from_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = '[[tool.costlab.model]]\nname = "net"\ntarget = "zoo:mobilenet_v1"\n'
+    (tmp_path / "pyproject.toml").write_text(
+        f'{table}mode = "step"\ntraining = {{ optimizer = "adamw", amp = true }}\nbudgets = {{ peak_bytes = "1MB" }}\n'
+    )
+    assert run(["lint", "--select", "X16"]) == 1
+    assert "peak_bytes" in capsys.readouterr().out
+    (tmp_path / "pyproject.toml").write_text(f'{table}training = {{ optimizer = "adamw" }}\n')
+    assert run(["lint"]) == 2
+    assert 'training needs mode = "step"' in capsys.readouterr().err
+
+
+def test_steps_are_compared_with_their_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compare", "zoo:mobilenet_v1", "zoo:mobilenet_v1", "--head-argument", "width=0.5", "--mode", "step"]
+    assert run([*arguments, "--amp", "--device", "rtx3090", "--fail-on", "peak_bytes>-10%"]) == 0
+    assert run([*arguments, "--budget", "gradient_bytes<=1kB"]) == 1
+    capsys.readouterr()
