@@ -147,6 +147,9 @@ class ExecutionOptions:
     compiled: Annotated[bool, flag("--compile", COMPILE_HELP)] = False
     amp: Amp = False
     channels_last: ChannelsLast = False
+    anchor: Annotated[
+        Path | None, option("Adjust the device to a network measured on it (`costlab measure --format json`).", "FILE")
+    ] = None
 
     @property
     def fusion(self) -> Fusion:
@@ -163,6 +166,8 @@ class ExecutionOptions:
             CostlabError: the device is unknown, or missing although another option needs it.
         """
         if self.device is None:
+            if self.anchor:
+                raise CostlabError("--anchor needs the device that it was measured on: name a --device")
             if (self.amp and not traced_amp) or self.channels_last:
                 raise CostlabError("--amp and --channels-last need a prediction: name a --device")
             return None
@@ -170,6 +175,10 @@ class ExecutionOptions:
         from costlab.latency.execution import ExecutionConfig
 
         device = find_device(self.device)
+        if self.anchor:
+            from costlab.measurement.anchor import anchored
+
+            device = anchored(device, self.anchor)
         amp = self.amp and not traced_amp
         return ExecutionConfig(device, amp=amp, fusion=self.fusion, channels_last=self.channels_last)
 
