@@ -282,7 +282,8 @@ def with_data(inputs: Inputs, device: torch.device) -> Inputs:
             floating = tensor.is_floating_point() or tensor.is_complex()
             values = torch.randn(tensor.shape, generator=generator) if floating else torch.zeros(tensor.shape)
             tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype).copy_(values)
-        return tensor.detach().to(device, copy=True)
+        with torch.inference_mode(torch.is_inference_mode_enabled() and not tensor.is_nested):  # it cannot detach them
+            return tensor.detach().to(device, copy=True)
 
     return map_tensors(inputs, fill)
 

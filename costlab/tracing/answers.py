@@ -8,6 +8,7 @@ the forward pass starts again, with the other answer from the start.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +41,11 @@ class Answers:
             return None
         return Answers(self.max_iterations, self.gradients, self.flipped | {self.last})
 
-    def answer(self, expected: Any, place: Place) -> Any:
+    def answer(self, expected: Any, place: Place, compared: Callable[[], list[int]] = list) -> Any:
         """The answer to a question, given what is expected.
+
+        Args:
+            compared: gives the integers with which the network compares something, which may end a loop.
 
         Raises:
             ForwardError: a loop goes on whatever the answer is.
@@ -55,21 +59,22 @@ class Answers:
                 f"forward does not end: {line} reads a value that is unknown, {times:,} times so far; "
                 "give the inputs values, or set a lower max_iterations (--max-iterations)"
             )
-        options = alternatives(expected)
         if place in self.flipped:
-            return options[1]
+            return alternatives(expected)[1]
         rounds, turn = divmod(times, self.max_iterations + 1)
-        if times > 10 * self.max_iterations:  # a loop within a loop
-            return options[times % len(options)]
-        if turn or not rounds:
+        within = times > 10 * self.max_iterations  # a loop within a loop
+        if not within and (turn or not rounds):
             return expected
+        options = alternatives(expected, compared() if type(expected) is int else [])
+        if within:
+            return options[times % len(options)]
         self.ended[place] = times - 1
         return options[1 + (rounds - 1) % (len(options) - 1)]
 
 
-def alternatives(expected: Any) -> list[Any]:
-    """The expected answer and others, of the same type."""
+def alternatives(expected: Any, compared: Iterable[int] = ()) -> list[Any]:
+    """The expected answer and others, of the same type; of integers, those that are compared with first."""
     if isinstance(expected, bool):
         return [expected, not expected]
-    others = [0.0, 1e30, -1e30] if isinstance(expected, float) else [0, 1 << 20, -1]
+    others = [0.0, 1e30, -1e30] if isinstance(expected, float) else [*compared, 0, 1 << 20, -1]
     return [expected, *(type(expected)(other) for other in others if other != expected)]

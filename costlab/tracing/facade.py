@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.nested._internal import nested_tensor, sdpa
 from torch.nn.attention import SDPBackend
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from costlab.tracing.autograd import AUTOGRAD, exclude_autograd
 from costlab.tracing.recorder import Recorder
@@ -53,7 +54,12 @@ def facade(recorder: Recorder) -> Iterator[None]:
         with recorder.working(), torch._C._DisableTorchDispatch():
             return f"tensor(..., size={tuple(tensor.shape)}, dtype={tensor.dtype})"
 
-    shown = torch.Tensor.__repr__
+    def deep(tensor: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
+        if not looking() or not recorder.is_abstract(tensor):
+            return deepcopied(tensor, memo)
+        return memo.setdefault(id(tensor), tensor.clone())  # torch would copy the storage, which has no memory
+
+    shown, deepcopied = torch.Tensor.__repr__, torch.Tensor.__deepcopy__
     with ExitStack() as stack:
         stack.enter_context(replaced(torch.Tensor, "device", property(device)))
         for kind in ("cpu", "cuda", "meta"):
@@ -63,11 +69,23 @@ def facade(recorder: Recorder) -> Iterator[None]:
         stack.enter_context(replaced(torch.Tensor, "tolist", tolist))
         stack.enter_context(replaced(torch.Tensor, "numpy", numpy))
         stack.enter_context(replaced(torch.Tensor, "__repr__", described))
+        stack.enter_context(replaced(torch.Tensor, "__deepcopy__", deep))
+        stack.enter_context(replaced(torch.Tensor, "__copy__", torch.Tensor.detach))
         stack.enter_context(replaced(torch, "compile", run_as_written))
         for name in ("nested_tensor", "as_nested_tensor"):
             stack.enter_context(replaced(torch.nested, name, jagged(getattr(torch.nested, name))))
         fused = SDPBackend.EFFICIENT_ATTENTION  # which takes jagged tensors as they are, on any device
         stack.enter_context(replaced(sdpa, "_select_sdp_backend", lambda *args, **options: fused))
+        stack.enter_context(differentiation(recorder))
+        lazy = vars(torch.nn.parameter)["UninitializedTensorMixin"]
+        stack.enter_context(replaced(lazy, "materialize", materialising(recorder, lazy.materialize)))
+        yield
+
+
+@contextmanager
+def differentiation(recorder: Recorder) -> Iterator[None]:
+    """In the body, gradients in forward and transforms of functions go through the recorder."""
+    with ExitStack() as stack:
         stack.enter_context(replaced(torch._C, "_set_grad_enabled", recorder.set_grad_enabled))
         apply = functions_recorded(recorder, vars(torch.autograd.Function)["apply"].__func__)
         stack.enter_context(replaced(torch.autograd.Function, "apply", classmethod(apply)))
@@ -77,6 +95,8 @@ def facade(recorder: Recorder) -> Iterator[None]:
         for name in ("grad_increment_nesting", "jvp_increment_nesting"):
             noted = noting(recorder, getattr(eager_transforms, name))
             stack.enter_context(replaced(eager_transforms, name, noted))
+        steps = {"make_fx": functools.partial(run_again, recorder), "split_const_subgraphs": lambda graph: graph}
+        stack.enter_context(replaced(eager_transforms, "lazy_dynamo_disallow", lambda step: steps[step.__name__]))
         yield
 
 
@@ -97,6 +117,17 @@ def functions_recorded(recorder: Recorder, apply: Callable[..., Any]) -> Callabl
             exclude_autograd(excluded)
 
     return applied
+
+
+def materialising(recorder: Recorder, function: Callable[..., None]) -> Callable[..., None]:
+    """`materialize` of a lazy parameter or buffer, whose operators are no part of the network."""
+
+    def materialise(tensor: Any, *args: Any, **options: Any) -> None:
+        with recorder.working(), _disable_current_modes():
+            function(tensor, *args, **options)
+        recorder.table.register(tensor, "parameter" if isinstance(tensor, torch.nn.Parameter) else "buffer")
+
+    return materialise
 
 
 def noting(recorder: Recorder, nesting: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,6 +151,29 @@ def dual_level(recorder: Recorder, change: Callable[..., Any], opens: bool) -> C
         return change(*args, **options)
 
     return changed
+
+
+def run_again(recorder: Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`make_fx` for `torch.func.linearize`, whose result runs the function again instead of a graph of it.
+
+    torch's first call also computes what does not depend on the tangents; later ones do not: they are estimates.
+    """
+
+    def made(tangents: tuple[torch.Tensor, ...]) -> Callable[..., list[Any]]:
+        function(tangents)
+        calls = 0
+
+        def run(*flat: torch.Tensor) -> list[Any]:
+            nonlocal calls
+            results = tree_leaves(function(flat))
+            calls += 1
+            if calls > 1:
+                recorder.operations.mark_as_estimate(results)
+            return results
+
+        return run
+
+    return made
 
 
 def jagged(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -194,6 +194,8 @@ def without_data(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach()
     if is_wrapper(tensor):
         return rewrapped(tensor, without_data)
+    if tensor.is_nested:  # in the older layout, which the meta device lacks
+        return without_data(torch.nested.as_nested_tensor(list(tensor.unbind()), layout=torch.jagged))
     if tensor.dim() and (tensor.is_floating_point() or tensor.is_complex()):
         placeholder = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         return placeholder.requires_grad_(tensor.requires_grad)

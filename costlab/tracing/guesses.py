@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from costlab.tracing.tensors import is_meta
+from costlab.tracing.tensors import is_mask, is_meta
 
 LARGEST = 1 << 24  # elements of a mask whose places are listed
 
@@ -97,12 +97,12 @@ def nonzero(args: tuple[Any, ...], context: Context) -> Guess:
 def index(args: tuple[Any, ...], context: Context) -> Guess | None:
     """x[mask] picks the true places of a known mask, and as many as are expected of an unknown one."""
     table, indices = args[0], args[1]
-    if not any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices):
+    if not any(map(is_mask, indices)):
         return None
     picked: list[torch.Tensor | None] = []
     unknown = False
     for given in indices:
-        if given is None or given.dtype not in (torch.bool, torch.uint8):
+        if not is_mask(given):
             picked.append(None if given is None else empty(given, *given.shape))
         else:
             unknown = unknown or context.is_abstract(given)

@@ -38,6 +38,7 @@ KINDS = {
     "_local_scalar_dense": "item",
     "_native_batch_norm_legit": "batch_norm",
     "_masked_softmax": "softmax",
+    "_new_zeros_with_same_feature_meta": "new_zeros",
     "_native_batch_norm_legit_functional": "batch_norm",
     "_native_batch_norm_legit_no_training": "batch_norm",
     "_prelu_kernel": "prelu",
@@ -134,6 +135,7 @@ class Operator:
     returned: tuple[str | None, ...] = (None,)  # for each result, the written argument that it is
     composite: bool = False  # torch can decompose it
     creates: bool = False
+    draws: bool = False  # random numbers
     ignored: bool = False
     marker: bool = False  # for a profiler or about a tensor: computes nothing, and is not part of the network
     reshapes_in_place: bool = False  # `unsqueeze_`, `resize_`: changes the metadata of its argument
@@ -172,6 +174,7 @@ def operator_of(func: Any) -> Operator:
         marker=schema.name in ABOUT or schema.name.startswith(("profiler::", "prim::")),
         reshapes_in_place=torch.Tag.inplace_view in func.tags,
         guess=GUESSES.get(func.name()),
+        draws=torch.Tag.nondeterministic_seeded in func.tags,
         has_device=any(a.name == "device" for a in schema.arguments),
         makes_sparse=any(part in schema.name for part in ("sparse_c", "sparse_b", "to_sparse")),
         rewrite=REWRITES.get(func.name()),

@@ -29,7 +29,7 @@ from costlab.tracing.inference import ABSORBING, LIMIT, absorbed, infer, is_too_
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
-from costlab.tracing.sources import goes_on
+from costlab.tracing.sources import compared_integers, goes_on
 from costlab.tracing.sparse import run_sparse
 from costlab.tracing.specs import Spec
 from costlab.tracing.tensor_table import TensorTable
@@ -37,6 +37,7 @@ from costlab.tracing.tensors import (
     CPU,
     META,
     all_tensors,
+    is_mask,
     is_meta,
     moved,
     on_meta,
@@ -120,12 +121,19 @@ class Recorder(TorchDispatchMode):
 
     def read(self, tensor: torch.Tensor, reader: Callable[[torch.Tensor], Any]) -> Any:
         """The values of a tensor, or expected ones, which are recorded as an operator that guesses."""
-        if tensor.layout != torch.strided or not self.is_abstract(tensor):
+        if tensor.layout != torch.strided:
+            return reader(tensor)
+        record = self.table.record(tensor)
+        if not record.storage.abstract and not record.storage.drawn:
             return reader(tensor)
         with self.working(), torch._C._DisableTorchDispatch():
-            values = self.expectations.values(self.table.record(tensor))
+            values = tensor if record.storage.drawn else self.expectations.values(record)
             call = bind(operator_of(torch.ops.aten._local_scalar_dense.default), (tensor,), {}, self.table)
-            self.answers.answer(1, self._place())
+            if values.numel() == 1 and not values.is_complex() and not record.storage.drawn:
+                values = torch.full_like(values, self.answer(values.item()))
+            else:
+                self.answers.answer(1, self._place())
+            self._note_end(call)
             return reader(self.operations.add(call, values, guessed=True))
 
     def places(self, mask: torch.Tensor) -> range:
@@ -156,9 +164,14 @@ class Recorder(TorchDispatchMode):
         if isinstance(expected, bool):
             onward = goes_on(place[0]) if self._expected is None else self._expected
             expected = expected if onward is None else onward
-        answer = self.answers.answer(expected, place)
+        answer = self.answers.answer(expected, place, compared_integers)
         self._ended = self.answers.ended.pop(place, None)
         return answer
+
+    def _note_end(self, call: Call) -> None:
+        """Say of an operator that its answer ended a loop, if it did."""
+        if self._ended is not None:
+            call.attrs["ended_after"], self._ended = self._ended, None
 
     @contextmanager
     def expecting(self, answer: bool | None) -> Iterator[None]:
@@ -264,8 +277,19 @@ class Recorder(TorchDispatchMode):
         if operator.creates:
             return self._create(call, guessed)
         if not abstract and not is_too_large(call):
-            return self.operations.add(call, self._compute(call), False, guessed)
+            return self._known(call, guessed)
         return self._without_values(call, abstract, guessed)
+
+    def _known(self, call: Call, guessed: bool) -> Any:
+        """The result of an operator on known values; an estimate if it rests on random numbers that decide a size."""
+        drawn = call.operator.draws or any(record.storage.drawn for record in call.records)
+        if drawn and not guessed and call.operator.guess is not None:
+            guessed = call.operator.kind != "index" or any(is_mask(record.tensor) for record in call.records[1:])
+        result = self.operations.add(call, self._compute(call), False, guessed)
+        if drawn:
+            for tensor in all_tensors(result):
+                self.table.record(tensor).storage.drawn = True
+        return result
 
     def _without_values(self, call: Call, abstract: bool, guessed: bool) -> Any:
         """The result of an operator on unknown values, or on so many that they are not computed."""
@@ -279,9 +303,9 @@ class Recorder(TorchDispatchMode):
         if operator.guess is not None:
             guesses = operator.guess(call.args, self)
             if guesses is not None:
-                if self._ended is not None:
-                    call.attrs["ended_after"], self._ended = self._ended, None
-                return self.operations.add(call, guesses[0], guessed=guessed or guesses[1])
+                self._note_end(call)
+                guessed = guessed or guesses[1] or any(record.storage.drawn for record in call.records)
+                return self.operations.add(call, guesses[0], guessed=guessed)
         try:
             result = infer(call)
         except (NotImplementedError, RuntimeError, TypeError):
@@ -349,7 +373,10 @@ class Recorder(TorchDispatchMode):
             result = overload(*call.args, **{**call.kwargs, "device": CPU})
             if uninitialised:
                 result.zero_()
-        return self.operations.add(call, result, large, guessed)
+        made = self.operations.add(call, result, large, guessed)
+        if call.operator.draws and not large:
+            self.table.record(made).storage.drawn = True
+        return made
 
     def _compute(self, call: Call) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""

@@ -6,8 +6,10 @@ import ast
 import functools
 import linecache
 import sys
+from collections.abc import Iterator
 from os.path import dirname, sep
-from typing import Literal
+from types import FrameType
+from typing import Any, Literal
 
 import torch
 
@@ -67,15 +69,61 @@ def is_running(file: str) -> bool:
     return frame is not None
 
 
+def nodes_of(text: str) -> list[ast.AST]:
+    """The nodes of the syntax tree of a source text; none if it is not Python."""
+    try:
+        return list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+
+
+def compared_integers() -> list[int]:
+    """The integers that the running functions of the user compare something with, those of the innermost one first."""
+    found: dict[int, None] = {}
+    frame = sys._getframe(1)
+    while frame is not None and owner_of(frame.f_code.co_filename) != "trace":
+        if owner_of(frame.f_code.co_filename) == "user":
+            found |= dict.fromkeys(compared_in(frame))
+        frame = frame.f_back  # type: ignore[assignment]
+    return list(found)
+
+
+@functools.lru_cache(maxsize=32)
+def comparisons(text: str) -> list[ast.Compare]:
+    """The comparisons in a source text."""
+    return [node for node in nodes_of(text) if isinstance(node, ast.Compare)]
+
+
+def compared_in(frame: FrameType) -> Iterator[int]:
+    """The integers that a function compares something with."""
+    lines = [line for _, _, line in frame.f_code.co_lines() if line]
+    for node in comparisons("".join(linecache.getlines(frame.f_code.co_filename))):
+        if min(lines) <= node.lineno <= max(lines):
+            for side in (node.left, *node.comparators):
+                value = value_of(side, frame)
+                members = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+                yield from (member for member in members if type(member) is int)
+
+
+def value_of(node: ast.expr, frame: FrameType) -> Any:
+    """The value of a constant, of a name or attribute, or of a list of them; None for other expressions."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name):
+        return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
+    if isinstance(node, ast.Attribute):
+        return getattr(value_of(node.value, frame), node.attr, None)
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+        return [value_of(member, frame) for member in node.elts]
+    return None
+
+
 @functools.lru_cache(maxsize=32)
 def loop_conditions(text: str) -> dict[int, bool]:
     """For each line of a source text with a condition that ends a loop, the truth with which the loop goes on."""
     found: dict[int, bool] = {}
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return found
-    loops = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While))]
+    nodes = nodes_of(text)
+    loops = [node for node in nodes if isinstance(node, (ast.For, ast.While))]
     ends = [
         node
         for loop in loops

@@ -21,6 +21,7 @@ class Storage:
     role: str
     abstract: bool  # its values are unknown
     external: bool  # belongs to the user: restored after a write
+    drawn: bool = False  # its values are known, but rest on random numbers of this trace
     writer: int = -1  # position of the last operator that wrote to it in place
 
 

@@ -69,6 +69,11 @@ def real_ones(tensor: torch.Tensor) -> torch.Tensor:
     return torch.ones(tensor.shape, dtype=tensor.dtype) if is_meta(tensor) else tensor
 
 
+def is_mask(tensor: torch.Tensor | None) -> bool:
+    """Whether an index selects by truth values."""
+    return tensor is not None and tensor.dtype in (torch.bool, torch.uint8)
+
+
 def storage_key(tensor: torch.Tensor) -> int:
     """What identifies the storage of a tensor while it lives; one without storage (sparse, opaque) is its own."""
     try:

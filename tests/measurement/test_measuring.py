@@ -135,6 +135,11 @@ def test_it_runs_in_eval_mode_without_gradients():
     assert not any(training for training, _ in seen)
 
 
+def test_jagged_inputs_are_measured():
+    rows = torch.nested.nested_tensor([torch.randn(5, 16), torch.randn(9, 16)], layout=torch.jagged)
+    assert measure(nn.Linear(16, 8), [rows], min_seconds=0.01).whole.median > 0
+
+
 def test_dtype_and_layout_reach_weights_and_inputs():
     seen = []
 

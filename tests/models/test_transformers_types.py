@@ -96,6 +96,29 @@ def test_a_tower_that_does_not_fit_is_said_to_have_never_run(tmp_path):
     assert profile.inputs_not_given == f"pixel_values: the vision tower of this configuration {why}"
 
 
+def test_features_may_be_projected_after_the_tower(tmp_path):
+    text = {**SMALL, "model_type": "llama4_text", "hidden_size": 32, "intermediate_size_mlp": 64, "head_dim": 16}
+    vision = {
+        **SMALL,
+        "model_type": "llama4_vision_model",
+        "hidden_size": 16,
+        "image_size": 56,
+        "vision_output_dim": 48,
+    }
+    sizes = {"projector_input_dim": 48, "projector_output_dim": 48}
+    config = {
+        "model_type": "llama4",
+        "architectures": ["Llama4ForConditionalGeneration"],
+        "image_token_index": 299,
+        "text_config": {**text, "num_key_value_heads": 2, "num_local_experts": 2},
+        "vision_config": {**vision, **sizes},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    profile = profile_of(ModelSpec(f"hf:{tmp_path}"))
+    assert {i.name: i.shape for i in profile.trace.inputs}["input_ids"] == (1, 8 + 4 + 8)
+    assert profile.never_ran == {}
+
+
 @pytest.mark.parametrize("model_type", COUNTED)
 def test_torch_counts_the_same_products(model_type, tmp_path):
     target = save_default_config(model_type, tmp_path)

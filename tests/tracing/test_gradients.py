@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from helpers.calls import Call, only, profile_of
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, stack_module_state, vjp, vmap
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -265,6 +265,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "jacrev": lambda layer, x: jacrev(layer)(x[0]),
     "jacfwd": lambda layer, x: jacfwd(layer)(x[0]),
     "hessian": lambda layer, x: hessian(lambda y: layer(y).pow(2).sum())(x[0]),
+    "linearize": lambda layer, x: linearize(layer, x)[1](torch.ones_like(x)),
     "vmapped jacobian": lambda layer, x: vmap(jacrev(layer))(x),
     "jacobian": lambda layer, x: torch.autograd.functional.jacobian(layer, x[0]),
 }
@@ -288,6 +289,14 @@ def test_transforms_cost_what_torch_counts(transform: Callable[[nn.Module, Tenso
     assert result.mult_adds == counted_by_torch(network.to("meta"), ROWS)
     assert not result.uncounted
     assert not result.estimated
+
+
+def test_later_calls_of_a_linear_function_are_estimates() -> None:
+    def twice(layer: nn.Module, x: Tensor) -> list[Any]:
+        along = linearize(layer, x)[1]
+        return [along(x), along(x)]
+
+    assert profile(Transformed(twice), ROWS).estimated
 
 
 def test_a_network_with_gradients_in_it_stays_as_it_was() -> None:

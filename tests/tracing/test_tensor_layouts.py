@@ -125,10 +125,11 @@ def test_a_jagged_tensor_costs_its_rows() -> None:
     assert profile_of(nested, (5, 16), (9, 16)).mult_adds == (5 + 9) * 16 * 8
     strided = profile_of(lambda a, b: layer(torch.nested.as_nested_tensor([a, b])), (5, 16), (9, 16))
     assert strided.mult_adds == (5 + 9) * 16 * 8
-    given = torch.nested.nested_tensor([torch.randn(5, 16), torch.randn(9, 16)], layout=torch.jagged)
-    result = profile(layer, [given])
-    assert result.mult_adds == (5 + 9) * 16 * 8
-    assert result.total.unused_params == 0
+    for layout in (torch.jagged, torch.strided):
+        given = torch.nested.nested_tensor([torch.randn(5, 16), torch.randn(9, 16)], layout=layout)
+        result = profile(layer, [given])
+        assert result.mult_adds == (5 + 9) * 16 * 8
+        assert result.total.unused_params == 0
 
 
 @pytest.mark.parametrize(("start", "estimated"), [(torch.tensor([0, 3, 10]), False), (None, True)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -193,6 +195,41 @@ def test_networks_of_tokens_say_the_same_for_all_tokens(name: str, tmp_path: Pat
     assert canary(*costlab.load(write_config(name, tmp_path))) is None
 
 
+DRAWS: dict[str, Any] = {
+    "branch": lambda f, x: f(x) if torch.rand(()) < 0.5 else x,
+    "mask": lambda f, x: f(x[torch.rand(6) < 0.5]),
+    "bernoulli": lambda f, x: f(x[torch.bernoulli(torch.full((6,), 0.5)).bool()]),
+    "length": lambda f, x: f(x[: int(torch.randint(1, 6, ()))]),
+    "tolist": lambda f, x: [f(x[:n]) for n in torch.randint(1, 6, (2,)).tolist()],
+    "nonzero": lambda f, x: f(x[(torch.randn(6) > 0).nonzero().flatten()]),
+}
+DRAWS_OF_DATA: dict[str, Any] = {
+    "noise": lambda f, x: f(x + torch.randn(6, 8)),
+    "order": lambda f, x: f(x[torch.randperm(6)[:3]]),
+    "dropout": lambda f, x: f(F.dropout(torch.ones(6, 8))),
+}
+
+
+@pytest.mark.parametrize("name", [*DRAWS, *DRAWS_OF_DATA])
+def test_random_numbers_that_decide_a_size_mark_the_total(name: str) -> None:
+    decide = DRAWS.get(name) or DRAWS_OF_DATA[name]
+    result = profile(Net(lambda self, x: decide(self.layer, x), layer=nn.Linear(8, 8)), (6, 8))
+    assert bool(result.estimated) is (name in DRAWS)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_an_activation_may_be_copied(copied: Any) -> None:
+    result = profile(Net(lambda self, x: self.layer(copied(self.layer(x))), layer=nn.Linear(8, 8)), (6, 8))
+    assert result.mult_adds == 2 * 6 * 8 * 8
+    assert nx.has_path(result.graph, *only_two(result.graph, "linear"))
+
+
+def only_two(graph: nx.DiGraph, kind: str) -> list[str]:
+    """The names of the two operators of a kind."""
+    first, second = (name for name, op in graph.nodes.items() if op["kind"] == kind)
+    return [first, second]
+
+
 # Guesses.
 
 
@@ -245,6 +282,42 @@ def test_every_form_of_loop_runs_and_ends(loop: Any) -> None:
     assert result.mult_adds >= 2 * 4 * 4
     assert result.mult_adds % (2 * 4 * 4) == 0
     assert result.estimated
+
+
+END, ENDS = 7, (11, 12)
+
+
+def exec_token(choose: Any) -> list[int]:
+    said: list[int] = []
+    while True:
+        token = choose().item()
+        if token == END:
+            return said
+        said.append(token)
+
+
+def exec_int(choose: Any) -> list[int]:
+    said: list[int] = []
+    while (token := int(choose())) not in ENDS:
+        said.append(token)
+    return said
+
+
+def exec_list(choose: Any) -> int:
+    for number in range(10**6):
+        if choose().tolist() == 42:
+            return number
+    return 0
+
+
+@pytest.mark.parametrize("generate", [exec_token, exec_int, exec_list])
+def test_a_loop_ends_that_waits_for_a_certain_number(generate: Any) -> None:
+    def network(self: Net, x: Tensor) -> Any:
+        return generate(lambda: self.layer(x).argmax())
+
+    result = profile(Net(network, layer=nn.Linear(4, 4)), (4,), max_iterations=7)
+    assert result.mult_adds == 8 * 4 * 4
+    assert [end.rounds for end in result.ended_loops] == [7]
 
 
 def test_a_check_takes_the_branch_that_goes_on() -> None:
@@ -492,8 +565,12 @@ def test_layers_made_in_forward_have_parameters() -> None:
         hidden = self.layer(x)
         return nn.Linear(hidden.shape[1], 10)(hidden)
 
-    result = profile(Net(network, layer=nn.Linear(16, 16)), (2, 16))
-    assert (result.mult_adds, result.params) == (2 * 16 * 16 + 2 * 16 * 10, 272 + 170)
+    def lazily(self: Net, x: Tensor) -> Tensor:
+        return nn.LazyLinear(10)(self.layer(x))
+
+    for forward in (network, lazily):
+        result = profile(Net(forward, layer=nn.Linear(16, 16)), (2, 16))
+        assert (result.mult_adds, result.params) == (2 * 16 * 16 + 2 * 16 * 10, 272 + 170)
 
 
 def test_lazy_modules_are_counted_and_stay_lazy() -> None:

@@ -126,9 +126,10 @@ def features_of(owner: torch.nn.Module, getter: str, inputs: dict[str, Any], mod
             shapes.append((sum(prod(member.shape[:-1]) for member in members), members[0].shape[-1]))
             return result
 
-    profile(Alone(), Inputs(kwargs=inputs))
+    alone = profile(Alone(), Inputs(kwargs=inputs))
     count, width = shapes[-1]
     embedded = getattr(model.get_input_embeddings(), "embedding_dim", width)
-    if width != embedded:
+    projected_later = any(path.endswith("multi_modal_projector") for path in alone.uncalled)
+    if width != embedded and not projected_later:
         raise CostlabError(f"its features are {width:,} wide, the embeddings of the text {embedded:,}")
     return count
