@@ -26,6 +26,7 @@ from latency_fit import rounded
 from tables import NEUSIGHT, TIMM, TRANSFORMERS, checked, families, fitting, read, transformer
 
 import costlab
+from costlab.core.graph import PHASES
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
@@ -34,7 +35,7 @@ from costlab.latency.device import Device
 from costlab.latency.devices import find_device
 from costlab.latency.efficiency import efficiency_of
 from costlab.latency.execution import ExecutionConfig
-from costlab.latency.lowering import lower
+from costlab.latency.lowering import Kernel, lower
 from costlab.latency.parameters import TRAINING
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
 
@@ -42,6 +43,7 @@ TABLE = "train-amp-nchw-pt112-cu113-rtx3090.csv"
 EVALUATIONS = 30
 PULL = 0.1  # of priors: a kernel of the backward pass takes about as long as one of the forward pass
 COLUMNS = ("training steps", "families or card", "rows", "median", "90th percentile", "Spearman, time", "throughput")
+OLD_SGD = 15 / 8, 6 / 3  # elements and launches: timm's is Nesterov's, and torch 1.12 zeroes gradients and adds to them
 OTHER_RULES = {"TIMM_FUSED_ATTN": "0"}  # torch 1.12 has no fused attention
 
 
@@ -107,9 +109,20 @@ def kernels_of(step: Step, traces: Path | None) -> np.ndarray | str:
             if path:
                 path.write_text(profile.to_json(), encoding="utf-8")
         config = ExecutionConfig(find_device(step.device), optimizer_form="for-loop")
-        return np.array(lower(profile, profile, config), dtype=float)
+        kernels = np.array(lower(profile, profile, config), dtype=float)
+        return kernels if step.name in TRANSFORMERS else with_old_sgd(kernels)
     except CostlabError as error:
         return str(error)
+
+
+def with_old_sgd(kernels: np.ndarray) -> np.ndarray:
+    """The kernels of a step whose optimizer is the one that was measured."""
+    columns = Kernel._fields.index
+    optimizer = kernels[:, columns("phase")] == PHASES.index("optimizer")
+    elements, launches = OLD_SGD
+    for name, times in (("constant", elements), ("operations", elements), ("launches", launches)):
+        kernels[optimizer, columns(name)] *= times
+    return kernels
 
 
 def lowered(steps: Sequence[Step], traces: Path | None, jobs: int) -> tuple[list[tuple[Step, np.ndarray]], list[str]]:
@@ -123,7 +136,7 @@ def lowered(steps: Sequence[Step], traces: Path | None, jobs: int) -> tuple[list
 def samples(device: Device, found: Sequence[tuple[Step, np.ndarray]], phase: str, weight: float = 1.0) -> Samples:
     """Whole steps, or one phase of them."""
     column = {"forward": 0, "backward": 1}.get(phase)
-    place = costlab.latency.lowering.Kernel._fields.index("phase")
+    place = Kernel._fields.index("phase")
     chosen = [(s, k if column is None else k[k[:, place] == column]) for s, k in found if phase in s.seconds]
     return Samples(device, [Sample(s.name, k, 1.0, s.seconds[phase]) for s, k in chosen], weight=weight)
 

@@ -49,7 +49,6 @@ FACTORS = (  # what kernels of a training step take longer than those of a forwa
     "softmax_gradient",
     "pooling_gradient",
     "reduction_gradient",
-    "optimizer_pass",
 )
 FACTOR = {name: number for number, name in enumerate(FACTORS)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from costlab.core.optimizers import OPTIMIZERS
-from costlab.latency.lowering.kernels import FACTOR, WORK, Kernel
+from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Site
 
 TENSORS_A_LAUNCH = 30  # of multi-tensor kernels, about (ATen/native/cuda/MultiTensorApply.cuh: 30 to 110, 320 blocks)
@@ -19,7 +19,7 @@ def optimizer_step(kernel: Kernel, site: Site) -> list[Kernel]:
     tensors = len(op.each("params"))
     launches = tensors if form == "for-loop" else tensors / TENSORS_A_LAUNCH
     passes = OPTIMIZERS[op.kind].passes
-    base = kernel._replace(work=WORK["element_wise"], factor=FACTOR["optimizer_pass"], launches=launches, read=0.0)
+    base = kernel._replace(work=WORK["element_wise"], launches=launches, read=0.0)
     size = float(sum(t.bytes for t in op.each("params")))
     if form == "fused" or not passes:
         moved = float(site.cost.bytes_accessed)
