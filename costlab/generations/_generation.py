@@ -11,6 +11,7 @@ from typing import Any
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.units import size
+from costlab.generations.cache_kernels import engine_mult_adds
 from costlab.generations.checkpoints import read_checkpoint
 from costlab.generations.engines import Engine, find_engine
 from costlab.generations.result import Generation, StepResult
@@ -163,7 +164,7 @@ class Setting:
             devices=traces.plan.devices,
             params=traces.params,
             active_params=traces.active_params,
-            embedding_params=traces.language.embedding_params,
+            embedding_params=traces.embedding_params,
             experts=traces.experts.number if traces.experts else None,
             experts_reached=traces.experts.reached(batch) if traces.experts else None,
             param_bytes=traces.param_bytes,
@@ -298,7 +299,9 @@ class Setting:
         if cache:
             points["cache"] = math.ceil(weights / cache)
         if self.device is not None:
-            work = 2 * self.traces.decode(1, prompt).profile.mult_adds / self.device.peak_flops("bfloat16")
+            profile = self.traces.decode(1, prompt).profile
+            mult_adds = engine_mult_adds(profile) if self.engine.schedules else profile.mult_adds
+            work = 2 * mult_adds / self.device.peak_flops(NETWORK_TYPES.get(self.products, self.products))
             spare = work - cache / self.device.bandwidth
             if spare > 0:
                 points["compute"] = math.ceil(weights / self.device.bandwidth / spare)

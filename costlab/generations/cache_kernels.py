@@ -22,6 +22,7 @@ class CacheKernel(NamedTuple):
 
     cache_bytes: int  # read, and of states written again
     weight_bytes: int  # of layers that expand a latent cache, which are multiplied with the query instead
+    weight_elements: int
     mult_adds: int
 
 
@@ -54,6 +55,13 @@ def with_cache_kernels(profile: Profile, tokens: int) -> tuple[Profile, list[Cac
     return replace(profile, trace=replace(profile.trace, ops=ops)), kernels
 
 
+def engine_mult_adds(profile: Profile) -> int:
+    """Mult-adds of a decode step of one token, as a serving engine computes it."""
+    rest, kernels = with_cache_kernels(profile, 1)
+    left = sum(cost.mult_adds for op, cost in zip(rest.ops, rest.costs, strict=True) if cost and not op.free)
+    return left + sum(kernel.mult_adds + kernel.weight_elements for kernel in kernels)
+
+
 def cache_regions(profile: Profile, tokens: int) -> Iterator[tuple[str, list[Op]]]:
     """The operators that one kernel replaces, by the path of the module that reads the cache."""
     owners = {op.module for op in profile.ops if reads_cache(op)}
@@ -83,11 +91,11 @@ def kernel(ops: list[Op], mult_adds: dict[str, int]) -> CacheKernel:
     written = {t.shape for op in ops for t in op.outputs}
     moved = sum(t.bytes * (2 if t.shape in written else 1) for t in caches.values())
     expanding = [op for op in ops if has_weights(op)]
-    weights = sum(t.bytes for op in expanding for t in op.inputs if t.role == "parameter")
+    weights = [t for op in expanding for t in op.inputs if t.role == "parameter"]
     latent = sum(next(t for t in op.inputs if t.role != "parameter").numel for op in expanding)
     work = 0
     for op in ops:
         if op not in expanding and mult_adds.get(op.name):
             heads = op.inputs[0].shape[1] if len(op.inputs[0].shape) > 2 else 1
             work += heads * latent * (1 + (op.kind in ATTENTION)) if latent else mult_adds[op.name]
-    return CacheKernel(moved, weights, work)
+    return CacheKernel(moved, sum(t.bytes for t in weights), sum(t.numel for t in weights), work)

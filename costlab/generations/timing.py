@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.generations.cache_kernels import ATTENTION, CacheKernel, has_weights, reads_cache, with_cache_kernels
 from costlab.generations.engines import Engine
 from costlab.generations.weights import PACKED
-from costlab.latency._predict import predict_with
+from costlab.latency._predict import kernel_table
 from costlab.latency.device import Device, Link
 from costlab.latency.execution import ExecutionConfig
+from costlab.latency.roofline import RooflineModel
 
 PARTS = ("compute", "weights", "cache", "activations", "launches", "scheduling", "communication")
 CACHE_SHARE = 0.8  # of a device's peaks that kernels reach on the cache, whose reads they split among all units
@@ -73,33 +77,59 @@ def timed(
 
 def operator_seconds(
     profile: Profile, device: Device, engine: Engine, computes: str | None, cache_scale: float
-) -> list[tuple[str, float]]:
+) -> Iterator[tuple[str, float]]:
     """What each operator's time is spent on, and the time."""
-    prediction = predict_with(profile, ExecutionConfig(device, fusion=engine.fusion))
+    config = ExecutionConfig(device, fusion=engine.fusion)
     view = profile.fused(engine.fusion)
-    costs = {op.name: (op, cost) for op, cost in zip(view.ops, view.costs, strict=True)}
-    found = []
-    for name, seconds in prediction.by_op.items():
-        op, cost = costs[name]
-        part = part_of(op, prediction.bound[name])
+    kernels = kernel_table(profile, view, config)
+    terms = RooflineModel(kernels, device).terms(config.efficiency)
+    work, launch, memory, issue, matrix = (
+        np.bincount(kernels.op, term, kernels.ops)
+        for term in (terms.seconds - terms.launch, terms.launch, terms.memory, terms.issue, terms.matrix)
+    )
+    present = np.unique(kernels.op).tolist()
+    counts = merged([view.ops[n] for n in present]) if engine.schedules else np.ones(len(present))
+    for n, count in zip(present, counts, strict=True):
+        op, cost, seconds = view.ops[n], view.costs[n], float(work[n])
+        one = terms.launch.min() if engine.schedules else launch[n]
+        part = "compute" if matrix[n] > max(memory[n], issue[n]) else memory_part(op)
         if reads_one_token(op) and cost is not None:
             stored = cost.bytes_accessed - (1 - cache_scale) * (op["key"].bytes + op["value"].bytes)
             part, seconds = "cache", stored / (CACHE_SHARE * device.bandwidth)
+        elif reads_cache(op):
+            seconds *= cache_scale
+        elif op.kind == "embedding" and cost is not None:  # rows of the table, not all of it
+            seconds = cost.bytes_accessed / device.bandwidth
         elif part == "compute" and any(t.role == "parameter" and t.dtype == PACKED for t in op.inputs):
             seconds /= narrower(device, computes)
-        found.append((part, seconds))
-    return found
+        yield part, seconds
+        yield "launches", float(one * count)
 
 
-def kernel_seconds(kernels: list[CacheKernel], device: Device, cache_scale: float) -> list[tuple[str, float]]:
+def merged(ops: Sequence[Op]) -> list[int]:
+    """How many kernels a serving engine launches for each operator: 1, or 0 where another one does its work.
+
+    Layers with the same input are one product, and all between two products or attentions is one kernel.
+    """
+    counts, inputs, between = [], set[int](), False
+    for op in ops:
+        if has_weights(op):
+            storage = next(t.storage for t in op.inputs if t.role != "parameter")
+            counts.append(0 if storage in inputs else 1)
+            inputs.add(storage)
+        else:
+            counts.append(0 if between and op.kind not in ATTENTION else 1)
+        between = not has_weights(op) and op.kind not in ATTENTION
+    return counts
+
+
+def kernel_seconds(kernels: list[CacheKernel], device: Device, cache_scale: float) -> Iterator[tuple[str, float]]:
     """What the time of the kernels on the cache is spent on, and the time."""
-    found = []
     for kernel in kernels:
         moved = kernel.cache_bytes * cache_scale / (CACHE_SHARE * device.bandwidth)
         computed = 2 * kernel.mult_adds / (CACHE_SHARE * device.peak_flops("bfloat16"))
-        found.append(("compute", computed) if computed > moved else ("cache", moved))
-        found.append(("weights", kernel.weight_bytes / device.bandwidth))
-    return found
+        yield ("compute", computed) if computed > moved else ("cache", moved)
+        yield "weights", kernel.weight_bytes / device.bandwidth
 
 
 def reads_one_token(op: Op) -> bool:
@@ -115,12 +145,8 @@ def narrower(device: Device, computes: str | None) -> float:
     return peaks[computes] / peaks["bfloat16"]
 
 
-def part_of(op: Op, bound: str) -> str:
-    """What an operator's time is spent on."""
-    if bound == "launch":
-        return "launches"
-    if bound in ("compute", "matrix"):
-        return "compute"
+def memory_part(op: Op) -> str:
+    """What the time of an operator is spent on if it is not arithmetic."""
     if op.kind in ATTENTION or reads_cache(op):
         return "cache"
     return "weights" if has_weights(op) else "activations"

@@ -25,7 +25,8 @@ class Traces:
     language: LanguageModel
     plan: Plan
     experts: Experts | None
-    params: int  # of the whole network
+    params: int  # of the whole network, as the next
+    embedding_params: int
     form: WeightFormat | None
     _prefills: dict[Key, Step] = field(default_factory=dict)
     _decodes: dict[Key, Step] = field(default_factory=dict)
@@ -39,8 +40,9 @@ class Traces:
         language = language_model(reference, arguments, dtype)
         experts = experts_of(language.model, language.config)
         params = sum(p.numel() for p in language.model.parameters())
+        embedding = language.embedding_params
         plan = split(language.model, language.config, devices)
-        return cls(language, plan, experts, params, form)
+        return cls(language, plan, experts, params, embedding, form)
 
     @property
     def active_params(self) -> int:

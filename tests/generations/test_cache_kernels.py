@@ -6,7 +6,7 @@ import pytest
 from helpers.language_models import save_small_config
 
 from costlab.generations._generation import setting_of
-from costlab.generations.cache_kernels import with_cache_kernels
+from costlab.generations.cache_kernels import engine_mult_adds, with_cache_kernels
 
 BATCH, CONTEXT = 2, 40
 LATENT = {"qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "qk_head_dim": 32, "v_head_dim": 16, "kv_lora_rank": 32}
@@ -45,6 +45,7 @@ def test_a_latent_cache_is_not_expanded(tmp_path):
     assert sum(k.cache_bytes for k in kernels) == traces.prefill(BATCH, CONTEXT).cache_bytes
     assert {k.weight_bytes for k in kernels} == {2 * 4 * (16 + 16) * 32}
     assert {k.mult_adds for k in kernels} == {BATCH * (CONTEXT + 1) * 4 * 2 * 32}
+    assert engine_mult_adds(traces.decode(1, CONTEXT).profile) < traces.params + 2 * 4 * (CONTEXT + 1) * 2 * 32
     assert traced.mult_adds > 2 * BATCH * (CONTEXT + 1) * 4 * (16 + 16) * 32  # what the model itself expands
 
 

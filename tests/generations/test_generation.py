@@ -114,7 +114,7 @@ def test_active_parameters_are_the_published_ones(tmp_path):
         config.save_pretrained(tmp_path)
         traces = setting(str(tmp_path)).traces
         assert traces.params == pytest.approx(total, rel=0.002)
-        found = traces.active_params - (0 if embedding else traces.language.embedding_params)
+        found = traces.active_params - (0 if embedding else traces.embedding_params)
         assert found == pytest.approx(active, rel=0.01) or round(found / 1e9, 1) in (active / 1e9, 3.4)
 
 
@@ -172,6 +172,7 @@ def test_a_device_holds_its_part_of_a_split_network(family, tmp_path):
     whole, part = (setting(reference, tp=n).traces for n in (1, 2))
     sizes = [sum(p.numel() for p in t.language.model.parameters()) for t in (whole, part)]
     assert part.params == whole.params == sizes[0]
+    assert part.embedding_params == whole.embedding_params
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)  # norms and routers are whole on each
     linear = [t.prefill(1, 16).profile.by_kind()["linear"].mult_adds for t in (whole, part)]
     assert linear[1] == pytest.approx(linear[0] / 2, rel=0.02)
