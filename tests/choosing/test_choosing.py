@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import costlab
 from costlab.choosing._choose import frontier
 from costlab.choosing.catalogue import published
-from costlab.choosing.margins import factor_of
+from costlab.choosing.margins import FITTED, UNSEEN, factor_of
 from costlab.choosing.result import Network
 from costlab.cli import run
 from costlab.errors import CostlabError
@@ -95,6 +97,22 @@ def test_a_budget_of_time_leaves_a_margin(cached):
     config = ExecutionConfig(find_device("rtx4090"))
     assert factor_of(0.5, config) == pytest.approx(1)
     assert 1 < factor_of(0.8, config) < factor_of(0.95, config)
+
+
+def test_margins_are_those_of_the_published_errors():
+    page = (Path(__file__).parents[2] / "docs/latency.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    judged = {row[0]: float(row[4][:-1]) / 100 for row in rows if len(row) > 5 and row[1] == "judging"}
+    titles = {("rtx3090", "eager"): "RTX 3090, eager, autocast", ("rtx4090", "eager"): "RTX 4090, eager, autocast"}
+    titles[("rtx4090", "compiled")] = "RTX 4090, compiled, autocast"
+    titles[("i9-10940x", "compiled")] = "i9-10940X, compiled, float32"
+    assert {key: judged[title] for key, title in titles.items()} == pytest.approx(FITTED)
+    unseen = page[page.index("<!-- unseen -->") : page.index("<!-- /unseen -->")]
+    others = [(row[0], row[3]) for row in rows if len(row) == 5 and row[0] in unseen and row[3].endswith("%")]
+    others += [(row[0], row[4]) for row in rows if len(row) > 5 and row[1] == "unseen"]
+    for mode, expected in UNSEEN.items():
+        found = [float(percents[:-1]) / 100 for title, percents in others if f", {mode}," in title]
+        assert statistics.median(found) == pytest.approx(expected)
 
 
 def test_a_budget_that_nobody_meets_names_the_nearest(cached, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import warnings
 from typing import Any
 
 import torch
@@ -19,7 +20,10 @@ def import_transformers() -> Any:
     with contextlib.suppress(CostlabError):
         import_torchvision()  # some of transformers' models import it
     try:
-        import transformers
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # in a notebook without widgets
+            importlib.import_module("tqdm.auto")  # which transformers imports late
+            import transformers
     except ModuleNotFoundError:
         raise CostlabError("transformers is not installed: pip install 'costlab[hf]'") from None
     transformers.logging.set_verbosity_error()
