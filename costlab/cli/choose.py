@@ -28,7 +28,7 @@ def choose(
     pattern: Annotated[
         str | None, option("Only networks whose name matches, such as 'mobilenet*'.", "PATTERN", "--filter")
     ] = None,
-    margin: Annotated[float, option("Set how sure a budget of time is to hold, 0.5 to 0.99.", "P")] = 0.8,
+    margin: Annotated[float, option("Set how sure a budget of time is to hold, 0.5 to 0.99.", "P")] = 0.7,
     table: Annotated[Path | None, option("Choose from a CSV file with columns model, top1.", "FILE", "--from")] = None,
     top: Annotated[int, option("Show the N best; 0 for all.", "N")] = 20,
     form: Annotated[Literal["text", "json", "csv", "markdown"], FORMAT] = "text",

@@ -20,7 +20,7 @@ class Engine:
     memory_share: float  # of the device's memory that it uses
     operator_seconds: float = 0.0  # of Python for every operator, beyond its launch
     device_factor: float = 1.0  # fitted: time of its kernels by the predicted time
-    sequence_seconds: float = 0.0  # fitted: of scheduling and sampling, for each sequence and step
+    step_seconds: float = 0.0  # fitted: of scheduling and sampling, for each step
 
 
 # memory_share: vLLM's gpu_memory_utilization and TensorRT-LLM's free_gpu_memory_fraction are 0.9 by default.
@@ -30,8 +30,8 @@ ENGINES = {
     for engine in (
         Engine("eager", "none", True, False, False, 1.0, operator_seconds=8e-6),
         Engine("graphs", "pointwise", False, True, False, 1.0),
-        Engine("vllm", "pointwise", False, True, True, 0.9, device_factor=0.79, sequence_seconds=102e-6),
-        Engine("tensorrt-llm", "pointwise", False, True, True, 0.9, device_factor=0.78, sequence_seconds=26e-6),
+        Engine("vllm", "pointwise", False, True, True, 0.9, device_factor=1.00, step_seconds=2.88e-3),
+        Engine("tensorrt-llm", "pointwise", False, True, True, 0.9, device_factor=0.85, step_seconds=3.82e-3),
     )
 }
 

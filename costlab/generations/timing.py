@@ -65,7 +65,7 @@ def timed(
         *kernel_seconds(kernels, device, cache_scale),
     ):
         parts[part] += seconds * engine.device_factor
-    parts["scheduling"] = batch * engine.sequence_seconds
+    parts["scheduling"] = engine.step_seconds
     total = sum(parts.values())
     if engine.launches:
         host = sum(not op.free for op in profile.ops) * (device.launch_seconds + engine.operator_seconds)

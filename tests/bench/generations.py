@@ -62,7 +62,7 @@ MODELS: dict[str, dict[str, Any]] = {  # sizes of published configurations
 FRAMEWORKS = {"vLLM": "vllm", "TensorRT-LLM": "tensorrt-llm"}
 DEVICE = "a100-40gb"
 PLAIN: dict[str, Any] = {"weights": None, "cache": "bf16", "checkpoint": None, "arguments": None}
-BOUNDS = ([0.5, 0.0], [3.0, 1e-3])  # of the two factors
+BOUNDS = ([0.5, 0.0], [3.0, 1e-2])  # of the two factors
 
 
 class Row(NamedTuple):
@@ -73,7 +73,7 @@ class Row(NamedTuple):
     devices: int
     measured: float
     kernels: float  # predicted seconds of its kernels
-    turns: float  # sequences times steps
+    steps: float  # of prefill and decode, in all rounds
 
 
 def published(path: Path) -> Iterable[dict[str, str]]:
@@ -106,11 +106,11 @@ def setting(model: str, devices: int, folder: Path) -> Setting:
     path = folder / f"{model.replace('/', '-')}.json"
     path.write_text(json.dumps(MODELS[model]))
     made = setting_of(str(path), device=DEVICE, tp=devices, engine="vllm", **PLAIN)
-    return replace(made, engine=replace(ENGINES["vllm"], device_factor=1.0, sequence_seconds=0.0))
+    return replace(made, engine=replace(ENGINES["vllm"], device_factor=1.0, step_seconds=0.0))
 
 
 def parts(made: Setting, batch: int, length: int) -> tuple[float, float] | None:
-    """Seconds of kernels, and sequences times steps, of prompts and answers of this length; None: it does not fit."""
+    """Seconds of kernels, and steps, of prompts and answers of this length; None: it does not fit."""
     largest = made.largest_batch(length, length)
     if not largest:
         return None
@@ -118,15 +118,15 @@ def parts(made: Setting, batch: int, length: int) -> tuple[float, float] | None:
     sequences = -(-batch // rounds)
     seconds = made.seconds(sequences, length, length)[2]
     assert seconds is not None
-    return rounds * seconds, float(rounds * sequences * length)
+    return rounds * seconds, float(rounds * length)
 
 
 def fitted(rows: Sequence[Row]) -> np.ndarray:
-    """The factor of kernels and the seconds for each sequence and step that explain rows best."""
-    measured, kernels, turns = (np.array([getattr(r, key) for r in rows]) for key in ("measured", "kernels", "turns"))
-    start = np.array([1.2, 3e-5])
+    """The factor of kernels and the seconds for each step that explain rows best."""
+    measured, kernels, steps = (np.array([getattr(r, key) for r in rows]) for key in ("measured", "kernels", "steps"))
+    start = np.array([1.2, 3e-3])
     result = least_squares(
-        lambda p: np.log((p[0] * kernels + p[1] * turns) / measured), start, loss="soft_l1", f_scale=0.1,
+        lambda p: np.log((p[0] * kernels + p[1] * steps) / measured), start, loss="soft_l1", f_scale=0.1,
         x_scale=start, bounds=BOUNDS,
     )  # fmt: skip
     return np.asarray(result.x)
@@ -134,7 +134,7 @@ def fitted(rows: Sequence[Row]) -> np.ndarray:
 
 def judged(rows: Sequence[Row], factors: Sequence[float]) -> tuple[int, float, float, float]:
     """How many rows, median and 90th percentile of the error, and rank correlation."""
-    predicted = np.array([factors[0] * r.kernels + factors[1] * r.turns for r in rows])
+    predicted = np.array([factors[0] * r.kernels + factors[1] * r.steps for r in rows])
     measured = np.array([r.measured for r in rows])
     errors = abs(predicted / measured - 1)
     rank = float(spearmanr(predicted, measured)[0])
@@ -146,7 +146,7 @@ def engine_lines(rows: Sequence[Row]) -> list[str]:
     lines = [markdown_row(("engine", "devices", "rows", "median", "90th percentile", "rank correlation"))]
     lines.append(markdown_row(("---", "---:", "---:", "---:", "---:", "---:")))
     for name in FRAMEWORKS.values():
-        shipped = ENGINES[name].device_factor, ENGINES[name].sequence_seconds
+        shipped = ENGINES[name].device_factor, ENGINES[name].step_seconds
         own = [r for r in rows if r.engine == name]
         best = fitted([r for r in own if r.devices == 1])
         print(f"{name}: fitted {best[0]:.3f}, {best[1] * 1e6:.1f} us; shipped {shipped}")
