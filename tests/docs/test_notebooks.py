@@ -116,5 +116,8 @@ def test_a_notebook_shows_the_rows_of_a_sweep_without_script_or_markup_of_names(
 
 
 def test_these_are_all_notebooks():
-    names = ["1-tour", "2-guidelines", "3-latency", "4-designing-a-network", "5-netadapt", "6-training"]
+    names = [
+        *("1-tour", "2-guidelines", "3-latency", "4-designing-a-network", "5-netadapt", "6-language-models"),
+        "7-training",
+    ]
     assert [path.stem for path in NOTEBOOKS] == names

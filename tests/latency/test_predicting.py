@@ -170,6 +170,15 @@ def test_tables_that_the_batch_leaves_alone_hardly_change_what_caches_keep(devic
     assert one.seconds == pytest.approx(predicted(traced_at_six, device).seconds, rel=1e-3)
 
 
+@pytest.mark.parametrize(("tokens", "words"), [(64, 50_000), (64, 8)])
+def test_a_lookup_reads_rows_not_the_table(tokens, words):
+    profile = costlab.profile(nn.Embedding(words, 256), torch.zeros(2, tokens, dtype=torch.int64))
+    kernels = predicting.kernel_table(profile, profile, ExecutionConfig(find_device("rtx3090")))
+    rows_and_indices = 2 * tokens * (256 * 4 + 8)
+    assert (kernels.read.tolist(), kernels.constant.tolist()) == ([rows_and_indices], [0])
+    assert profile.costs[0].read_bytes == rows_and_indices
+
+
 def test_the_traced_batch_is_the_default():
     profile = profile_named(ModelSpec("zoo:mobilenet_v2", batch=3))
     assert predicted(profile, "rtx3090") == predicted(profile, "rtx3090", batch=3)

@@ -120,8 +120,12 @@ def lower_op(site: Site) -> Lowered:
             weighted += amount * (operand.distance + amount)
         else:
             constant += amount
+    window = weighted / read if read else 0.0
     if family(op) == "indexing":
-        read = min(read, site.cost.read_bytes)
+        touched = site.cost.read_bytes
+        if site.batched or constant > touched:  # rows of a table, spread over all of it
+            read, constant, window = touched, 0.0, max(window, constant)
+        read = min(read, touched)
     kernel = Kernel(
         site.position,
         WORK["element_wise"],
@@ -129,7 +133,7 @@ def lower_op(site: Site) -> Lowered:
         flops=2.0 * site.cost.mult_adds,
         read=read,
         written=site.written,
-        window=weighted / read if read else 0.0,
+        window=window,
         constant=constant + site.fixed,
         batched=site.batched,
         in_place=op.output.storage in {t.storage for t in op.inputs},
