@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 PIPE_WIDTH = 100  # columns if stdout is not a terminal and COLUMNS is not set
-NARROWEST = 40
+NARROWEST, WIDEST = 40, 10_000
 DELAY = 1.0  # seconds before a progress bar appears
 
 
@@ -66,7 +66,7 @@ def console_for(path: Path | None) -> Console:
     else:
         columns = os.environ.get("COLUMNS", "")
         width = (int(columns) if columns.isdecimal() else 0) or PIPE_WIDTH
-    width = max(width, NARROWEST)
+    width = min(max(width, NARROWEST), WIDEST)
     if path is None:
         return Console(width=width, highlight=False)
     return Console(width=width, highlight=False, file=io.StringIO(), color_system=None)

@@ -13,10 +13,8 @@ from costlab.models._profile_of import profile_of
 from costlab.models.spec import ModelSpec
 
 BLOCK = 512  # bytes; torch's CUDA allocator rounds every tensor up to a multiple
-# Bytes of the context, of library workspaces and of gaps between blocks, which no trace knows. Of 71 networks in the
-# published training throughput on an RTX 3090 (docs/training.md), the batch fits with it in 68, and the next larger one
-# that was tried does not in 64.
-OVERHEAD_BYTES = 900_000_000
+OVERHEAD_BYTES = 900_000_000  # of the context and of library workspaces, which no trace knows
+FRAGMENTATION = 0.1  # share of the peak that lies in gaps between blocks (docs/training.md)
 LARGEST = 1 << 20
 
 
@@ -53,9 +51,9 @@ def max_batch(spec: ModelSpec, memory: int) -> LargestBatch:
 
 def needed_bytes(profile: Profile) -> int:
     """The bytes that a network needs on a device."""
-    if profile.trace.step is not None:
-        return peak_of_step(profile.trace, BLOCK).bytes + OVERHEAD_BYTES
-    return (profile.total.peak_bytes or 0) + OVERHEAD_BYTES
+    step = profile.trace.step is not None
+    peak = peak_of_step(profile.trace, BLOCK).bytes if step else profile.total.peak_bytes or 0
+    return round(peak * (1 + FRAGMENTATION)) + OVERHEAD_BYTES
 
 
 def search(needed: Callable[[int], int], memory: int) -> tuple[int, int, int | None]:

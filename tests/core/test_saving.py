@@ -67,7 +67,9 @@ def test_a_document_has_the_keys_of_the_contract(name):
     assert set(read) >= {"modules", "ops", "edges"}
     assert read["schema_version"] == 1
     assert set(read["model"]) == {"name", "provider", "arguments"}
-    assert set(read["total"]) == COST_KEYS | {"unused_params", "peak_activation_bytes", "peak_bytes"}
+    assert set(read["total"]) == COST_KEYS | {
+        *("unused_params", "trainable_params", "peak_activation_bytes", "peak_bytes")
+    }
     assert set(read["coverage"]) == {"ops", "counted", "free", "estimated", "guesses", "uncounted"}
     for module in read["modules"]:
         assert set(module) >= COST_KEYS | {"path", "type", "source", "output_shape", "ops", "unused_params"}
@@ -198,7 +200,7 @@ def test_a_wrong_value_anywhere_is_refused_or_harmless(wrong):
 def test_every_key_that_matters_must_be_there():
     original = document("wasteful")
     derived = {"coverage", "bytes_accessed", "arithmetic_intensity", "peak_activation_bytes", "peak_bytes"}
-    derived.add("buffer_bytes")  # earlier documents lack it
+    derived |= {"buffer_bytes", "trainable_params"}  # earlier documents lack them
     modules_own = {"path", "type", "source", "output_shape", "unused_params", "unused_param_bytes"}
     for section, entry in (("", original), ("model", original["model"]), ("total", original["total"])):
         for key in set(entry) - derived - {"absent_inputs"}:

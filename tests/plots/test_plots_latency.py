@@ -66,7 +66,7 @@ def test_convolution_takes_most_mult_adds_and_far_from_all_of_the_time(name, net
         shares[group] += seconds / prediction.seconds
     named = {group.name: share for group, share in shares.items()}
     assert named["convolution"] + named["depthwise convolution"] < 0.6
-    assert named["element-wise"] > 0.1
+    assert named["element-wise"] > 0.05
     untouched(plots.breakdown(network, device=DEVICE))
 
 
