@@ -32,7 +32,7 @@ def reads_cache(op: Op) -> bool:
 
 
 def is_cache(tensor: Tensor) -> bool:
-    """Whether a tensor was there before the step, and is no number of a token."""
+    """Whether a tensor was there before the step and does not hold token ids or positions."""
     return tensor.role == "input" and tensor.dtype not in ("int64", "int32", "bool")
 
 

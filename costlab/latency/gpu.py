@@ -37,7 +37,7 @@ RATES = {  # parameters for a clock and multiprocessor: of regular kernels, of i
     "layout": ("layout", "layout"),
 }
 BY_BYTES = ("copy", "concatenation", "gather", "layout")  # their rates are in bytes, those of others in operations
-ROWS = {  # cycles of a multiprocessor for each row, besides its elements
+ROWS = {  # cycles of a multiprocessor per row, on top of those per element
     "normalisation": "normalisation_row",
     "softmax": "softmax_row",
     "reduction": "reduction_row",

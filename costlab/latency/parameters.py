@@ -146,7 +146,7 @@ CPU: dict[str, Parameter] = {
     # Fixed, not fitted.
     "half_norms": P(0, 0, 0, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
 }
-TRAINING: dict[str, Parameter] = {  # of GPUs; on CPUs, for which there is no measurement, the priors
+TRAINING: dict[str, Parameter] = {  # fitted on GPUs; CPUs use the priors, because none has been measured
     "training_batch_norm": P(1, 1.09, 1.09, 0.3, 5, TIMES, "batch norm with the statistics of the batch"),
     "input_gradient": P(1, 1.45, 1.45, 0.3, 5, TIMES, "gradient of a convolution's input"),
     "weight_gradient": P(1, 0.588, 0.588, 0.3, 5, TIMES, "gradient of a convolution's weight"),

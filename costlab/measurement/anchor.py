@@ -37,7 +37,8 @@ def anchored(device: Device, path: Path) -> Device:
         path: a file of `costlab measure MODEL --format json`, with the times of operators.
 
     Raises:
-        CostlabError: the file is no measurement, was made on another kind of device, or its network cannot be traced.
+        CostlabError: the file is not a measurement, is from another type of device, or names a network that cannot be
+            traced.
     """
     measured = read(path, Measurement.from_json)
     kind = measured.device.partition(":")[0]

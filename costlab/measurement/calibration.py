@@ -19,7 +19,7 @@ from costlab.latency.devices import find_device, list_devices
 from costlab.latency.efficiency import shared_efficiency
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
-from costlab.latency.parameters import FIXED, parameters_of
+from costlab.latency.parameters import FIXED, TRAINING, parameters_of
 from costlab.measurement._measure import measure
 from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
@@ -31,7 +31,7 @@ from costlab.measurement.timing import Progress, silent, threads_of
 from costlab.measurement.workload import find_torch_device
 from costlab.tracing._profile import profile
 
-PER_BLOCK = (0.4, 0.05)  # seconds spent on a block, and again on its operators: on a CPU; on a GPU, besides its traces
+PER_BLOCK = (0.4, 0.05)  # seconds to time a block, and again its operators: on a CPU; on a GPU, without its traces
 QUICK = 0.02
 SUMS = 4  # weight of a block's total time, so that expensive operators matter more than cheap ones
 NOISY = 0.1  # IQR over median of a block that something else disturbed
@@ -57,8 +57,8 @@ EAGER_CPU = {  # start of a fit to operators on a CPU
     "cache_speed": 3.0,
 }
 NOT_MEASURED = {  # parameters that no measurement of operators determines
-    "cpu": frozenset((*FIXED, "weight_cache_share", "kernel_seconds", "recurrent", "start_seconds")),
-    "gpu": frozenset((*FIXED, "launch_seconds", "recurrent", "start_seconds")),
+    "cpu": frozenset((*FIXED, *TRAINING, "weight_cache_share", "kernel_seconds", "recurrent", "start_seconds")),
+    "gpu": frozenset((*FIXED, *TRAINING, "launch_seconds", "recurrent", "start_seconds")),
 }
 
 
@@ -160,7 +160,7 @@ def fit_device(
     trial = fit([first], start, free)
     final = fit([first, second], trial, free)
     final["launch_seconds"] = max(gap, MINIMUM_LAUNCH) if gpu else final["launch_seconds"] + gap
-    table = {key: float(f"{final[key]:.4g}") for key in parameters if key not in FIXED}
+    table = {key: float(f"{final[key]:.4g}") for key in parameters if key not in (*FIXED, *TRAINING)}
     operators = sum(len({s.name for s in group if ": " in s.name}) for group in groups)
     note = f"costlab calibrate: {operators} operators of {measured} small networks, torch {torch.__version__}"
     return Calibration(

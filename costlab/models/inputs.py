@@ -182,7 +182,7 @@ def filled(what: str, sizes: Sequence[int], dtype: torch.dtype, values: str) -> 
     check_size(what, sizes, LARGEST_IN_MEMORY, "can have values")
     try:
         return VALUES[values](tuple(sizes), dtype)
-    except NotImplementedError:
+    except NotImplementedError:  # torch cannot fill this dtype
         raise CostlabError(f"{what}: inputs of this type are not supported") from None
     except RuntimeError:
         raise CostlabError(f"{what} does not fit in memory") from None

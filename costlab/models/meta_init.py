@@ -88,7 +88,7 @@ def weightless(build: Callable[[], Built], fallback: bool = True) -> Built:
         with mode:
             return build()
     except Exception as error:
-        unseen = isinstance(error, NotImplementedError)  # C++ that ran an operator on a weight, as TorchScript does
+        unseen = isinstance(error, NotImplementedError)  # C++ ran an operator on a weight on meta, as TorchScript does
         if not (fallback and (mode.needs_values or unseen)):
             raise
     return build()

@@ -171,7 +171,7 @@ def verdict_table(result: LintResult) -> Table:
     rows = [(v, cells) for v, cells in verdict_rows(result) if v.limit is not None or v.rule in found]
     rows = rows or list(verdict_rows(result))
     verdicts = [verdict for verdict, _ in rows]
-    columns = list(zip(*(cells for _, cells in rows), strict=True)) or [()] * 6  # without a rule, there is no row
+    columns = list(zip(*(cells for _, cells in rows), strict=True)) or [()] * 6  # no rule was checked
     rules, words, measured, limits, counts, details = columns
     broken = ["alarm" if verdict.verdict == "broken" else "" for verdict in verdicts]
     quiet = ["quiet"] * len(verdicts)

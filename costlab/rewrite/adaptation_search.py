@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency._predict import predict_with
 from costlab.latency.execution import ExecutionConfig
+from costlab.models.providers.user_code import errors_of
 from costlab.rewrite.adaptation import Adaptation, AdaptationStep, ShrunkGroup
 from costlab.rewrite.adaptation_journal import AdaptationJournal, weights_digest
 from costlab.rewrite.channels import KeptGroup
@@ -191,7 +191,7 @@ class Search:
         """What the accuracy function says of a network; None without one."""
         if self.evaluate is None:
             return None
-        with errors_of("the accuracy function", when), torch.no_grad():
+        with errors_of(f"the accuracy function fails {when}:"), torch.no_grad():
             accuracy = float(self.evaluate(sliced(model, self.proposer.channels, (), ()).eval()))
         if not math.isfinite(accuracy):
             raise CostlabError(f"the accuracy function returns {accuracy} {when}: it must return a finite number")
@@ -201,7 +201,7 @@ class Search:
         """Have the user's function train a network in place."""
         assert self.finetune is not None
         shapes = [p.shape for p in model.parameters()]
-        with errors_of("the fine-tuning function", when), torch.enable_grad():
+        with errors_of(f"the fine-tuning function fails {when}:"), torch.enable_grad():
             self.finetune(model, last)
         if [p.shape for p in model.parameters()] != shapes:
             raise CostlabError(f"the fine-tuning function changes the shapes of weights {when}")
@@ -256,15 +256,3 @@ def launches(goal: Goal, network: Profile) -> str:
     prediction = predict_with(network, execution, network.fused(execution.fusion))
     waits = prediction.overhead_seconds > prediction.seconds / 2
     return ", most of them waiting for the CPU to launch kernels: try a larger batch" if waits else ""
-
-
-@contextmanager
-def errors_of(what: str, when: str) -> Iterator[None]:
-    """Whatever the user's function raises becomes a CostlabError; not Ctrl-C."""
-    try:
-        yield
-    except (CostlabError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        lines = str(error).strip().splitlines() or ["no message"]
-        raise CostlabError(f"{what} fails {when}: {type(error).__name__}: {lines[0][:300]}") from error

@@ -185,7 +185,7 @@ def takes_too_much(call: Call) -> bool:
     try:
         outputs = outputs_of(call)
     except (NotImplementedError, RuntimeError, TypeError, ValueError, IndexError):
-        return False
+        return False  # running it fails as well, and that error is the one the user sees
     finally:
         call.args, call.kwargs = args, kwargs
     return any(type(result) is Fresh and prod(result.spec.shape) > 4 * LIMIT for result in outputs.results or ())

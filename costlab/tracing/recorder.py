@@ -310,7 +310,7 @@ class Recorder(TorchDispatchMode):
             result = infer(call)
         except (NotImplementedError, RuntimeError, TypeError):
             if not operator.composite:
-                raise
+                raise  # a composite one is recorded in parts instead, which raise whatever is wrong with it
             with self:
                 return operator.overload.decompose(*call.args, **call.kwargs)
         return self.operations.add(call, result, True, guessed)

@@ -58,7 +58,7 @@ def untouched(ax) -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v1"])
 def test_convolution_takes_most_mult_adds_and_far_from_all_of_the_time(name, networks):
     network = networks[name]
-    prediction = costlab.predict(network, DEVICE)
+    prediction = costlab.predict(network, DEVICE, batch=32)  # in smaller batches the device mostly waits for the CPU
     times = time_by_kind(network, prediction)
     assert sum(times.values()) == pytest.approx(prediction.seconds)
     shares = {family: 0.0 for family, _ in times}
@@ -66,7 +66,7 @@ def test_convolution_takes_most_mult_adds_and_far_from_all_of_the_time(name, net
         shares[group] += seconds / prediction.seconds
     named = {group.name: share for group, share in shares.items()}
     assert named["convolution"] + named["depthwise convolution"] < 0.6
-    assert named["element-wise"] > 0.05
+    assert named["element-wise"] > 0.1
     untouched(plots.breakdown(network, device=DEVICE))
 
 
