@@ -62,6 +62,7 @@ def test_costs_are_those_of_the_network_at_its_evaluation_size(cached):
     assert list(choice.failed) == ["nonsense_net"]
 
 
+@pytest.mark.slow
 def test_a_second_question_needs_neither_torch_nor_a_trace(cached, monkeypatch):
     chosen(cached)
     code = f"""

@@ -136,6 +136,7 @@ def check(command: list[str], capsys: pytest.CaptureFixture[str], refused: bool 
     assert time.monotonic() - start < SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reader", "name"), [(reader, name) for reader, (contents, _) in READERS.items() for name in contents]
 )
@@ -151,6 +152,7 @@ def test_a_hostile_option_is_refused_in_one_line(command, capsys):
     check(list(command), capsys, refused=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", SOUND)
 def test_a_sound_file_is_read(reader, capsys):
     """So that hostile ones are refused for what they hold."""

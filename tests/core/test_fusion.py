@@ -358,6 +358,7 @@ def test_no_other_fusion_is_known():
         examples()["tiny"].fused("all")
 
 
+@pytest.mark.slow
 def test_many_copies_of_a_network_fuse_as_one_does():
     one, many = long_profile(1).fused("pointwise"), long_profile(50).fused("pointwise")
     assert many.mult_adds == 50 * one.mult_adds

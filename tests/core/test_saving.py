@@ -122,6 +122,7 @@ def test_arguments_that_json_lacks_become_words():
     assert read["model"]["arguments"] == expected
 
 
+@pytest.mark.slow
 def test_three_thousand_operators_survive_saving():
     class Long(torch.nn.Module):
         def __init__(self) -> None:

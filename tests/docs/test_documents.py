@@ -127,6 +127,7 @@ class Tags(HTMLParser):
         self.counts[tag] += tag in self.COUNTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_code_hosts_and_the_site_read_the_same_markdown(page):
     text = FENCE.sub("```\n```", page.read_text())

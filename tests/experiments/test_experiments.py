@@ -537,6 +537,7 @@ def test_the_same_record_is_the_same_file(tmp_path):
 # The command.
 
 
+@pytest.mark.slow
 def test_a_quick_run_is_saved_shown_and_drawn(tmp_path, capsys):
     saved, plot = tmp_path / "g2.json", tmp_path / "g2.png"
     assert run(["experiment", "g2", "--quick", "--rounds", "1", "--format", "json", "-o", str(saved)]) == 0

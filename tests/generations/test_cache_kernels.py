@@ -24,6 +24,7 @@ def kernels_of(family, folder, **entries):
     return traces, step.profile, rest, kernels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss", "phi3", "gpt2", "bloom", "qwen3"])
 def test_attention_reads_what_the_cache_holds(family, tmp_path):
     traces, traced, rest, kernels = kernels_of(family, tmp_path)
@@ -49,6 +50,7 @@ def test_a_latent_cache_is_not_expanded(tmp_path):
     assert traced.mult_adds > 2 * BATCH * (CONTEXT + 1) * 4 * (16 + 16) * 32  # what the model itself expands
 
 
+@pytest.mark.slow
 def test_a_narrow_cache_takes_less_time(tmp_path):
     reference = save_small_config("llama", tmp_path)
     for engine in ("eager", "graphs", "vllm"):

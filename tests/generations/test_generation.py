@@ -31,6 +31,7 @@ def setting(reference, **changes):
     return setting_of(reference, **{**arguments, **changes}, arguments=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_whole_generation_is_what_the_model_itself_computes(family, tmp_path):
     eager = {"attn_implementation": "eager"}  # written out, so that torch's counter sees every product
@@ -93,6 +94,7 @@ def test_a_sliding_window_ends_the_growth_of_the_cache(tmp_path):
     assert sizes[0] < sizes[1] == sizes[2] == sizes[3]
 
 
+@pytest.mark.slow
 def test_active_parameters_are_the_published_ones(tmp_path):
     """Publishers count the input embedding (one row of which a token reads) or leave it out of the active parameters.
 
@@ -182,6 +184,7 @@ def test_a_device_holds_its_part_of_a_split_network(family, tmp_path):
     assert size >= 5 * 16 * 64 * 2  # sums of one hidden state each
 
 
+@pytest.mark.slow
 def test_predictions_say_whether_it_fits_and_for_which_engine(tmp_path):
     reference = save_llama(tmp_path, num_hidden_layers=4, hidden_size=8192, intermediate_size=28672)
     eager, graphs, vllm = (
@@ -227,6 +230,7 @@ def test_bad_input_is_one_line(options, message, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 80])
 def test_reports_fit_the_terminal(width, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -262,6 +266,7 @@ def test_a_table_of_positions_ends_and_others_are_exceeded_with_a_warning(tmp_pa
     assert "beyond the 256 positions" in beyond.warnings[0]
 
 
+@pytest.mark.slow
 def test_every_format_shows_the_same_numbers(tmp_path, capsys):
     reference = f"hf:{save_small_config('qwen3_moe', tmp_path)}"
 

@@ -183,6 +183,7 @@ def test_poolings_and_matrix_products_are_fragments_and_activations_are_not():
 # Networks: broken blocks, blocks, and the width of the widest.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "broken", "of", "widest"),
     [

@@ -171,6 +171,7 @@ def logits(words: int, rows: int = 4096, inner: int = 768) -> Profile:
     return costlab.profile(layer, torch.zeros(rows, inner, dtype=torch.float16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["rtx3090", "h100", "a100-40gb", "t4"])
 def test_logits_of_50257_tokens_would_be_faster_with_50304(device):
     (finding,) = found(logits(50257), "X10", device)

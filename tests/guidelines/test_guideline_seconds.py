@@ -178,6 +178,7 @@ def test_fused_operators_cost_what_the_compiled_view_costs():
     assert edited(profile, fixes).total == profile.fused("pointwise").total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet V2", "ShuffleNet V1, 3 groups", "Swin-T", "GoogLeNet"])
 @pytest.mark.parametrize("fusion", [None, "none", "bn", "pointwise"])
 @pytest.mark.parametrize("device", [GPU, CPU], ids=lambda d: d.name)
@@ -222,6 +223,7 @@ def test_every_price_of_thirty_networks_is_the_difference_of_two_predictions(nam
         assert sum(f.predicted_seconds_saved for f in findings) == pytest.approx(before - after, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet V2", "ResNet-50", "ShuffleNet V1, 3 groups", "Swin-T", "DenseNet-121"])
 @pytest.mark.parametrize("device", [GPU, CPU], ids=lambda d: d.name)
 def test_fusing_saves_no_more_than_compiling(name, device):
@@ -246,6 +248,7 @@ def test_no_shortcut_or_activation_is_removed():
             assert "remove" not in (found.advice or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet V2", "ShuffleNet V1, 8 groups", NASNET, "GoogLeNet", "ViT-B/16"])
 @pytest.mark.parametrize("fusion", [None, "pointwise"])
 def test_every_finding_with_a_fix_has_seconds(name, fusion):
@@ -257,6 +260,7 @@ def test_every_finding_with_a_fix_has_seconds(name, fusion):
     assert all(abs(f.predicted_seconds_saved) < whole for f in found if f.predicted_seconds_saved is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet V2", "ResNet-50", NASNET, "ShuffleNet V1, 3 groups"])
 @pytest.mark.parametrize("device", [GPU, CPU], ids=lambda d: d.name)
 def test_advice_that_saves_no_time_is_no_warning(name, device):
@@ -325,6 +329,7 @@ def test_uncounted_operators_have_no_seconds():
 # Reports.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [GPU, CPU], ids=lambda d: d.name)
 def test_findings_are_sorted_by_seconds_with_unknown_ones_last(device):
     found = costlab.lint(network("GoogLeNet"), device=device).findings

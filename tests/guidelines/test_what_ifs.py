@@ -30,6 +30,7 @@ AGAIN = {  # the same change, as an argument of `predict`, and of how many batch
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_change_is_the_difference_of_two_predictions(name, device):
@@ -59,6 +60,7 @@ def test_on_a_cpu_only_matrix_products_are_faster_in_half_precision(name):
     assert seconds == pytest.approx(now.overhead_seconds + rest + sum(low.by_op[name] for name in products))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", NAMES)
 def test_at_most_five_changes_best_first_each_worth_more_than_two_percent(name, device):
@@ -116,6 +118,7 @@ def test_nothing_may_be_worth_it(tmp_path, capsys):
             assert said in " ".join(capsys.readouterr().out.split()), (command, form)
 
 
+@pytest.mark.slow
 def test_every_report_says_what_to_do_first(tmp_path, capsys):
     path = tmp_path / "net.json"
     path.write_text(network("MobileNet V2").to_json())

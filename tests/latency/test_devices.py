@@ -472,6 +472,7 @@ def test_an_error_names_the_key_and_what_is_wrong(refusal, old, new, message):
     assert refusal(SMALL.replace(old, new)).startswith(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

@@ -150,6 +150,7 @@ def test_an_operator_without_a_rule_is_named_and_costs_nothing():
 # The batch.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", REAL[:3])
 @pytest.mark.parametrize("device", ["rtx4090", "i9-10940x"])
@@ -310,6 +311,7 @@ def test_issue_limits_carry_with_multiprocessors_and_clock():
     assert two["1/relu"] == pytest.approx(one["1/relu"], rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["rtx3090", "a100-40gb", "h100"])
 def test_logits_of_padded_tokens_are_cheaper_though_they_are_more(device):
     """50,257 columns in float16 fill no copy of 16 bytes, 50,304 do; in float32 both are alike (NeuSight)."""

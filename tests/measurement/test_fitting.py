@@ -143,6 +143,7 @@ def test_the_figures_of_accuracy_are_those_of_the_device_files(name):
     assert f"{name} {fingerprint(shipped(name))}" in PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_fitted_number():
     page = PAGE.read_text(encoding="utf-8")
     lines = iter(page.splitlines())

@@ -85,6 +85,7 @@ def language_models() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @STRICT
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
 def test_a_language_model_costs_what_its_program_costs_in_torch(name, strict, tmp_path):
@@ -201,6 +202,7 @@ class Custom(nn.Module):
         return self.linear(y) + total
 
 
+@pytest.mark.slow
 def test_an_unknown_operator_is_uncounted_with_its_recorded_sizes(tmp_path):
     batch = {"x": {0: Dim("b")}}
     path = save(tmp_path / "net.pt2", Custom(), (torch.randn(4, 8),), dynamic_shapes=batch)
@@ -266,6 +268,7 @@ def test_tied_shared_and_unused_weights_count_as_in_the_network(strict, tmp_path
     assert costs(profile) == costs(expected)
 
 
+@pytest.mark.slow
 def test_reading_a_program_imports_no_part_of_torch_that_loads_or_compiles(net):
     script = (
         f"from costlab.models import ModelSpec, profile_of; import sys; profile_of(ModelSpec({str(net)!r}))\n"

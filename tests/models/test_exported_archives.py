@@ -321,6 +321,7 @@ def test_products_of_sizes_cannot_grow(nested, tmp_path, owned):
     nothing_runs(edited(nested, tmp_path / "h.pt2", change), owned, "bits")
 
 
+@pytest.mark.slow
 def test_more_modules_than_any_network_has_are_refused(net, tmp_path, owned):
     def change(document):
         calls = document["graph_module"]["module_call_graph"]
@@ -329,6 +330,7 @@ def test_more_modules_than_any_network_has_are_refused(net, tmp_path, owned):
     nothing_runs(edited(net, tmp_path / "h.pt2", change), owned, "more than 50,000 modules")
 
 
+@pytest.mark.slow
 def test_weights_of_any_size_take_no_memory(net, tmp_path):
     large = b'"sizes": [{"as_int": 4}, {"as_int": 99999999999}], "requires_grad": false'
     usual = b'"sizes": [{"as_int": 4}, {"as_int": 8}], "requires_grad": true'

@@ -29,6 +29,7 @@ def test_the_search_finds_the_last_batch_that_fits(fixed: int, slopes: list[int]
     assert batch == LARGEST or (more == needed(batch + 1) and more > memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["eval", "step"])
 def test_the_batch_that_is_found_fits_and_the_next_does_not(mode: str) -> None:
     memory = OVERHEAD_BYTES + 300_000_000

@@ -30,6 +30,7 @@ TOWERS = "clip git layoutlmv3 owlvit siglip siglip2 xclip".split()
 COUNTED = "bert clip deit distilbert dinov2 resnet segformer siglip_vision_model swin vit vit_msn".split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", [*TEXT, *VISION, *PATCHES, *SOUND, *SERIES, *TOWERS])
 def test_default_inputs_run_all_of_a_network(model_type, tmp_path):
     outcome = attempt_type(model_type, tmp_path)
@@ -51,6 +52,7 @@ HEADS = {
 PARTS = "pix2struct_vision_model sam3_detr_decoder speecht5_hifigan superglue xclip_vision_model".split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "architecture"), [*((t, h) for h, t in HEADS.items()), *((part, "") for part in PARTS)]
 )
@@ -119,6 +121,7 @@ def test_features_may_be_projected_after_the_tower(tmp_path):
     assert profile.never_ran == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", COUNTED)
 def test_torch_counts_the_same_products(model_type, tmp_path):
     target = save_default_config(model_type, tmp_path)
@@ -198,6 +201,7 @@ def test_what_no_network_can_be_built_of_is_refused_in_one_line(name, tmp_path, 
     assert "\n" not in str(failure.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", "bloom detr mixtral t5 wav2vec2".split())
 def test_transformers_alone_has_as_many_mult_adds(model_type, tmp_path):
     answer = without_costlab(model_type)

@@ -133,6 +133,7 @@ def test_areas_are_in_proportion_to_time(networks):
     assert share == pytest.approx((areas[0] - SMALLEST) / (points[0].seconds / times.seconds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rtx3090", "a100-40gb", "i9-10940x", "gtx1080ti"])
 def test_ceilings_are_those_of_the_device(name, networks):
     device = find_device(name)
@@ -299,6 +300,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

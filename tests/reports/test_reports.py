@@ -187,6 +187,7 @@ def test_a_report_in_60_columns():
     assert "\n".join(drawn(examples()["tiny"], 60)) == TINY_IN_60_COLUMNS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 50, 60, 70, 80, 100, 120, 200])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_is_wider_than_the_report_and_no_number_is_cut(name, width):

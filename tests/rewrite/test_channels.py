@@ -65,6 +65,7 @@ def silenced(model: nn.Module, channels, removed: list[int]) -> nn.Module:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_rest_computes_what_it_did_when_the_channels_were_zero(name):
     model, shape = load(name, real=True)
@@ -82,6 +83,7 @@ def test_the_rest_computes_what_it_did_when_the_channels_were_zero(name):
     assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_edited_profile_is_that_of_the_smaller_network(name):
     model, shape = load(name, 224)
@@ -166,6 +168,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_layer_is_followed_or_the_reason_given(kind):
     model, sizes, reasons = KINDS[kind]

@@ -96,6 +96,7 @@ def test_ranks_can_be_given_by_path(net, capsys):
     assert {layer["path"]: layer["rank"] for layer in document["layers"]} == {"0": 2, "3": 3}
 
 
+@pytest.mark.slow
 def test_vgg16_at_53_percent_saving_shows_the_ranks_chosen(capsys):
     arguments = ["rewrite", "torchvision:vgg16", "--with", "dac", "--target-mult-adds", "0.47x"]
     assert run([*arguments, "--input", "1,3,224,224"]) == 0

@@ -30,6 +30,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "axis"), NETWORKS)
 def test_closed_forms_hold_at_fresh_sizes(target, axis):
     model, inputs = costlab.load(target)

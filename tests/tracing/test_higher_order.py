@@ -93,6 +93,7 @@ def test_checkpoints_are_transparent(reentrant: bool) -> None:
     assert [op.kind for op in result.ops if not op.free] == ["linear"]
 
 
+@pytest.mark.slow
 def test_transforms_of_functions() -> None:
     assert profile(Two(lambda s, x: torch.vmap(s.cheap)(x)), (2, 16)).mult_adds == CHEAP
     weights = profile(
@@ -103,6 +104,7 @@ def test_transforms_of_functions() -> None:
     assert gradient.mult_adds == 2 * CHEAP  # forward, and the gradient of the input
 
 
+@pytest.mark.slow
 def test_gradients_taken_in_forward_are_counted() -> None:
     def forces(self: Two, x: Tensor) -> Tensor:
         with torch.enable_grad():

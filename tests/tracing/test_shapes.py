@@ -287,6 +287,7 @@ def test_the_sign_of_a_zero_is_kept():
     assert [str(op.attrs["negative_slope"]) for op in profile(Filled(), (2, 3)).trace.ops] == ["0.0", "-0.0"]
 
 
+@pytest.mark.slow
 def test_the_first_look_does_not_import_the_compiler():
     code = (
         "import sys, costlab; from costlab import zoo\n"

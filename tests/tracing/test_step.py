@@ -86,6 +86,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("grad", [False, True])
 def test_counts_equal_flop_counter_mode(name: str, grad: bool) -> None:
@@ -140,6 +141,7 @@ def test_published_expectation_of_a_backward_pass() -> None:
     assert 2 * by_phase(profile, "forward") == 2_592
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fused", "ratio"), [(False, 3.0), (True, 3.5)])
 def test_attention_costs_three_times_its_forward_pass_and_fused_three_and_a_half(fused: bool, ratio: float) -> None:
     class Plain(nn.Module):
@@ -235,6 +237,7 @@ def test_a_step_round_trips_through_json() -> None:
     assert Profile.from_json(profile.to_json()) == profile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [

@@ -115,6 +115,7 @@ def test_shards_divide_what_is_kept_and_say_what_is_sent() -> None:
     assert Profile.from_json(share.to_json()) == share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -134,6 +135,7 @@ def test_options_that_are_wrong_are_one_line(options: dict[str, Any], message: s
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_network_that_breaks_under_autograd_is_one_line() -> None:
     class Broken(nn.Module):
         def __init__(self) -> None:

@@ -253,6 +253,7 @@ def test_a_sparse_buffer_in_rows_stays_as_it_was() -> None:
     assert torch.equal(model.adjacency.to_dense(), torch.eye(6))
 
 
+@pytest.mark.slow
 def test_the_first_nested_tensor_of_a_process_costs_what_the_second_does() -> None:
     script = (
         "import torch, costlab\n"

@@ -601,6 +601,7 @@ def test_mistakes_are_reported_in_one_line(network: Any, inputs: list[Any], mess
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.slow
 def test_the_failing_module_is_the_innermost() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), nn.Linear(5, 5)))
     with pytest.raises(CostlabError, match=r"fails in Sequential\.1\.1 on input 2x4"):

@@ -276,6 +276,7 @@ def exec_break(z: Tensor, step: Any) -> Tensor:
             return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
 def test_every_form_of_loop_runs_and_ends(loop: Any) -> None:
     result = profile(Net(lambda s, x: loop(x, s.layer), layer=nn.Linear(4, 4)), (2, 4), max_iterations=7)
@@ -320,6 +321,7 @@ def test_a_loop_ends_that_waits_for_a_certain_number(generate: Any) -> None:
     assert [end.rounds for end in result.ended_loops] == [7]
 
 
+@pytest.mark.slow
 def test_a_check_takes_the_branch_that_goes_on() -> None:
     def network(self: Net, x: Tensor) -> Tensor:
         y = self.layer(x)
@@ -505,6 +507,7 @@ def test_each_element_has_one_of_the_unique_values() -> None:
     assert result.estimated
 
 
+@pytest.mark.slow
 def test_a_loop_ends_even_if_only_another_answer_from_the_start_ends_it() -> None:
     def network(self: Net, x: Tensor) -> Tensor:
         time, step = 0.0, 0.1
@@ -523,6 +526,7 @@ def test_a_loop_ends_even_if_only_another_answer_from_the_start_ends_it() -> Non
     assert result.estimated
 
 
+@pytest.mark.slow
 def test_a_loop_that_no_answer_ends_is_one_line_that_says_where() -> None:
     def network(self: Net, x: Tensor) -> Tensor:
         while True:
