@@ -16,7 +16,7 @@ from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.models import Loaded
-    from costlab.rewrite.adaptation import Adaptation, AdaptationStep
+    from costlab.rewrite.adaptation.result import Adaptation, AdaptationStep
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from costlab.formatting.table import Column, Table
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
 from costlab.reports.rewriting import DROPPED, beside, document_of, unchanged_items, unchanged_lines, with_rest
-from costlab.rewrite.adaptation import Adaptation
+from costlab.rewrite.adaptation.result import Adaptation
 
 if TYPE_CHECKING:
     from rich.console import Group

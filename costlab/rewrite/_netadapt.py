@@ -23,12 +23,12 @@ from costlab.errors import CostlabError
 from costlab.latency._predict import predict_with
 from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
-from costlab.rewrite.adaptation import METRIC_OF, Adaptation, AdaptationStep
-from costlab.rewrite.adaptation_journal import AdaptationJournal
-from costlab.rewrite.adaptation_search import Accuracy, Goal, Search, Training
-from costlab.rewrite.channels import ChannelGroup, Channels, KeptGroup
-from costlab.rewrite.proposals import Proposer
-from costlab.rewrite.removable import removable_channels
+from costlab.rewrite.adaptation.journal import AdaptationJournal
+from costlab.rewrite.adaptation.proposals import Proposer
+from costlab.rewrite.adaptation.result import METRIC_OF, Adaptation, AdaptationStep
+from costlab.rewrite.adaptation.search import Accuracy, Goal, Search, Training
+from costlab.rewrite.channels.groups import ChannelGroup, Channels, KeptGroup
+from costlab.rewrite.channels.removable import removable_channels
 from costlab.rewrite.surgery import ancestors, path_filter
 from costlab.tracing._profile import profile
 from costlab.tracing.modules import unwrap

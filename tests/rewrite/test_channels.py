@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import costlab
-from costlab.rewrite.edited import Editor
-from costlab.rewrite.removable import removable_channels
-from costlab.rewrite.slicing import sliced
+from costlab.rewrite.channels.edited import Editor
+from costlab.rewrite.channels.removable import removable_channels
+from costlab.rewrite.channels.slicing import sliced
 
 QUICK = ("zoo:mobilenet_v2", "zoo:shufflenet_v2", "torchvision:regnet_y_400mf")
 SLOW = """zoo:mobilenet_v1 zoo:mobilenet_v3_large torchvision:mobilenet_v2 torchvision:mobilenet_v3_large

@@ -201,7 +201,7 @@ def test_errors_say_what_is_wrong(message):
 
 
 def test_a_run_that_gets_stuck_says_where(monkeypatch):
-    monkeypatch.setattr("costlab.rewrite.proposals.Proposer.best", lambda self, state, limit, rank: [])
+    monkeypatch.setattr("costlab.rewrite.adaptation.proposals.Proposer.best", lambda self, state, limit, rank: [])
     message = r"stopped after 0 steps at 15.42 k \(1.00x\), short of the target 7.709 k: no group"
     with pytest.raises(CostlabError, match=message):
         netadapt(network(), SHAPE, target_params=0.5)
@@ -295,7 +295,7 @@ def test_interrupted_the_command_says_how_to_continue(code, capsys, monkeypatch)
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("costlab.rewrite.adaptation_search.Search.step", stop)
+    monkeypatch.setattr("costlab.rewrite.adaptation.search.Search.step", stop)
     assert run([*COMMAND, "--target-params", "0.5x", "--journal", "j.jsonl"]) == 130
     assert "run the same command again to continue" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from costlab.core.files import atomic_write, os_error_reason, read_text
 from costlab.errors import CostlabError
-from costlab.rewrite.adaptation import AdaptationStep, Proposal
+from costlab.rewrite.adaptation.result import AdaptationStep, Proposal
 
 LIMIT = 1 << 28  # bytes
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from costlab.rewrite.channels import Channels
+from costlab.rewrite.channels.groups import Channels
 from costlab.rewrite.surgery import copied
 from costlab.tracing.modules import unwrap
 

@@ -16,12 +16,12 @@ from costlab.errors import CostlabError
 from costlab.latency._predict import predict_with
 from costlab.latency.execution import ExecutionConfig
 from costlab.models.providers.user_code import errors_of
-from costlab.rewrite.adaptation import Adaptation, AdaptationStep, ShrunkGroup
-from costlab.rewrite.adaptation_journal import AdaptationJournal, weights_digest
-from costlab.rewrite.channels import KeptGroup
-from costlab.rewrite.proposals import Candidate, Proposer, Rank, State
+from costlab.rewrite.adaptation.journal import AdaptationJournal, weights_digest
+from costlab.rewrite.adaptation.proposals import Candidate, Proposer, Rank, State
+from costlab.rewrite.adaptation.result import Adaptation, AdaptationStep, ShrunkGroup
+from costlab.rewrite.channels.groups import KeptGroup
+from costlab.rewrite.channels.slicing import sliced
 from costlab.rewrite.result import KeptConvolution
-from costlab.rewrite.slicing import sliced
 
 TOLERANCE = 0.02  # a proposal should not miss the target by more
 LEAST = 0.005  # of what the first step asks for: a step that saves less is none

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from costlab.core.cost import FAMILY_OF
-from costlab.rewrite.channel_labels import Axis, Labels, Operand, Step, Ties
+from costlab.rewrite.channels.labels import Axis, Labels, Operand, Step, Ties
 
 Rule = Callable[[Ties, Step], "list[Axis | None]"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from torch import nn
 
 from costlab.core.profile import Profile
-from costlab.rewrite.adaptation import Proposal
-from costlab.rewrite.channels import ChannelGroup, Channels
-from costlab.rewrite.edited import Editor
+from costlab.rewrite.adaptation.result import Proposal
+from costlab.rewrite.channels.edited import Editor
+from costlab.rewrite.channels.groups import ChannelGroup, Channels
 from costlab.tracing.modules import unwrap
 
 Measure = Callable[[Profile], float]

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from costlab.errors import CostlabError
-from costlab.rewrite.channels import ChannelGroup, Channels, KeptGroup, find_channels
-from costlab.rewrite.edited import Editor
-from costlab.rewrite.slicing import sliced
+from costlab.rewrite.channels.edited import Editor
+from costlab.rewrite.channels.groups import ChannelGroup, Channels, KeptGroup, find_channels
+from costlab.rewrite.channels.slicing import sliced
 from costlab.tracing._profile import profile
 
 

@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from costlab.core.cost import RULES
 from costlab.core.graph import Trace
 from costlab.core.profile import Profile
-from costlab.rewrite.channel_flow import flow
-from costlab.rewrite.channel_labels import Axis, Labels, Operand, Step, Ties
+from costlab.rewrite.channels.flow import flow
+from costlab.rewrite.channels.labels import Axis, Labels, Operand, Step, Ties
 from costlab.tracing._profile import costed
 from costlab.tracing.calls import Call
 from costlab.tracing.forward import trace

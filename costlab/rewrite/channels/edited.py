@@ -10,8 +10,8 @@ import numpy as np
 from costlab.core.cost import RULES
 from costlab.core.graph import ITEM_BYTES, Op, Tensor
 from costlab.core.profile import Profile
-from costlab.rewrite.channel_labels import Labels
-from costlab.rewrite.channels import Channels
+from costlab.rewrite.channels.groups import Channels
+from costlab.rewrite.channels.labels import Labels
 from costlab.tracing._profile import cost_with_params
 
 Axes = Mapping[int, Labels]  # the channels along the axes of a tensor

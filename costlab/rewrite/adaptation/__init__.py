@@ -1,0 +1,1 @@
+"""What NetAdapt does: proposals, the loop over them, its journal and its result."""
