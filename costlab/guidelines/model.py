@@ -183,7 +183,8 @@ class Guideline:
     limit: float | None = None  # broken from this value on; None for a guideline that only reports notes
     breaks: Callable[[Any, Any], bool] = operator.ge  # breaks(value, limit)
     severity: str = "warning"  # of a finding if the guideline is broken
-    check_on: Callable[[Profile, ExecutionConfig], CheckResult] | None = None  # in place of `check`, on a device
+    # In place of `check`, on a device; if it returns None, `check` runs.
+    check_on: Callable[[Profile, ExecutionConfig], CheckResult | None] | None = None
     training: bool = False  # checks training steps, and them as a whole; others check the forward pass of a step
     as_run: bool = False  # checks the network as it runs, not with folded batch norms
     price: str = "saves"  # what the elements of a finding mean: the advice "saves" them, or the operator "moves" them

@@ -21,6 +21,8 @@ from costlab.guidelines.rules import (
     kept_activations,
     launch_bound,
     layout_passes,
+    mobile_channels,
+    mobile_operators,
     redundant_copies,
     split_linear,
     tile_quantisation,
@@ -53,6 +55,8 @@ MODULES = (
     split_linear,
     kept_activations,
     checkpoint_candidates,
+    mobile_channels,
+    mobile_operators,
 )
 GUIDELINES: dict[str, Guideline] = {module.GUIDELINE.code: module.GUIDELINE for module in MODULES}
 

@@ -32,7 +32,7 @@ INTRODUCTION = """# Guidelines
 Generated from the guidelines by `make verdicts`; `costlab explain RULE` prints the same pages.
 
 `costlab lint MODEL` and `costlab.lint(profile)` check a network against guidelines for networks that are fast, not just
-small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X17. Every finding has a price: how many
+small: G1 to G4 of ShuffleNet V2 (Ma et al., arXiv 1807.11164), and our own X1 to X19. Every finding has a price: how many
 elements and bytes of memory access and how many launches following the guideline would save and, with a device, how many
 seconds. Linting a saved profile does not need torch.
 
@@ -83,13 +83,13 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
 | X9 | attention is one operator |
-| X10 | with a device only: this layer alone at the width that the finding names |
+| X10 | with a device only: this layer alone at the width or with the rows that the finding names; heads: `null` |
 | X11 | the island computes in half precision, and its input is not converted |
 | X12 | the layer has no bias |
 | X13 | with a device only: the whole network in channels-last |
 | X14 | with a device only: the GPU does not wait for launches |
 | X15 | the layers are one |
-| X4, X6, X7, X8, X16, X17 | none: `null` |
+| X4, X6, X7, X8, X16 to X19 | none: `null` |
 
 - Both networks are predicted like any other (`costlab report --device`): as traced, at the traced batch, or as generated code
   with `--compile`. The header says which.
@@ -295,7 +295,7 @@ def verdicts_page(groups: dict[str, list[Judged]], versions: str) -> str:
         "# Verdicts",
         "",
         f"Written by `make verdicts` with {versions}: every network of torchvision and every network of our own, with"
-        " its default input, without a device (X13 and X14 need one). Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
+        " its default input, without a device (X10, X13, X14, X18 and X19 need one). Bold: broken at the default limits (G1 1 %, G2 2 %, G3 3 wide, G4 above"
         ' one half). Batch norm is folded, except in the column "nothing fused". G1 and G2 are the shares of'
         " their prices in the memory access of the network, G3 is the width of the widest block, G4 the share of"
         " element-wise operators ([guidelines](guidelines.md)).",

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from helpers.guideline_examples import examples, profile_example
+from helpers.guideline_examples import device_of, examples, profile_example
 
 import costlab
 from costlab.guidelines import GUIDELINES
-
-
-def device_of(rule: str) -> str | None:
-    """The device of the rules that need one."""
-    return "rtx3090" if GUIDELINES[rule].check_on else None
 
 
 def mode_of(rule: str) -> str:
@@ -74,4 +69,6 @@ def test_codes_and_names_are_stable():
         "X15": "split-linear",
         "X16": "kept-activation",
         "X17": "checkpoint-candidate",
+        "X18": "mobile-channels",
+        "X19": "mobile-operators",
     }

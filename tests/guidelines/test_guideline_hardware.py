@@ -1,4 +1,4 @@
-"""Guidelines X8 to X15: what they find and skip, and the network that follows their advice against one traced so."""
+"""Guidelines X8 to X15, X18 and X19: what they find and skip, and networks that follow their advice, as traced."""
 
 from __future__ import annotations
 
@@ -195,6 +195,98 @@ def test_a_tile_for_a_few_columns_is_not_worth_them():
 @pytest.mark.parametrize("width", [16, 64, 128, 1024])
 def test_widths_that_fill_tiles_are_left_alone(width):
     assert found(logits(width, 1024, 1024), "X10", "rtx3090") == []
+
+
+@pytest.mark.parametrize("device", ["rtx3090", "a100-40gb", "h100"])
+def test_a_row_of_tiles_for_one_row_is_not_worth_it(device):
+    def network(rows: int) -> Profile:
+        layers = nn.Sequential(*(nn.Linear(4096, 4096) for _ in range(2))).half()
+        return costlab.profile(layers, torch.zeros(rows, 4096, dtype=torch.float16))
+
+    findings = found(network(2049), "X10", device)
+    assert [f.advice for f in findings] == ["2,048 rows in place of 2,049: a smaller batch, or fewer positions"] * 2
+    both = [costlab.predict(network(rows), device).seconds for rows in (2049, 2048)]
+    assert sum(f.predicted_seconds_saved for f in findings) == pytest.approx(both[0] - both[1], rel=0.1)
+    free = int(findings[0].message.split("up to ")[1].split(" ")[0].replace(",", ""))
+    assert costlab.predict(network(free), device).seconds <= both[0] * 1.005
+    assert found(network(2048), "X10", device) == []
+
+
+@pytest.mark.parametrize(("width", "kernel"), [(80, 96), (72, 96), (16, 32), (64, None), (128, None), (300, None)])
+def test_heads_are_padded_to_the_next_kernel(width, kernel):
+    def attention(query: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(query, query, query)
+
+    def heads(dtype: torch.dtype, device: str) -> list[str]:
+        profile = costlab.profile(Call(attention), torch.zeros(8, 16, 512, width, dtype=dtype))
+        return [f.message for f in found(profile, "X10", device)]
+
+    wasted = [f"heads of {width} run in a kernel for {kernel}: {100 * (1 - width / kernel):.1f}%"] if kernel else []
+    assert [message.partition(" of their")[0] for message in heads(torch.float16, "h100")] == wasted
+    assert heads(torch.float32, "h100") == heads(torch.float16, "v100") == []  # no kernel of FlashAttention
+
+
+class Call(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+# X18 and X19.
+
+
+def test_x18_takes_the_place_of_x2_on_a_phone():
+    profile = costlab.profile(nn.Sequential(nn.Conv2d(3, 20, 3), nn.Conv2d(20, 42, 1, groups=2)), (1, 3, 16, 16))
+    messages = [f.message for f in found(profile, "X18", "raspberry-pi-4")]
+    assert messages == [
+        "20 output channels are computed as 24, 8 at a time in float32: 16.7% of the work is padding",
+        "21 output channels in each of 2 groups are computed as 24, 8 at a time in float32:"
+        " 12.5% of the work is padding",
+    ]
+    assert found(profile, "X2", "raspberry-pi-4") == []
+    assert found(profile, "X2", "rtx3090")
+    assert found(profile, "X18", "rtx3090") == found(profile, "X18", "graviton3") == found(profile, "X18") == []
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: F.layer_norm(x, x.shape[-1:]), "has no layer_norm"),
+        (lambda x: F.avg_pool2d(x, 3, 1, 1), "takes avg_pool2d with"),
+        (lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), None),
+        (lambda x: F.avg_pool2d(x, 2), None),
+        (lambda x: F.max_pool2d(x, 1, 2), "takes max_pool2d with"),
+        (lambda x: F.max_pool2d(x, 2), None),
+        (lambda x: x.mean(1), "takes mean over"),
+        (lambda x: x.mean((-1, -2)), None),
+        (lambda x: x.mean((2, 3), keepdim=True), None),
+        (lambda x: x.softmax(1), "takes softmax over"),
+        (lambda x: x.softmax(-1), None),
+        (lambda x: x**3, "takes pow with"),
+        (lambda x: x**2, None),
+        (lambda x: F.pad(x, (1, 1)), None),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "takes pad with"),
+        (lambda x: F.adaptive_avg_pool2d(x, 1), None),
+        (lambda x: F.adaptive_avg_pool2d(x, 3), "takes adaptive_avg_pool2d"),
+        (lambda x: F.interpolate(x, scale_factor=2), "has no upsample_nearest2d"),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), None),
+        (lambda x: F.silu(x), None),
+        (lambda x: F.hardswish(x), None),
+    ],
+)
+def test_x19_knows_what_the_backend_takes(call, words):
+    messages = [f.message for f in found(profile_of(lambda x: call(x.exp()), (1, 4, 8, 8)), "X19", "raspberry-pi-4")]
+    assert [message.startswith(f"ExecuTorch's XNNPACK backend {words}") for message in messages] == [True] * bool(words)
+
+
+def test_x19_folds_batch_norms_and_asks_for_a_phone():
+    profile = costlab.profile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.LayerNorm(6)), (1, 3, 8, 8))
+    (finding,) = found(profile, "X19", "raspberry-pi-4")
+    assert finding.module == "2"
+    assert found(profile, "X19", "rtx3090") == found(profile, "X19") == []
 
 
 # X13 and X14.

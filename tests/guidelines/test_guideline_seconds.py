@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from helpers.guideline_examples import examples, profile_example
+from helpers.guideline_examples import device_of, examples, profile_example
 from helpers.guideline_networks import NETWORKS, network
 from helpers.lint_projects import NET, write_project
 from hypothesis import assume, given
@@ -40,7 +40,8 @@ OTHERS = (
     "torchvision:efficientnet_v2_s",
 )
 NASNET = pytest.param("NASNet-A Large", marks=pytest.mark.slow)
-UNPRICED = {"X4", "X6", "X7", "X8", "X16", "X17"}  # rules without a fix
+UNPRICED = {"X4", "X6", "X7", "X8", "X16", "X17", "X18", "X19"}  # rules without a fix
+UNPRICED_EXAMPLES = {"heads of 80"}  # of rules that have a fix for others
 WHOLE = {"X13", "X14"}  # rules about the whole network, which predict themselves
 
 
@@ -296,9 +297,10 @@ def test_without_a_device_there_are_no_seconds():
 def test_findings_on_bad_examples_have_seconds_if_the_rule_has_a_fix():
     for rule, title, code in examples("bad"):
         mode = "step" if GUIDELINES[rule].training else "eval"
-        found = costlab.lint(profile_example(code, mode), select=[rule], device=GPU).findings
+        found = costlab.lint(profile_example(code, mode), select=[rule], device=device_of(rule) or GPU).findings
         assert found
-        assert any(f.predicted_seconds_saved is not None for f in found) == (rule not in UNPRICED), (rule, title)
+        priced = rule not in UNPRICED and title not in UNPRICED_EXAMPLES
+        assert any(f.predicted_seconds_saved is not None for f in found) == priced, (rule, title)
 
 
 def test_an_unknown_device_is_an_error():

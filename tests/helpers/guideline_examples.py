@@ -21,3 +21,10 @@ def profile_example(code: str, mode: str = "eval") -> Profile:
 def examples(label: str) -> list[tuple[str, str, str]]:
     """Rule, title and code of every bad or good example."""
     return [(g.code, *item) for g in GUIDELINES.values() for item in getattr(g, label).items()]
+
+
+def device_of(rule: str) -> str | None:
+    """The device of a rule that needs one: those of phones need a phone's cores."""
+    if rule in ("X18", "X19"):
+        return "raspberry-pi-4"
+    return "rtx3090" if GUIDELINES[rule].check_on else None

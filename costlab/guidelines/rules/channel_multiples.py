@@ -10,7 +10,7 @@ depthwise layers and the channels of the model's inputs.
 **Price.** Unknown in elements: more channels move more data. The message says how much of the padded work is wasted at
 8, 16 and 32 channels at a time.
 
-**Use instead.** The nearest multiple of 8, below or above.
+**Use instead.** The nearest multiple of 8, below or above. On a phone, X18 takes the place of this rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from __future__ import annotations
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
 from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix
+from costlab.guidelines.analysis.mobile import is_mobile
 from costlab.guidelines.model import CheckResult, Finding, Guideline
+from costlab.latency.execution import ExecutionConfig
 
 MULTIPLES = (8, 16, 32)
 
@@ -50,6 +52,11 @@ def advice(channels: tuple[int, ...]) -> str:
 def padded(channels: int, groups: int) -> int:
     """The channel count with each group rounded up to a multiple of 8."""
     return -(-channels // (8 * groups)) * 8 * groups
+
+
+def check_on(profile: Profile, config: ExecutionConfig) -> CheckResult | None:
+    """Leave mobile devices to X18."""
+    return CheckResult([]) if is_mobile(config.device) else None
 
 
 def check(profile: Profile, limit: float | None) -> CheckResult:
@@ -95,4 +102,4 @@ inputs = (1, 3, 32, 32)
 """,
 }
 
-GUIDELINE = Guideline("X2", "channel-multiple", __doc__, check, bad=BAD, good=GOOD)
+GUIDELINE = Guideline("X2", "channel-multiple", __doc__, check, check_on=check_on, bad=BAD, good=GOOD)

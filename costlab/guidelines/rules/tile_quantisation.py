@@ -1,30 +1,37 @@
-"""Choose widths that fill whole tiles and waves of the device.
+"""Choose sizes that fill whole tiles and waves of the device: columns, rows and heads of matrix products.
 
 **What it does.** With a device, predicts the slowest layers once more with output channels at the multiples of 8 to 128
 around what they have, and reports a layer if that saves at least 1 % of the network's time: a larger width that is
-faster or, if there is none, a smaller one, at most 5 % away, that saves at least twice its share of the mult-adds.
+faster or, if there is none, a smaller one, at most 5 % away, that saves at least twice its share of the mult-adds. Does
+the same with the rows of linear layers (batch times tokens), rounded down, and says up to how many rows are free. On
+NVIDIA's GPUs in half precision, also reports fused attention whose heads are not as wide as a kernel.
 
 **Why is this bad?** A matrix product is computed in tiles of, say, 128 x 128 results, and tiles in waves of as many as
 the device has multiprocessors. A tile or wave that is partly empty takes as long as a full one: 1,040 columns are nine
 tiles of 128, not eight and a bit. Rows of odd length also feed matrix units in copies of 2 bytes instead of 16: 50,304
 tokens, a multiple of 128, are faster than 50,257 (NVIDIA, Matrix Multiplication Background User's Guide, "Tile
 Quantization", "Wave Quantization" and "Dimension Quantization Effects"; A. Karpathy on nanoGPT's vocabulary).
+FlashAttention has kernels for heads of 32, 64, 96, 128, 192 and 256 and pads others to the next of them (flash_api.cpp
+and static_switch.h of FlashAttention 2).
 
 **Price.** Unknown in elements: more channels move more data. In seconds, the network as it is against the network with
-the other width in this layer alone.
+the other size in this layer alone; for heads unknown: the message says how much of the arithmetic is padding.
 
-**Use instead.** The width that the finding names, and the same wherever this layer is read.
+**Use instead.** The width that the finding names, and the same wherever this layer is read; fewer tokens or a smaller
+batch; heads as wide as a kernel, more or fewer of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import gcd
 
+from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import exact, percent
-from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix
+from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix, with_shape
 from costlab.guidelines.edits import edited
 from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
@@ -32,13 +39,18 @@ from costlab.latency.execution import ExecutionConfig
 MULTIPLES = (8, 16, 32, 64, 128)
 LAYERS = 8  # the slowest of different shapes that are predicted again
 WORTH = 0.01  # share of the network's time
-NARROWER = 0.05  # share of the channels that may be given up
-BEYOND = 2  # times its share of the mult-adds that a narrower layer has to save
+NARROWER = 0.05  # share of the channels or rows that may be given up
+BEYOND = 2  # times its share of the mult-adds that a smaller layer has to save
 ALIKE = 0.98  # of the best saving, from which on the width of the largest multiple is chosen
+FREE = 1.002  # times the seconds of a layer that more rows may take and still count as free
+HEADS = (32, 64, 96, 128, 192, 256)  # widths that FlashAttention has kernels for
+FLASH = ("ampere", "ada", "hopper", "blackwell")  # architectures that it has kernels for
+HALVES = ("float16", "bfloat16")
+Fixes = Iterator[tuple[int, Fix]]
 
 
 def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
-    """Find layers that are faster with slightly more or fewer channels."""
+    """Find layers that are faster with slightly more or fewer channels, or fewer rows, and heads that are padded."""
     from costlab.latency._predict import predict_with
 
     view = profile.fused(config.fusion)
@@ -46,56 +58,59 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
     seconds = {op.name: now.by_op.get(op.name, 0.0) for op in view.ops}
     layers = [(op, layer) for _, op, layer in layers_of(view) if seconds[op.name] >= WORTH * now.seconds]
     layers.sort(key=lambda pair: -seconds[pair[0].name])
-    better: dict[LayerShape, int | None] = {}
+
+    def saved(fixes: Fixes) -> dict[int, float]:
+        return {size: now.seconds - predict_with(profile, config, edited(view, [fix])).seconds for size, fix in fixes}
+
+    better: dict[LayerShape, tuple[int | None, int | None, int]] = {}
     findings = []
     for op, layer in layers:
         if layer not in better and len(better) < LAYERS and not layer.depthwise:
-            saved = {}
-            for width, fix in fixes(op, layer):
-                saved[width] = now.seconds - predict_with(profile, config, edited(view, [fix])).seconds
-            better[layer] = best_width(layer, saved, seconds[op.name], WORTH * now.seconds)
-        chosen = better.get(layer)
-        if chosen is not None:
-            findings.append(finding(op, layer, chosen, config.device.name))
-    return CheckResult(findings)
+            least, own = WORTH * now.seconds, seconds[op.name]
+            width = best_size(layer.outputs, layer.groups, saved(other_widths(op, layer)), own, least)
+            rows = best_size(layer.positions, 1, saved(fewer_rows(op, layer)), own, least)
+            better[layer] = width, rows, free_rows(op, layer, own, saved) if rows else 0
+        width, rows, free = better.get(layer, (None, None, 0))
+        if width is not None:
+            findings.append(width_finding(op, layer, width, config.device.name))
+        if rows is not None:
+            findings.append(rows_finding(op, layer, rows, free, config.device.name))
+    return CheckResult([*findings, *padded_heads(view, config, seconds)])
 
 
-def fixes(op: Op, layer: LayerShape) -> Iterator[tuple[int, Fix]]:
-    """The layer with each of its other widths."""
-    for width in widths(layer):
-        fix = resize_fix(op, layer, layer.inputs, width, layer.groups)
-        if fix is not None:
-            yield width, fix
-
-
-def best_width(layer: LayerShape, saved: Mapping[int, float], own: float, least: float) -> int | None:
-    """The width that saves most, a wider one before a narrower one; None if none saves enough.
+def best_size(size: int, groups: int, saved: Mapping[int, float], own: float, least: float) -> int | None:
+    """The size that saves most, a larger one before a smaller one; None if none saves enough.
 
     Args:
-        saved: seconds that each width saves.
+        size: what the layer has now.
+        groups: its groups.
+        saved: seconds that each size saves.
         own: seconds of the layer now.
         least: seconds that are worth a finding.
     """
-    enough = {w: s for w, s in saved.items() if s >= max(least, own * BEYOND * (1 - w / layer.outputs))}
-    enough = {w: s for w, s in enough.items() if w > layer.outputs} or enough
-    alike = [width for width, seconds in enough.items() if seconds >= ALIKE * max(enough.values())]
-    return max(
-        alike, key=lambda width: (gcd(width, MULTIPLES[-1] * layer.groups), -abs(width - layer.outputs)), default=None
-    )
+    enough = {other: s for other, s in saved.items() if s >= max(least, own * BEYOND * (1 - other / size))}
+    enough = {other: s for other, s in enough.items() if other > size} or enough
+    alike = [other for other, seconds in enough.items() if seconds >= ALIKE * max(enough.values())]
+    return max(alike, key=lambda other: (gcd(other, MULTIPLES[-1] * groups), -abs(other - size)), default=None)
 
 
-def widths(layer: LayerShape) -> Iterator[int]:
-    """Other widths of a layer, each once: multiples around its own that its groups divide."""
+# Columns.
+
+
+def other_widths(op: Op, layer: LayerShape) -> Fixes:
+    """The layer with each of its other widths: multiples around its own that its groups divide."""
     seen = {layer.outputs}
     for multiple in MULTIPLES:
         step = multiple * layer.groups
         for width in (-(-layer.outputs // step) * step, layer.outputs // step * step):
             if width not in seen and width >= (1 - NARROWER) * layer.outputs:
                 seen.add(width)
-                yield width
+                fix = resize_fix(op, layer, layer.inputs, width, layer.groups)
+                if fix is not None:
+                    yield width, fix
 
 
-def finding(op: Op, layer: LayerShape, width: int, device: str) -> Finding:
+def width_finding(op: Op, layer: LayerShape, width: int, device: str) -> Finding:
     """What a layer wastes, and the width that does not."""
     more = width > layer.outputs
     change = "would be faster" if more else f"would save more than its {percent(1 - width / layer.outputs)} of the work"
@@ -107,6 +122,75 @@ def finding(op: Op, layer: LayerShape, width: int, device: str) -> Finding:
         excess_launches=0,
         fix=resize_fix(op, layer, layer.inputs, width, layer.groups),
     )
+
+
+# Rows.
+
+
+def with_rows(op: Op, layer: LayerShape, rows: int) -> Fix | None:
+    """A linear layer with another number of rows; None for a convolution, and for a term with rows of its own."""
+    x = next((t for t in op.inputs if t.role != "parameter" and len(t.shape) > 1), None)
+    others = [t for t in op.inputs if t is not x and t.role != "parameter" and len(t.shape) > 1]
+    if FAMILY_OF.get(op.kind) != "matmul" or x is None or others:
+        return None
+    inputs = tuple(with_shape(t, (rows, layer.inputs)) if t is x else t for t in op.inputs)
+    output = with_shape(op.output, (rows, layer.outputs))
+    return Fix(replaced={op.name: replace(op, inputs=inputs, outputs=(output, *op.outputs[1:]))})
+
+
+def fewer_rows(op: Op, layer: LayerShape) -> Fixes:
+    """A linear layer with the multiples below its rows."""
+    for rows in dict.fromkeys(layer.positions // multiple * multiple for multiple in MULTIPLES):
+        fix = with_rows(op, layer, rows)
+        if fix is not None and (1 - NARROWER) * layer.positions <= rows < layer.positions:
+            yield rows, fix
+
+
+def free_rows(op: Op, layer: LayerShape, own: float, saved: Callable[[Fixes], dict[int, float]]) -> int:
+    """The rows that a layer has time for: the largest multiple above its rows that takes no longer, else its rows."""
+    more = {-(-layer.positions // multiple) * multiple for multiple in MULTIPLES} - {layer.positions}
+    fixes = ((rows, fix) for rows in sorted(more) if (fix := with_rows(op, layer, rows)))
+    return max((rows for rows, s in saved(fixes).items() if -s <= (FREE - 1) * own), default=layer.positions)
+
+
+def rows_finding(op: Op, layer: LayerShape, rows: int, free: int, device: str) -> Finding:
+    """How many rows would fill whole tiles, and how many are free."""
+    fewer = layer.positions - rows
+    spare = f"; up to {exact(free)} would take no longer" if free > layer.positions else ""
+    return Finding(
+        module=op.module,
+        op=op.name,
+        message=f"{exact(layer.positions)} rows: {fewer} fewer would save more than their share on {device}{spare}",
+        advice=f"{exact(rows)} rows in place of {exact(layer.positions)}: a smaller batch, or fewer positions",
+        excess_launches=0,
+        fix=with_rows(op, layer, rows),
+    )
+
+
+# Heads.
+
+
+def padded_heads(view: Profile, config: ExecutionConfig, seconds: Mapping[str, float]) -> Iterator[Finding]:
+    """Fused attention in half precision whose heads are narrower than the kernel that computes them."""
+    if config.device.architecture not in FLASH:
+        return
+    least = WORTH * sum(seconds.values())
+    for op in view.ops:
+        query = op.find("query") if FAMILY_OF.get(op.kind) == "attention" and not op.free else None
+        if query is None or not query.shape or op.find("attn_mask") or seconds[op.name] < least:
+            continue
+        half = (config.dtype or config.autocast_dtype or query.dtype) in HALVES
+        width = query.shape[-1]
+        kernel = next((head for head in HEADS if head >= width), width)
+        if half and width < kernel:
+            wasted = percent(1 - width / kernel)
+            yield Finding(
+                module=op.module,
+                op=op.name,
+                message=f"heads of {width} run in a kernel for {kernel}: {wasted} of their arithmetic is padding",
+                advice=f"heads of {kernel}, or of {max((h for h in HEADS if h < width), default=kernel)}",
+                excess_launches=0,
+            )
 
 
 BAD = {
@@ -122,6 +206,23 @@ from torch import nn
 network = nn.Sequential(nn.Linear(1024, 264), nn.ReLU(), nn.Linear(264, 1024)).half()
 inputs = torch.zeros(8192, 1024, dtype=torch.float16)
 """,
+    "257 rows: a third row of tiles for one of them": """import torch
+from torch import nn
+
+network = nn.Sequential(*(nn.Linear(4096, 4096) for _ in range(4))).half()
+inputs = torch.zeros(257, 4096, dtype=torch.float16)
+""",
+    "heads of 80": """import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Attention(nn.Module):
+    def forward(self, q):
+        return F.scaled_dot_product_attention(q, q, q)
+
+network = Attention()
+inputs = torch.zeros(8, 16, 1024, 80, dtype=torch.float16)
+""",
 }
 GOOD = {
     "logits of 50,304 tokens": """import torch
@@ -129,6 +230,17 @@ from torch import nn
 
 network = nn.Linear(768, 50304, bias=False).half()
 inputs = torch.zeros(4096, 768, dtype=torch.float16)
+""",
+    "heads of 64": """import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Attention(nn.Module):
+    def forward(self, q):
+        return F.scaled_dot_product_attention(q, q, q)
+
+network = Attention()
+inputs = torch.zeros(8, 16, 1024, 64, dtype=torch.float16)
 """,
 }
 
