@@ -171,7 +171,9 @@ def test_a_comparison_with_seconds_fits_its_width(width, saved_pair, capsys, mon
     monkeypatch.setenv("COLUMNS", str(width))
     assert run(["compare", *saved_pair, "--device", "rtx3090"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "predicted" in next(line for line in lines if line.startswith("module"))
+    head = next(number for number, line in enumerate(lines) if line.startswith("module"))
+    assert "predicted" in lines[head - 1]
+    assert "change" in lines[head]
     assert all(len(line) <= max(width, 56) for line in lines if not line.startswith(("base", "head", "modules:")))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from costlab.cli.exits import FINDINGS
+from costlab.cli.exits import FAILED, FINDINGS, one_line
 from costlab.cli.options import (
     MODEL_HELP,
     ExecutionOptions,
@@ -25,6 +25,7 @@ from costlab.cli.options import (
 )
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
+from costlab.formatting.escaping import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -68,7 +69,9 @@ def compare(
 ) -> int:
     """Compare the costs of two models, or of models with themselves at another revision, module by module."""
     from costlab.core.conditions import parse_criterion
+    from costlab.reports.comparison import verdict_lines
 
+    failed: dict[str, str] = {}
     conditions = [(parse_criterion(text), True) for text in fail_on or ()]
     conditions += [(parse_criterion(text), False) for text in budget or ()]
     check_top(top)
@@ -81,14 +84,16 @@ def compare(
         pairs = [Pair(before, after, conditions)]
         config = execution.config(traced_amp=network.mode == "step")
     else:
-        pairs, config = pairs_against(against, models or (), network, execution, conditions, not no_cache)
+        pairs, config, failed = pairs_against(against, models or (), network, execution, conditions, not no_cache)
     compared = [comparison_of(pair, execution, config) for pair in pairs]
-    put(page_of(compared, against, form, output, top or None), output)
+    put(page_of(compared, against, failed, form, output, top or None), output)
     results = [result for _, results in compared for result in results]
     broken = sum(each.broken for each in results)
-    if broken:
+    if against is not None:
+        typer.echo("\n".join(verdict_lines(compared, list(failed))), err=True)
+    elif broken:
         typer.echo(f"{broken} of {len(results)} conditions broken", err=True)
-    return FINDINGS if broken else 0
+    return FAILED if failed else FINDINGS if broken else 0
 
 
 def two_of(models: Sequence[str]) -> tuple[str, str]:
@@ -119,13 +124,16 @@ def pairs_against(
     execution: ExecutionOptions,
     conditions: Sequence[tuple[Criterion, bool]],
     cached: bool,
-) -> tuple[list[Pair], ExecutionConfig | None]:
-    """Models with themselves at a revision, with their configured budgets, and what to predict for.
+) -> tuple[list[Pair], ExecutionConfig | None, dict[str, str]]:
+    """Models with themselves at a revision, with their configured budgets, what to predict for, and what failed.
 
-    A model that the revision does not have is named on stderr and left out.
+    A model that the revision does not have is named on stderr and left out; so is one that cannot be analysed now.
+
+    Returns:
+        The pairs, the configuration of the prediction, and why models could not be analysed, by name.
 
     Raises:
-        CostlabError: unknown revision, or a model cannot be analysed now.
+        CostlabError: unknown revision.
     """
     from costlab.ci import configuration
     from costlab.ci.jobs import lint_jobs
@@ -139,7 +147,8 @@ def pairs_against(
     if execution.device is None and file:
         execution = replace(execution, device=file.settings.lint.device)
     before = bases_of(revision, jobs)
-    pairs = []
+    pairs: list[Pair] = []
+    failed: dict[str, str] = {}
     for job in jobs:
         base = before.get(job.model.name)
         if base is None:
@@ -148,8 +157,12 @@ def pairs_against(
         own = [*conditions, *((budget, False) for budget in budgets)]
         if execution.device is None:
             check_untimed(execution, [each for each, _ in own])
-        pairs.append(Pair(base, head_of(job, cached), own))
-    return pairs, execution.config(traced_amp=network.mode == "step")
+        try:
+            pairs.append(Pair(base, head_of(job, cached), own))
+        except CostlabError as error:
+            failed[job.model.name] = one_line(error)
+            typer.echo(visible(f"error: {job.model.name}: {failed[job.model.name]}"), err=True)
+    return pairs, execution.config(traced_amp=network.mode == "step"), failed
 
 
 def comparison_of(
@@ -172,6 +185,7 @@ def comparison_of(
 def page_of(
     compared: Sequence[tuple[Comparison, Sequence[ConditionResult]]],
     against: str | None,
+    failed: Mapping[str, str],
     form: str,
     output: Path | None,
     top: int | None,
@@ -181,16 +195,18 @@ def page_of(
 
     def text(width: int, ascii_only: bool) -> Group:
         from rich.console import Group
+        from rich.text import Text
 
-        return Group(*(report.text(each, results, top, width, ascii_only) for each, results in compared))
+        pages = [report.text(each, results, top, width, ascii_only, against) for each, results in compared]
+        return Group(*(part for number, page in enumerate(pages) for part in ([Text()] * bool(number) + [page])))
 
     def json_text() -> str:
         documents = [report.document(each, results) for each, results in compared]
         return documents[0] if against is None else report.documents_against(against, documents)
 
     def markdown() -> str:
-        pages = [report.markdown(each, results, top) for each, results in compared]
-        return pages[0] if against is None else report.comment(against, pages, compared)
+        pages = [report.markdown(each, results, top, against) for each, results in compared]
+        return pages[0] if against is None else report.comment(against, pages, compared, failed)
 
     return render(form, output, text=text, json=json_text, markdown=markdown)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costlab.comparison import Comparison, ModulePair
@@ -17,7 +18,7 @@ from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, visible
 from costlab.formatting.facts import title
-from costlab.formatting.module_paths import ROOT
+from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 
@@ -49,13 +50,18 @@ class ConditionResult(NamedTuple):
 
 
 def text(
-    comparison: Comparison, results: Sequence[ConditionResult], top: int | None, width: int, ascii_only: bool = False
+    comparison: Comparison,
+    results: Sequence[ConditionResult],
+    top: int | None,
+    width: int,
+    ascii_only: bool = False,
+    revision: str | None = None,
 ) -> Group:
-    """For terminals and pipes, `width` cells wide."""
+    """For terminals and pipes, `width` cells wide; `revision`: of the base, if it is the same network."""
     from rich.console import Group, RenderableType
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(f"{label:<4}  {value}") for label, value in networks(comparison)]
+    parts: list[RenderableType] = [Text(f"{label:<4}  {value}") for label, value in networks(comparison, revision)]
     parts += [Text(), tables.text(totals_table(comparison, ("", "base", "head")), width, ascii_only), Text()]
     modules = modules_table(comparison, top)
     if modules.columns[0].cells:
@@ -66,16 +72,18 @@ def text(
     return Group(*parts)
 
 
-def markdown(comparison: Comparison, results: Sequence[ConditionResult], top: int | None) -> str:
-    """For pull requests."""
+def markdown(
+    comparison: Comparison, results: Sequence[ConditionResult], top: int | None, revision: str | None = None
+) -> str:
+    """For pull requests; `revision`: of the base, if it is the same network."""
     base, head, *on = (markdown_code(value) for _, value in networks(comparison))
-    lines = [f"### {base} → {head}", "", *(f"Predicted for {setup}\n" for setup in on)]
+    lines = [f"### {head}" if revision else f"### {base} → {head}", "", *(f"Predicted for {setup}\n" for setup in on)]
+    if results:
+        lines += [*(f"- {markdown_code(sentence(result))}" for result in results), ""]
     lines.append(tables.markdown(totals_table(comparison, ("total", "base", "head"))))
     modules = modules_table(comparison, top)
     if modules.columns[0].cells:
         lines += ["", tables.markdown(modules)]
-    if results:
-        lines += ["", *(f"- {markdown_code(sentence(result))}" for result in results)]
     return "\n".join([*lines, ""])
 
 
@@ -107,21 +115,51 @@ def totals_table(comparison: Comparison, heads: tuple[str, str, str]) -> Table:
 
 
 def modules_table(comparison: Comparison, top: int | None) -> Table:
-    """The modules whose costs differ, the largest change first, and those cut off by `top` as one row."""
+    """The modules whose costs differ, the largest change first, and those cut off by `top` as one row.
+
+    Repetitions of a block that change alike are one row. The first cost has its values before and after, too.
+    """
     keys = (PREDICTED, *COMPARED) if comparison.head_latency else COMPARED
-    pairs = [p for p in comparison.pairs if any(p.change(key) for key in keys)]
-    pairs.sort(key=lambda p: [-abs(p.change(key)) for key in keys])
-    rest = pairs[top:] if top is not None else []
-    pairs = pairs[:top]
-    rows = [*([pair] for pair in pairs), *([rest] if rest else [])]
-    names = [*map(module_name, pairs), *([f"{len(rest)} others"] if rest else [])]
-    status = [*(pair.status for pair in pairs), *([""] if rest else [])]
+    groups = alike([p for p in comparison.pairs if any(p.change(key) for key in keys)], keys)
+    groups.sort(key=lambda group: [-abs(sum(p.change(key) for p in group)) for key in keys])
+    rest = [pair for group in groups[top:] for pair in group] if top is not None else []
+    groups = groups[:top]
+    rows = [*groups, *([rest] if rest else [])]
+    names = [*map(group_name, groups), *([f"{len(rest)} other{'s' * (len(rest) != 1)}"] if rest else [])]
+    status = [*(group[0].status for group in groups), *([""] if rest else [])]
+    first = METRICS[keys[0]]
+    ends = [
+        Column(f"{first.label}\n{side}", [first.format(sum(value_of(p, side, keys[0]) for p in row)) for row in rows],
+               drop=1 if side == "base" else 2)
+        for side in ("base", "head")
+    ]  # fmt: skip
     costs = [
-        Column(METRICS[key].label, [change_of(row, key) for row in rows], drop=len(keys) - i if i else 0)
+        Column(
+            f"{METRICS[key].label}\nchange", [change_of(row, key) for row in rows], drop=len(keys) + 2 - i if i else 0
+        )
         for i, key in enumerate(keys)
     ]
     name = Column("module", names, left=True, fit="end", least=20, code=True)
-    return Table([name, *costs, Column("", status, ["quiet"] * len(rows), left=True)], rest=len(rows) - len(pairs))
+    state = Column("", status, ["quiet"] * len(rows), left=True)
+    return Table([name, *ends, *costs, state], rest=len(rows) - len(groups))
+
+
+def alike(pairs: Sequence[ModulePair], keys: Sequence[str]) -> list[list[ModulePair]]:
+    """Pairs in groups that differ only in the repetition of a block."""
+    groups: dict[tuple[object, ...], list[ModulePair]] = {}
+    for pair in pairs:
+        costs = ((units.quantity(value_of(pair, side, key)) for side in ("base", "head")) for key in keys)
+        group = path_pattern(pair.name), pair.status, *(value for both in costs for value in both)
+        groups.setdefault((*group, pair.name) if pair.status == "moved" else group, []).append(pair)
+    return list(groups.values())
+
+
+def value_of(pair: ModulePair, side: str, key: str) -> float:
+    """A cost of a module, or its predicted seconds, in "base" or "head"; 0 where it is not."""
+    if key == PREDICTED:
+        return getattr(pair, f"{side}_seconds") or 0.0
+    row = getattr(pair, side)
+    return getattr(row, key) if row else 0
 
 
 def change_of(pairs: Sequence[ModulePair], key: str) -> str:
@@ -129,17 +167,21 @@ def change_of(pairs: Sequence[ModulePair], key: str) -> str:
     return METRICS[key].change(sum(pair.change(key) for pair in pairs))
 
 
-def networks(comparison: Comparison) -> list[tuple[str, str]]:
+def networks(comparison: Comparison, revision: str | None = None) -> list[tuple[str, str]]:
     """What is compared, and on what."""
     base, head = comparison.base_latency, comparison.head_latency
     on = [("on", (head if base.batch == head.batch else replace(head, batch=None)).setup)] if base and head else []
-    return [("base", title(comparison.base)), ("head", title(comparison.head)), *on]
+    at = f" at {visible(revision)}" if revision else ""
+    return [("base", f"{title(comparison.base)}{at}"), ("head", title(comparison.head)), *on]
 
 
-def module_name(pair: ModulePair) -> str:
-    """The path of a module; both paths if it moved."""
-    name = pair.name or ROOT
-    return f"{name} (was {pair.base.name or ROOT})" if pair.status == "moved" and pair.base else name
+def group_name(group: Sequence[ModulePair]) -> str:
+    """The path of a module, or of repetitions of a block; both paths if it moved."""
+    pair = group[0]
+    if pair.status == "moved" and pair.base:
+        return f"{pair.name or ROOT} (was {pair.base.name or ROOT})"
+    times = f" ({len(group)} times)" if len(group) > 1 else ""
+    return f"{merge_paths([each.name for each in group]) or ROOT}{times}"
 
 
 def sentence(result: ConditionResult) -> str:
@@ -152,19 +194,62 @@ def sentence(result: ConditionResult) -> str:
     return f"BROKEN: {condition}" + (f"; grew most: {growth}" if growth else "")
 
 
+Compared = tuple[Comparison, Sequence[ConditionResult]]
+
+
+def verdict_lines(
+    compared: Sequence[Compared], failed: Sequence[str], name: Callable[[str], str] = visible
+) -> list[str]:
+    """How a comparison with a revision went: models over budget, and models that could not be analysed."""
+    broken = [each.head.name for each, results in compared if any(result.broken for result in results)]
+    count = len(compared) + len(failed)
+    lines = [
+        f"{len(names)} of {count} model{'s' * (count != 1)} {words}: {', '.join(map(name, names))}"
+        for names, words in ((broken, "over budget"), (failed, "could not be analysed"))
+        if names
+    ]
+    return lines or ["All budgets hold." if compared else "No model to compare."]
+
+
 def comment(
-    revision: str, pages: Sequence[str], compared: Sequence[tuple[Comparison, Sequence[ConditionResult]]]
+    revision: str, pages: Sequence[str], compared: Sequence[Compared], failed: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """The comparisons with a revision as the comment of a pull request, which begins with the verdict.
+    """The comparisons with a revision as the comment of a pull request: the verdict, a line for each model, then each.
 
     The hidden first line lets a workflow find the comment and update it.
+
+    Args:
+        revision: what the models are compared with.
+        pages: each comparison as Markdown.
+        compared: the comparisons.
+        failed: why the other models could not be analysed, by name.
     """
-    broken = [each.head.name for each, results in compared if any(result.broken for result in results)]
-    names = ", ".join(map(markdown_code, broken))
-    counted = f"{len(broken)} of {len(compared)} model{'s' * (len(compared) != 1)} over budget: {names}"
-    verdict = counted if broken else "All budgets hold." if compared else "No model to compare."
-    head = ["<!-- costlab -->", f"## Costs compared with {markdown_code(revision)}", "", verdict, ""]
-    return "\n".join([*head, *pages])
+    lines = ["<!-- costlab -->", f"## Costs compared with {markdown_code(revision)}", ""]
+    lines += [*verdict_lines(compared, list(failed), markdown_code), ""]
+    lines += [
+        *(f"- {markdown_code(name)}: {markdown_code(why)}" for name, why in failed.items()),
+        *([""] if failed else []),
+    ]
+    if len(compared) > 1:
+        lines += [tables.markdown(models_table(compared)), ""]
+    return "\n".join([*lines, *pages])
+
+
+def models_table(compared: Sequence[Compared]) -> Table:
+    """A row for each model: its first totals before and after."""
+    keys = (*COMPARED, PREDICTED) if any(each.head_latency for each, _ in compared) else COMPARED
+    names = Column("model", [each.head.name for each, _ in compared], left=True, code=True)
+    costs = [Column(METRICS[key].label, [before_and_after(each, key) for each, _ in compared]) for key in keys]
+    outcomes = ["broken" if any(result.broken for result in results) else "hold" for _, results in compared]
+    return Table([names, *costs, Column("budgets", outcomes, left=True)])
+
+
+def before_and_after(comparison: Comparison, key: str) -> str:
+    """`874.2 M → 1.250 G (+43.0%)`, or one value if nothing changed."""
+    before, after = comparison.totals(key)
+    if before is None or after is None or before == after:
+        return METRICS[key].format(after)
+    return f"{METRICS[key].format(before)} → {METRICS[key].format(after)} ({units.ratio(before, after)})"
 
 
 def documents_against(revision: str, documents: Sequence[str]) -> str:

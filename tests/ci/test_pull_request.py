@@ -83,7 +83,7 @@ def test_the_comment_says_what_changed_and_the_job_fails(repository, capsys):
     assert run(["compare", "--against", "main", "--format", "markdown"]) == 1
     out, err = capsys.readouterr()
     assert out == GOLDEN.read_text()
-    assert err == "1 of 2 conditions broken\n"
+    assert err == "1 of 1 model over budget: net\n"
     assert left_behind(repository) == []
     assert git(repository, "status", "--porcelain") == ""
 
@@ -203,11 +203,48 @@ def test_a_model_that_is_new_has_no_base_and_fails_nothing(repository, capsys):
     assert left_behind(repository) == []
 
 
+def test_a_model_that_fails_does_not_hide_the_others(repository, capsys):
+    (repository / "new.py").write_text(NET)
+    (repository / "pyproject.toml").write_text(CONFIG + SECOND)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "a second network")
+    (repository / "new.py").write_text(NET.replace("nn.Conv2d(width, width, 1)", "nn.Conv2d(9, width, 1)"))
+    (repository / "net.py").write_text(CHANGED.replace("width=16", "width=24"))
+    assert run(["compare", "--against", "HEAD", "--format", "markdown"]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines()[3:5] == [
+        "1 of 2 models over budget: `net`",
+        "1 of 2 models could not be analysed: `new`",
+    ]
+    assert "- `new`: `forward fails in Net.body.0" in out
+    assert "### `net (python)`" in out
+    assert err.endswith("1 of 2 models over budget: net\n1 of 2 models could not be analysed: new\n")
+    assert left_behind(repository) == []
+
+
+def test_a_comment_has_a_line_for_each_model_and_repeated_blocks_as_one(repository, capsys):
+    blocks = "*(nn.Conv2d(width, width, 1) for _ in range(4))"
+    (repository / "new.py").write_text(NET.replace("nn.Conv2d(width, width, 1)", blocks))
+    (repository / "pyproject.toml").write_text(CONFIG + SECOND)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "a second network")
+    (repository / "new.py").write_text((repository / "new.py").read_text().replace("width=16", "width=32"))
+    assert run(["compare", "--against", "HEAD", "--format", "markdown"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    mult_adds = {width: 32 * 32 * (27 * width + 4 * width * width) for width in (16, 32)}
+    (row,) = (line for line in lines if line.startswith("| `new`"))
+    assert row.startswith("| `new` | 1.491 M &#8594; 5.079 M (+240.7%) |")
+    assert [round(n / 1e6, 3) for n in mult_adds.values()] == [1.491, 5.079]
+    assert row.endswith("| broken |")
+    blocks_row = "| `body.{0-3} (4 times)` | 1.049 M | 4.194 M | +3.146 M | +3.136 k | +134.2 k | changed |"
+    assert blocks_row in lines
+
+
 def test_a_dirty_tree_is_the_head_and_says_so(repository, capsys):
     (repository / "net.py").write_text(NET)
     assert run(["compare", "--against", "main"]) == 0
     out, err = capsys.readouterr()
-    assert err == "note: changes that are not committed are part of the head\n"
+    assert err == "note: changes that are not committed are part of the head\nAll budgets hold.\n"
     assert "BROKEN" not in out
     assert (repository / "net.py").read_text() == NET
 
