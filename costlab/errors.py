@@ -1,7 +1,5 @@
 """Errors that a user can fix."""
 
-from __future__ import annotations
-
 
 class CostlabError(Exception):
     """A usage error. The message is one line: what is wrong, where, and what to type instead."""

@@ -1,7 +1,5 @@
 """Baselines: existing findings that a run ignores until they are fixed, so that only new ones fail it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace

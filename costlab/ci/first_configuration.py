@@ -1,7 +1,5 @@
 """A first `[tool.costlab]`: the networks that a folder's Python files define, found without running them."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

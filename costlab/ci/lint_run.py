@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from costlab.ci.budgets import check_budgets
-from costlab.ci.repository import find_repository, module_sources
+from costlab.ci.configuration import FILE_NAME, ConfigurationFile, ModelConfig
+from costlab.ci.repository import find_repository, module_sources, source_in_repository
 from costlab.core.amounts import Amount
 from costlab.core.files import read_profile
 from costlab.core.graph import Source
@@ -230,3 +231,43 @@ def base_and_budgets(job: LintJob, bases: Mapping[str, Profile] | None) -> tuple
             f'{changes[0]} is a change and needs a base: add base = "profile.json", a saved profile, or --against REV'
         )
     return None, budgets
+
+
+def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
+    """The models to lint: all of the configuration, or those of `targets`, which may be names in the configuration.
+
+    Args:
+        targets: models of the command line.
+        file: the configuration, if there is one.
+        given: inputs and arguments for targets that are not in the configuration.
+
+    Raises:
+        CostlabError: no model is given, or inputs or arguments without a model that takes them.
+    """
+    configured = configured_jobs(file) if file else {}
+    others = [target for target in dict.fromkeys(targets) if target not in configured]
+    unused = [key for key, value in given.items() if value and not others]
+    if unused:
+        option = "-a" if unused[0] == "arguments" else f"--{unused[0]}"
+        raise CostlabError(f"{option} goes with a MODEL on the command line; [[tool.costlab.model]] has its own keys")
+    if not targets and not configured:
+        raise CostlabError(f"no model to lint: name a MODEL, or list yours as [[tool.costlab.model]] in {FILE_NAME}")
+    root = find_repository(Path())
+    jobs = dict(configured) if not targets else {}
+    for target in dict.fromkeys(targets):
+        paths = [Path(text).resolve() for text in (target, target.rpartition(":")[0])]  # profile.json, net.py:Net
+        entries = [entry for path in paths if (entry := source_in_repository(Source(str(path), 1), root))]
+        model = ModelConfig.model_construct(name=target, target=target, **given)
+        other = LintJob(model, target if len(targets) > 1 else None, Path(), (*entries, NOWHERE)[0])
+        jobs[target] = configured.get(target, other)
+    return list(jobs.values())
+
+
+def configured_jobs(file: ConfigurationFile) -> dict[str, LintJob]:
+    """Every model of the configuration by name."""
+    root = find_repository(file.folder)
+    entry = source_in_repository(Source(str(file.path.resolve()), 1), root) or NOWHERE
+    return {
+        model.name: LintJob(model, model.name, file.folder, Source(entry.file, line))
+        for model, line in zip(file.settings.model, file.lines, strict=True)
+    }

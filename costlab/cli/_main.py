@@ -1,7 +1,5 @@
 """The entry point: a command line in, an exit code out."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import io

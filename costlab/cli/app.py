@@ -1,7 +1,5 @@
 """The commands by name, and the options that all of them take."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 from dataclasses import dataclass
@@ -72,7 +70,7 @@ class Commands(TyperGroup):
 
 def function_of(command: str) -> Any:
     """The function behind a command, with all of its options in its signature."""
-    from costlab.cli.groups import with_groups
+    from costlab.cli.options import with_groups
 
     return with_groups(getattr(importlib.import_module(f"costlab.cli.{command}"), command))
 

@@ -1,7 +1,5 @@
 """`costlab cache info|clear`: the profiles in the user's cache."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer

@@ -1,7 +1,5 @@
 """`costlab calibrate`: the device profile of this machine, from small networks measured on it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

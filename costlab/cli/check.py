@@ -1,7 +1,5 @@
 """`costlab check MODEL`: our mult-adds beside those of other counters, every difference explained."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer

@@ -136,7 +136,7 @@ def pairs_against(
         CostlabError: unknown revision.
     """
     from costlab.ci import configuration
-    from costlab.ci.jobs import lint_jobs
+    from costlab.ci.lint_run import lint_jobs
     from costlab.cli.against import bases_of, head_of
     from costlab.cli.lint import given
     from costlab.core.conditions import parse_criterion

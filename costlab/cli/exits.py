@@ -1,7 +1,5 @@
 """Exit codes, and the one line that an error becomes."""
 
-from __future__ import annotations
-
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import visible
 

@@ -1,7 +1,5 @@
 """`costlab explain RULE`: what a guideline means, why, and what to write instead."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from costlab.cli.options import Output, TextOrJson, argument, flag

@@ -54,7 +54,6 @@ def export(
 
 def read_measurement(path: Path) -> Measurement:
     """A measurement from its file. Raises CostlabError."""
-    from costlab.measurement.documents import read
-    from costlab.measurement.result import Measurement
+    from costlab.measurement.result import Measurement, read
 
     return read(path, Measurement.from_json)

@@ -160,8 +160,7 @@ def lint(
     Exits with 1 if a finding reaches --fail-level, with 2 if a network cannot be linted.
     """
     from costlab.ci import configuration
-    from costlab.ci.jobs import lint_jobs
-    from costlab.ci.lint_run import run_lint
+    from costlab.ci.lint_run import lint_jobs, run_lint
     from costlab.formatting.facts import title
     from costlab.reports.findings import verdicts
 
@@ -259,18 +258,19 @@ def parse_outputs(form: str, outputs: Sequence[str]) -> list[Destination]:
 
 def rendered(run: LintRun, form: str, top: int | None, statistics: bool, path: Path | None) -> str:
     """The report in one of the formats."""
-    from costlab.reports import github, gitlab, junit, lint_json, lint_markdown, lint_text, sarif
+    from costlab.reports import github, gitlab, junit, sarif
+    from costlab.reports import lint as report
 
     def text(width: int, ascii_only: bool) -> RenderableType:
-        return lint_text.report(run, None if form == "github" else top, width, ascii_only, statistics)
+        return report.text(run, None if form == "github" else top, width, ascii_only, statistics)
 
     return render(
         form,
         path,
         text=text,
         github=lambda: github.report(run, render("text", path, text)),
-        json=lambda: lint_json.report(run),
-        markdown=lambda: lint_markdown.report(run, top, statistics),
+        json=lambda: report.document(run),
+        markdown=lambda: report.markdown(run, top, statistics),
         gitlab=lambda: gitlab.report(run),
         junit=lambda: junit.report(run),
         sarif=lambda: sarif.report(run),

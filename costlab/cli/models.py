@@ -1,7 +1,5 @@
 """`costlab models`: the names that each provider offers."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,11 +1,12 @@
-"""Options that several commands share, one by one and in groups (see `costlab.cli.groups`)."""
+"""Options that several commands share, one by one and in groups (see `with_groups`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -267,3 +268,30 @@ def check_top(top: int) -> None:
     """Raise CostlabError for a negative number of rows."""
     if top < 0:
         raise CostlabError(f"--top must be 0 or more, got {top}")
+
+
+def with_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with every parameter that is a group of options replaced with the options of the group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
+            continue
+        options = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            option = inspect.Parameter(
+                field.name, parameter.KEYWORD_ONLY, default=field.default, annotation=options[field.name]
+            )
+            parameters.append(option)
+
+    def call(**values: Any) -> Any:
+        built = {name: group(**{f.name: values.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
+        return command(**values, **built)
+
+    call.__doc__ = command.__doc__
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call

@@ -1,7 +1,5 @@
 """`costlab plot KIND MODEL`: a picture of a profile, of several, or of a table."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -5,9 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, flag, option, spec_to_run
+from costlab.cli.options import (
+    ExecutionOptions,
+    Model,
+    NoCache,
+    Output,
+    TracedModelOptions,
+    flag,
+    option,
+    reject_saved_profile,
+    spec_to_run,
+)
 from costlab.cli.screen import put, render, working
 from costlab.errors import CostlabError
 
@@ -136,7 +147,7 @@ def report(
     from costlab.reports import profile as pages
 
     if over is not None:
-        from costlab.cli.growth import growth_page
+        from costlab.cli.report import growth_page
 
         return put(growth_page(model, network, execution, over, form, output), output)
     rows.check(form, execution.device is not None)
@@ -223,3 +234,41 @@ def html_page(
 
     assert checked is not None
     return html.report(shown, checked, prediction, config.device if config else None)
+
+
+def growth_page(
+    model: str, network: TracedModelOptions, execution: ExecutionOptions, over: str, form: str, output: Path | None
+) -> str:
+    """The report of a growth in one of its formats. Raises CostlabError."""
+    from costlab.models import load_model
+    from costlab.reports import growth as report
+    from costlab.sweeps._scale import scale
+
+    name, equals, values = over.partition("=")
+    numbers = values.split(",")
+    if not equals or not all(n.isdecimal() and len(n) < 10 for n in numbers):
+        raise CostlabError(f"--over {over!r} is not a range: write --over batch=1,2,4, resolution=... or length=...")
+    if form == "html":
+        raise CostlabError("--over shows a table: use --format text, json, csv or markdown")
+    reject_saved_profile(model, "traced at other sizes")
+    execution.config()  # an option without the device that it needs is an error
+    with working(f"tracing {model}"):
+        loaded = load_model(network.spec(model))
+        grown = scale(
+            loaded.model,
+            loaded.inputs,
+            over={name: [int(n) for n in numbers]},
+            device=execution.device,
+            amp=execution.amp,
+            fusion=execution.fusion,
+            channels_last=execution.channels_last,
+            name=loaded.name,
+        )
+    return render(
+        form,
+        output,
+        text=lambda width, ascii_only: report.text(grown, width, ascii_only),
+        json=lambda: report.document(grown),
+        csv=lambda: report.csv(grown),
+        markdown=lambda: report.markdown(grown),
+    )

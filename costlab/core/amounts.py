@@ -1,7 +1,5 @@
 """Amounts as people write them: `3.5M`, `8 MiB`, `5 ms`, `+1%`. Read exactly; each metric has its units."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from decimal import Decimal

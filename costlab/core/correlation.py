@@ -1,7 +1,5 @@
 """Statistics that reports share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import StatisticsError, correlation
 

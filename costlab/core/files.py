@@ -1,7 +1,5 @@
 """Reading profiles from files, and writing files atomically."""
 
-from __future__ import annotations
-
 import io
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Pausing the garbage collector while a large structure is built that stays alive."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager

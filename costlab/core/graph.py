@@ -1,7 +1,5 @@
 """The operators of a traced network and the tensors that flow between them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod

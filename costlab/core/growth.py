@@ -1,7 +1,5 @@
 """What `costlab.scale` returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any

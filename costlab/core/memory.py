@@ -1,7 +1,5 @@
 """The lifetimes of storages, and the memory that is live at every operator."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import accumulate
 from typing import NamedTuple

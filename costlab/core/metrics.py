@@ -1,7 +1,5 @@
 """The table of metrics: every number that costlab knows of a network, with its label and its unit."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable, Iterable

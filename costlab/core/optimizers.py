@@ -1,7 +1,5 @@
 """Optimizers: the state that each keeps for a parameter, and the arithmetic of a step for each element."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass

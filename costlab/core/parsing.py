@@ -1,7 +1,5 @@
 """Reading plain data from the text of a command line or a file, without evaluating it."""
 
-from __future__ import annotations
-
 import ast
 import json
 from typing import Any

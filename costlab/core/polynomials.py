@@ -1,7 +1,5 @@
 """Closed forms: the exact polynomial through integer costs at evenly spaced sizes, if there is one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction

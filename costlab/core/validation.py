@@ -1,7 +1,5 @@
 """Checks on a saved profile: the type of every field, and what an operator of each kind needs."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NoReturn, TypeGuard
 

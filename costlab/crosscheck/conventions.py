@@ -5,8 +5,6 @@ fvcore looks at operators; thop and ptflops look at modules by their exact type,
 thop 0.1.1.post2209072238 and ptflops 0.7.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod

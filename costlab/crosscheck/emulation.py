@@ -1,7 +1,5 @@
 """What fvcore, thop and ptflops would print for a profile, by the rules in `conventions`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

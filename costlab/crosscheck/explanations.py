@@ -4,8 +4,6 @@ An explanation holds for an operator with certain numbers, never for a kind as s
 unexplained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod

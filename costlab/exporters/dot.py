@@ -11,7 +11,7 @@ from costlab.formatting import units
 from costlab.formatting.colours import ink_on
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import title
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 
 INDENT = "  "
 

@@ -1,7 +1,5 @@
 """GraphML, for Gephi, yEd, Cytoscape, and networkx: flat plain data on every node."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

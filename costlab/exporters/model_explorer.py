@@ -4,8 +4,6 @@ The fields are those of `model_explorer.graph_builder` and `model_explorer.node_
 ai-edge-model-explorer 0.1.34.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from typing import Any

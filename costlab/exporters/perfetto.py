@@ -3,8 +3,6 @@
 Trace Event Format (Google, 2016): complete events "X" with `ts` and `dur` in microseconds, counters "C", metadata "M".
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby

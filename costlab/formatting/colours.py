@@ -1,7 +1,5 @@
 """The palette: one colour for each group of operator families, the same in every plot and report."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

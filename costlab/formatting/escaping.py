@@ -1,7 +1,5 @@
 """Names come from models and may contain anything: how each format writes them so that they stay text."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Module paths: their parents, and how to write those of repeated blocks as one."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Sequence
 

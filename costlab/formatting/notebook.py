@@ -4,8 +4,6 @@ A result's `_repr_html_` calls `html_repr`; the modules that render results regi
 first result is shown, so that nothing below the reports imports them.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 from typing import Any

@@ -3,8 +3,6 @@
 Prefixes are powers of 1000, for bytes as for counts. Unknown values are a dash.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")

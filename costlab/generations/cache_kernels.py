@@ -4,8 +4,6 @@ A model copies its cache, repeats keys for the queries that share them, expands 
 attention out. Kernels of engines (paged and latent attention, state updates) read the cache once, where it lies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a checkpoint says of its weights: the header of a safetensors or GGUF file, never its tensors."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Sequence

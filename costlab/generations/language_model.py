@@ -1,7 +1,5 @@
 """The language model that a configuration names, without weights."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Tensor parallelism: the part of a network that one of several devices holds, by the model's own plan."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
+from costlab.formatting.module_paths import merge_paths, path_pattern
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
@@ -196,3 +197,26 @@ class Guideline:
     def summary(self) -> str:
         """The first line of the page."""
         return self.page.strip().partition("\n")[0]
+
+
+class FindingGroup(NamedTuple):
+    """Findings that differ only in the repetition of a block that they are in."""
+
+    path: str  # of all of them: layer{1-3}.0.conv
+    findings: tuple[Finding, ...]
+
+    @property
+    def first(self) -> Finding:
+        """The first of them, which has the message and the price of all."""
+        return self.findings[0]
+
+
+def group_findings(findings: Iterable[Finding]) -> list[FindingGroup]:
+    """Findings with those in repeated blocks together, most expensive group first."""
+    alike: dict[tuple[Any, ...], list[Finding]] = {}
+    for f in findings:
+        prices = f.excess_memory_access, f.excess_bytes, f.excess_launches, f.kept_bytes
+        key = f.model, f.rule, f.severity, f.message, f.advice, prices, path_pattern(f.module)
+        alike.setdefault(key, []).append(f)
+    groups = [FindingGroup(merge_paths([f.module for f in group]), tuple(group)) for group in alike.values()]
+    return sorted(groups, key=lambda group: sort_key(*group.findings), reverse=True)

@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from costlab.core.profile import Profile
 from costlab.guidelines.edits import edited
-from costlab.guidelines.grouping import group_findings
-from costlab.guidelines.model import Finding, Fix
+from costlab.guidelines.model import Finding, Fix, group_findings
 from costlab.latency._predict import predict_with
 from costlab.latency.execution import ExecutionConfig
 

@@ -10,8 +10,7 @@ from costlab.core.cost import FAMILY_OF
 from costlab.core.fusion import folds
 from costlab.core.profile import Profile
 from costlab.guidelines.edits import edited
-from costlab.guidelines.grouping import group_findings
-from costlab.guidelines.model import Finding
+from costlab.guidelines.model import Finding, group_findings
 from costlab.latency._predict import predict_with, traced_batch
 from costlab.latency.ceilings import main_dtype
 from costlab.latency.device import Device

@@ -4,8 +4,6 @@ A trace holds passes over the whole network, and passes over its operators one b
 operator, with ranges, whose names this module makes and reads.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence

@@ -1,7 +1,5 @@
 """Times on a device that works on its own: traces of kernels, events in a captured graph, or events in its queue."""
 
-from __future__ import annotations
-
 import functools
 import os
 import tempfile

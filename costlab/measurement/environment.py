@@ -1,7 +1,5 @@
 """What a time depends on other than the network: the processor, its clock, software versions, the load."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -3,8 +3,6 @@
 A sample is what was timed together: a whole network or a single operator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -5,8 +5,6 @@ a duration in microseconds, and arguments. A kernel and the runtime call that la
 a kernel without such a call can still have the `External id` of the operator that ran meanwhile. No torch.
 """
 
-from __future__ import annotations
-
 import json
 from bisect import bisect_right
 from collections import deque

@@ -4,8 +4,6 @@ They are drawn from a seed, so every machine runs the same ones. Operators are t
 are in the state they have in a network.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from functools import partial

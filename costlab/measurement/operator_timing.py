@@ -6,8 +6,6 @@ written, its weights as the rest of the network left them, its output in memory 
 network. Only the Python between the operators is missing.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from costlab.core.profile import Profile
 from costlab.formatting.colours import GROUP_NAMED, GROUPS, OTHER, Group, ink_on
 from costlab.formatting.units import percent, seconds
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction

@@ -10,8 +10,8 @@ from costlab.formatting.colours import FAINT, INK, QUIET, Group
 from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.units import percent
 from costlab.guidelines import lint
-from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.analysis.layers import layer_shape
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.guidelines.rules import equal_channel_width, group_convolution
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter_bubbles
 from costlab.plots.style import (

@@ -8,7 +8,7 @@ from costlab.core.memory import StorageLifetime, live_activation_bytes, storage_
 from costlab.core.profile import Profile
 from costlab.formatting.colours import FAINT, INK, OTHER, QUIET, Group
 from costlab.formatting.units import shape, size
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.plots.module_runs import label_modules, module_runs
 from costlab.plots.step_memory import step_memory
 from costlab.plots.style import add_text, axes_or_new, headline, legend, only_spines, remove_overlapping, shortened

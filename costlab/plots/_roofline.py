@@ -13,7 +13,7 @@ from costlab.core.profile import Profile
 from costlab.formatting.colours import FAINT, INK, QUIET, Group
 from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.units import percent, seconds, short
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.device import Device

@@ -13,8 +13,8 @@ from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.colours import FAINT, GROUPS, QUIET, Group
 from costlab.formatting.units import percent, shape
-from costlab.guidelines.analysis.groups import group_of
 from costlab.guidelines.analysis.layers import layer_shape
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction

@@ -15,7 +15,7 @@ from costlab.errors import CostlabError
 from costlab.formatting.colours import INK, OTHER, QUIET, Group, ink_on
 from costlab.formatting.module_paths import ROOT, ancestry
 from costlab.formatting.units import percent, seconds
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction

@@ -11,7 +11,7 @@ from costlab.core.metrics import METRICS
 from costlab.core.profile import Profile, cut
 from costlab.formatting.colours import QUIET, Group
 from costlab.formatting.module_paths import ROOT
-from costlab.guidelines.analysis.groups import group_of
+from costlab.guidelines.analysis.op_classes import group_of
 from costlab.plots.style import SMALL, add_text, fix_layout, remove_overlapping, shortened
 
 if TYPE_CHECKING:

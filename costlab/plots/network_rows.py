@@ -1,7 +1,5 @@
 """Rows of a table of networks, from a file or from profiles: a name, and numbers by column."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """A report for spreadsheets and data frames: raw numbers, one line a row, no total."""
 
-from __future__ import annotations
-
 import csv
 import io
 

@@ -18,7 +18,7 @@ from costlab.formatting.table import Column, Table
 from costlab.latency.device import Device
 
 if TYPE_CHECKING:
-    from costlab.measurement.calibration_result import Calibration, Peak
+    from costlab.measurement.result import Calibration, Peak
 
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"

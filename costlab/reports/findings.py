@@ -1,7 +1,5 @@
 """Findings and verdicts as text, for every report of `lint`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -10,8 +8,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.guidelines.grouping import FindingGroup, group_findings
-from costlab.guidelines.model import BUDGET, Finding, LintResult, RuleVerdict
+from costlab.guidelines.model import BUDGET, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.prediction import RUNS
 

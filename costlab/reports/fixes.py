@@ -1,7 +1,5 @@
 """The changes of a lint run that leave outputs as they are, as Python that makes them."""
 
-from __future__ import annotations
-
 from costlab.ci.lint_run import LintRun
 
 SCRIPT = '''"""Fold batch norms into the convolutions before them, for inference: `fold(model, NAME)`.

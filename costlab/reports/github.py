@@ -1,13 +1,11 @@
 """A lint run as GitHub Actions shows it on a pull request: the text report in the log, then annotations."""
 
-from __future__ import annotations
-
 import secrets
 
 from costlab.ci.lint_run import LintRun
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
-from costlab.guidelines.grouping import FindingGroup, group_findings
+from costlab.guidelines.model import FindingGroup, group_findings
 from costlab.reports.findings import group_sentence
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}

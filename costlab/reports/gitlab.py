@@ -1,7 +1,5 @@
 """A lint run as a GitLab Code Quality report: the subset of Code Climate's format that GitLab documents."""
 
-from __future__ import annotations
-
 import json
 
 from costlab.ci.lint_run import LintRun

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from costlab.core.communication import communication
 from costlab.core.graph import InputInfo
 from costlab.core.memory import peak_of_step
 from costlab.core.profile import Profile
+from costlab.core.step_document import communication
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
-from costlab.reports import first
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 INPUTS_SHOWN = 6
 MODULES_SHOWN = 4
+DO_FIRST = "do first"
 
 
 def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: WhatIfs | None = None) -> list[Fact]:
@@ -40,7 +40,7 @@ def facts(profile: Profile, prediction: Prediction | None = None, what_ifs: What
         Fact("peak activation", f"{about}{units.size(cost.peak_activation_bytes)}"),
         *memory(profile, about),
         *(latency(prediction) if prediction else ()),
-        *first.facts(what_ifs),
+        *what_first(what_ifs),
         *coverage(profile),
         *never_ran(profile),
     ]
@@ -153,3 +153,19 @@ def coverage(profile: Profile) -> list[Fact]:
         kinds = units.times(profile.uncounted)
         lines.append(Fact("UNCOUNTED", f"no cost rule for {kinds}: the totals leave them out", "uncounted"))
     return lines
+
+
+def what_first(what_ifs: WhatIfs | None) -> Iterator[Fact]:
+    """The changes that save most, best first, or that none is worth it; nothing without a device."""
+    if what_ifs is None:
+        return
+    if not what_ifs.changes:
+        from costlab.guidelines.what_ifs import WORTH
+
+        yield Fact(
+            DO_FIRST, f"nothing here is worth more than {WORTH:.0%} of {units.seconds(what_ifs.predicted_seconds)}"
+        )
+    for number, each in enumerate(what_ifs.changes, 1):
+        saved, left = units.seconds(each.seconds_saved), units.seconds(each.predicted_seconds)
+        saving = f"saves {saved} ({units.percent(each.share)}), leaves {left}"
+        yield Fact(DO_FIRST, f"{number}. {each.change}: {saving}; {each.how}")

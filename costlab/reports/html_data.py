@@ -17,18 +17,17 @@ from costlab.formatting.colours import GROUPS, MEMORY, ink_on
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
-from costlab.guidelines.analysis.groups import group_of
-from costlab.guidelines.grouping import FindingGroup, group_findings
-from costlab.guidelines.model import Guideline, LintResult
+from costlab.guidelines.analysis.op_classes import group_of
+from costlab.guidelines.model import FindingGroup, Guideline, LintResult, group_findings
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.device import Device
 from costlab.latency.execution import AUTOCAST
 from costlab.latency.prediction import Prediction
-from costlab.reports import findings, first
-from costlab.reports.header import facts, latency
+from costlab.reports import findings
+from costlab.reports.guideline_pages import blocks
+from costlab.reports.header import facts, latency, what_first
 from costlab.reports.profile_table import default_depth, table
-from costlab.reports.prose import blocks
 
 CHOICES = (  # the metrics to choose from, in this order
     "mult_adds",
@@ -134,7 +133,7 @@ def summary(profile: Profile, result: LintResult, prediction: Prediction | None)
 def advice(result: LintResult) -> list[str]:
     """The best changes of the whole network; without a device the most expensive findings."""
     if result.what_ifs:
-        return [visible(fact.value) for fact in first.facts(result.what_ifs)]
+        return [visible(fact.value) for fact in what_first(result.what_ifs)]
     groups, _ = findings.top_groups((f for f in result.findings if f.advice), ADVICE)
     prices = [findings.savings(group.findings, None) for group in groups]
     return [

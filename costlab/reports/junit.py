@@ -1,7 +1,5 @@
 """A lint run as JUnit XML: a suite for each model, a test for each rule, which fails if its findings fail the run."""
 
-from __future__ import annotations
-
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from costlab.ci.lint_run import LintRun, ModelLint

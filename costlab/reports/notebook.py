@@ -1,7 +1,5 @@
 """Predictions and lint results for notebooks."""
 
-from __future__ import annotations
-
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting import units
@@ -10,8 +8,8 @@ from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import LintResult
 from costlab.latency.prediction import Prediction
-from costlab.reports import findings, first
-from costlab.reports.header import latency
+from costlab.reports import findings
+from costlab.reports.header import latency, what_first
 
 ROWS = 20  # operators
 FINDINGS = 8  # which take several lines each
@@ -45,7 +43,7 @@ def lint_html(result: LintResult) -> str:
     shown = findings.findings_table(result, FINDINGS)
     return page(
         f"{result.model}, {findings.heading(result)}",
-        header.html(first.facts(result.what_ifs)) if result.what_ifs else "",
+        header.html(what_first(result.what_ifs)) if result.what_ifs else "",
         tables.html(findings.verdict_table(result)),
         tables.html(shown) if shown else "",
     )

@@ -1,7 +1,5 @@
 """A lint run as SARIF 2.1.0 (OASIS): a run for each model, every result on a line of the repository."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import quote

@@ -7,8 +7,6 @@ the mult-adds. Stride, padding and dilation stay with the depthwise convolution,
 there is nothing between them.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import math
 import operator

@@ -1,7 +1,5 @@
 """Depthwise separable instead of full convolutions (MobileNet V1, arXiv 1704.04861), to see what that would cost."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

@@ -5,8 +5,6 @@ part; as in MobileNet V3 (arXiv 1905.02244), the proposal that loses the least a
 out. Without an accuracy function, it is the one that loses the least of its filters' squared norm.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How far the outputs of a rewritten network are from those of the original."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """A network in a file: a torch.export program, or the weights alone."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Shapes: input channels i, outputs o, groups g, kernel elements k, rank r = depthwise kernels per input channel.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from math import prod
 from typing import Any

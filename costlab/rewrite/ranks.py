@@ -4,8 +4,6 @@ The squared weight error of a layer at rank r is the sum of its squared singular
 channels. It falls with r by less and less, while the cost grows linearly.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a rewrite did to a network, as data: what it replaced, what it kept, and the cost of both networks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Which convolutions of a network can be replaced, and the copy in which they are."""
 
-from __future__ import annotations
-
 import copy
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """An axis of a design space: the values of one argument, given as text, as a list or as one value."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

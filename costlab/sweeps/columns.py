@@ -1,7 +1,5 @@
 """The columns of a row: the arguments of a network, its costs, times and verdicts, and its error."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

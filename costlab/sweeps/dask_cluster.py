@@ -1,7 +1,5 @@
 """The workers of a Dask cluster: a connection with time limits and TLS, and one line for whatever is wrong with it."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

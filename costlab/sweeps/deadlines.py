@@ -1,7 +1,5 @@
 """A time limit for a block of code."""
 
-from __future__ import annotations
-
 import ctypes
 import faulthandler
 import os

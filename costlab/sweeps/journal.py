@@ -1,7 +1,5 @@
 """A journal: one line of JSON per finished row, append-only, so that no interruption of a sweep loses a row."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Where rows are computed: processes of this machine, a Dask cluster, or the caller's executor."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import multiprocessing

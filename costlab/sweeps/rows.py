@@ -1,7 +1,5 @@
 """One row: a network built, traced, linted and predicted. It runs in workers and writes no files."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """Tables of rows in files: .csv, .jsonl or .parquet."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

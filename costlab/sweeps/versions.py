@@ -1,7 +1,5 @@
 """What a row depends on in addition to its arguments: versions of libraries, and the factory's file."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util

@@ -20,7 +20,7 @@ from costlab.ci.repository import source_in_repository
 from costlab.cli import run
 from costlab.core.graph import Source
 from costlab.guidelines import Finding, LintResult, RuleVerdict
-from costlab.reports import findings, github, gitlab, junit, lint_markdown, sarif
+from costlab.reports import findings, github, gitlab, junit, lint, sarif
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMA = jsonschema.Draft4Validator(json.loads((DATA / "sarif-2.1.0-rtm.5.json").read_text()))
@@ -298,7 +298,7 @@ def test_no_name_can_inject_a_command(module, model):
     assert [level for level, _, _ in commands(report)] == ["warning"]
     SCHEMA.validate(json.loads(sarif.report(made)))
     XSD.assertValid(etree.fromstring(junit.report(made).encode()))
-    rows = [line for line in lint_markdown.report(made, None).splitlines() if line.startswith("| warning")]
+    rows = [line for line in lint.markdown(made, None).splitlines() if line.startswith("| warning")]
     assert len(rows) == 1
     assert rows[0].count("|") == 5
 

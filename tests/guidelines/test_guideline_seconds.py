@@ -24,8 +24,7 @@ from costlab.formatting import units
 from costlab.guidelines import GUIDELINES, pricing
 from costlab.guidelines.analysis.layers import layer_shape, resized
 from costlab.guidelines.edits import edited
-from costlab.guidelines.grouping import group_findings
-from costlab.guidelines.model import Channels, Fix
+from costlab.guidelines.model import Channels, Fix, group_findings
 from costlab.latency._predict import predict_with
 from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig

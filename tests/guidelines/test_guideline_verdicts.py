@@ -24,8 +24,8 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.module_paths import merge_paths
 from costlab.guidelines import GUIDELINES, CheckResult, Finding, Guideline, LintResult
-from costlab.reports import lint_json
 from costlab.reports.findings import group_findings
+from costlab.reports.lint import document
 
 PAPER = ("G1", "G2", "G3", "G4")
 OF_FORWARD = [code for code, guideline in GUIDELINES.items() if not guideline.training]
@@ -186,7 +186,7 @@ def run_of(result: LintResult) -> LintRun:
 def test_odd_networks_can_be_linted(name):
     result = costlab.lint(examples()[name])
     assert [v.rule for v in result.verdicts] == OF_FORWARD
-    assert len(json.loads(lint_json.report(run_of(result)))["findings"]) == len(result.findings)
+    assert len(json.loads(document(run_of(result)))["findings"]) == len(result.findings)
 
 
 def test_a_network_without_memory_access_has_no_shares():
@@ -208,7 +208,7 @@ assert run(["lint", {str(path)!r}, "--format", "json", "-o", {str(tmp_path / "ou
 assert run(["explain", "--all"]) == 0
 assert "torch" not in sys.modules"""
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert (tmp_path / "out.json").read_text() == lint_json.report(run_of(costlab.lint(network("MobileNet V2"))))
+    assert (tmp_path / "out.json").read_text() == document(run_of(costlab.lint(network("MobileNet V2"))))
 
 
 # The command line.

@@ -13,7 +13,7 @@ import costlab
 from costlab.cli import run
 from costlab.formatting import units
 from costlab.guidelines.edits import edited
-from costlab.guidelines.grouping import group_findings
+from costlab.guidelines.model import group_findings
 from costlab.guidelines.what_ifs import candidates, what_ifs
 from costlab.latency._predict import predict_with
 from costlab.latency.devices import find_device

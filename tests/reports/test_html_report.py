@@ -26,9 +26,9 @@ from costlab.latency._predict import predict
 from costlab.latency.devices import find_device
 from costlab.models import load
 from costlab.reports import html
+from costlab.reports.guideline_pages import blocks
 from costlab.reports.header import facts
 from costlab.reports.html_data import CHOICES, document
-from costlab.reports.prose import blocks
 from costlab.tracing._profile import profile
 
 pytestmark = pytest.mark.slow

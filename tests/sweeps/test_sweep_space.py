@@ -14,8 +14,7 @@ from costlab.errors import CostlabError
 from costlab.sweeps.axes import parse_axis
 from costlab.sweeps.columns import all_columns
 from costlab.sweeps.rows import row_task
-from costlab.sweeps.shuffling import shuffled
-from costlab.sweeps.space import space_of
+from costlab.sweeps.space import shuffled, space_of
 
 FACTORY = {"factory": "zoo:mobilenet_v1"}
 

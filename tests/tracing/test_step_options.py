@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import costlab
-from costlab.core.communication import communication
 from costlab.core.memory import peak_of_step
 from costlab.core.profile import Profile
+from costlab.core.step_document import communication
 from costlab.errors import CostlabError
 
 

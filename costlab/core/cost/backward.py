@@ -4,8 +4,6 @@ A product y = x w has two gradients, of as many mult-adds each: one of x, made o
 made of the gradient of y and x. Fused attention computes its scores once more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import prod
 

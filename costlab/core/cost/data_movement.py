@@ -1,7 +1,5 @@
 """Cost formulas of copies, creation and indexing."""
 
-from __future__ import annotations
-
 from itertools import zip_longest
 from math import prod
 

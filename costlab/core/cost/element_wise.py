@@ -1,11 +1,10 @@
 """Cost formulas of arithmetic outside contractions: element-wise, normalisation, reductions, Fourier transforms."""
 
-from __future__ import annotations
-
 from math import log2, prod
 
 from costlab.core.cost.algebra import Cost, Rule, traffic
 from costlab.core.graph import Op
+from costlab.core.optimizers import OPTIMIZERS
 
 
 def per_output(operations: int) -> Rule:
@@ -53,3 +52,11 @@ def fourier(op: Op) -> Cost:
     real = not (kept.dtype.startswith("complex") and op.output.dtype.startswith("complex"))
     operations = int(5 * full.numel * log2(points)) if points > 1 else 0
     return traffic(op, element_wise_ops=operations // 2 if real else operations)
+
+
+def optimizer_step(op: Op) -> Cost:
+    """Fused: every parameter, gradient and state is read once; parameters and states are written once."""
+    optimizer = OPTIMIZERS[op.kind]
+    elements = sum(t.numel for t in op.each("params"))
+    written = [(t.elements, t) for t in op.inputs if not t.name.startswith("grads.")]
+    return traffic(op, element_wise_ops=optimizer.operations * elements, writes=written)

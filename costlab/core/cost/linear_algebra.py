@@ -5,8 +5,6 @@ triangular solves). Eigenvalues and singular values are iterative: their counts 
 and Van Loan, Matrix Computations, 4th ed., sections 7.5, 8.3 and 8.6), a multiply-accumulate being two operations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import prod
 

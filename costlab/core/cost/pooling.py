@@ -1,7 +1,5 @@
 """Cost formulas of pooling and interpolation."""
 
-from __future__ import annotations
-
 from math import prod
 
 from costlab.core.cost.algebra import Cost, Rule, traffic

@@ -1,7 +1,5 @@
 """Cost formulas of torch.ao's quantised operators: those of the operators that they replace, in fewer bytes."""
 
-from __future__ import annotations
-
 from math import prod
 
 from costlab.core.cost.algebra import Cost, Rule, traffic

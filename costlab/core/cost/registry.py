@@ -1,19 +1,18 @@
 """The table of cost rules: one for each kind of operator, by family. Kinds without a rule are uncounted, never zero."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from costlab.core.cost.algebra import Cost, Rule
-from costlab.core.cost.attention import attention, counted_attention
 from costlab.core.cost.backward import ATTENTION, OTHERS, PRODUCTS
 from costlab.core.cost.contractions import (
     GRU,
     LSTM,
     RNN,
+    attention,
     bilinear,
     convolution,
     convolution_over_time,
+    counted_attention,
     deform_convolution,
     einsum,
     fused_recurrent,
@@ -30,9 +29,17 @@ from costlab.core.cost.contractions import (
     trilinear,
 )
 from costlab.core.cost.data_movement import allocate, copy, create, embedding_bag, fill, gather, scatter
-from costlab.core.cost.element_wise import batch_norm, cdist, fourier, nms, per_input, per_output, per_stored
+from costlab.core.cost.element_wise import (
+    batch_norm,
+    cdist,
+    fourier,
+    nms,
+    optimizer_step,
+    per_input,
+    per_output,
+    per_stored,
+)
 from costlab.core.cost.linear_algebra import LINEAR_ALGEBRA
-from costlab.core.cost.optimizer_steps import optimizer_step
 from costlab.core.cost.pooling import adaptive_pooling, grid_sample, interpolation, pooling, roi_align
 from costlab.core.cost.quantised import QUANTISED, QUANTISED_PRODUCTS
 from costlab.core.graph import Op

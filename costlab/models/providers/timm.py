@@ -1,7 +1,5 @@
 """timm's networks, with the inputs of their configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """torchvision's networks, with the inputs that they were trained on."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys

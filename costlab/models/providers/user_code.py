@@ -1,7 +1,5 @@
 """Networks from a user's own Python: importing it runs it."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import os

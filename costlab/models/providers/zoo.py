@@ -1,7 +1,5 @@
 """costlab's own networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

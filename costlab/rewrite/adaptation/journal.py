@@ -1,7 +1,5 @@
 """The steps of a NetAdapt run in a file, one line of JSON each, so that it can be stopped and continued."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

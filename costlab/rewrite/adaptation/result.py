@@ -1,7 +1,5 @@
 """What NetAdapt did to a network, as data: its steps, the groups of channels it made smaller, and both profiles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """NetAdapt's loop: proposals, the best of them, and what the user's functions say and do."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

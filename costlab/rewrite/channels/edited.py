@@ -1,7 +1,5 @@
 """The profile of a network without some of its channels, from its trace: only what changes is costed again."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 

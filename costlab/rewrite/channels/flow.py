@@ -4,8 +4,6 @@ A rule gives the labels of an operator's outputs and ties labels that can only b
 lost, they are tied to a reason, and an axis without labels never shrinks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The channels of a network that can be removed, and everything that goes with each of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

@@ -3,8 +3,6 @@
 A label is a number; the tensors of a network have labels along at most one axis, one for each index.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 

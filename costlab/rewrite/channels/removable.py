@@ -1,7 +1,5 @@
 """Which groups of channels can really be removed: the network is traced without some of them, as a check."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A copy of a network without some of its channels: parameters and buffers are sliced, layers told their new sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -4,8 +4,6 @@
 `program` runs them as an nn.Module.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

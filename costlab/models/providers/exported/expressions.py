@@ -7,8 +7,6 @@ Both spellings are parsed by the grammar below; nothing is evaluated as Python.
     arguments  = (expression | string | name "=" (expression | "True" | "False")) ("," ...)*
 """
 
-from __future__ import annotations
-
 import math
 import operator
 import re

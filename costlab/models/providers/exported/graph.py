@@ -1,7 +1,5 @@
 """From the checked JSON of a program to steps that can be run: each node's operator, arguments, module and line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Nothing is imported because a file names it. Operators outside these tables (cus
 without a Python meaning here) are not called: they appear in the profile with the sizes that the program recorded.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import operator

@@ -4,8 +4,6 @@ They restate `torch/_export/serde/schema.py` (version 8, torch 2.11 to 2.14), ea
 `Record` or scalar, `[kind]` a list, `{kind}` a dictionary with string keys; a `?` allows null and may be left out.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """The inputs of an exported program: their nesting, their fixed and symbolic sizes, and an example of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod

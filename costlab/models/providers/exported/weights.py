@@ -1,7 +1,5 @@
 """Parameters, buffers and constants of an exported program: their sizes, and the values of small tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any

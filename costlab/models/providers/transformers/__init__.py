@@ -1,7 +1,5 @@
 """transformers networks from a configuration alone, never from weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which class a configuration means, and that class built without weights."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """Configurations of transformers, read as data: no code, no weights, no network except for a hub id."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """What the makers of default inputs look at."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ number of image tokens for a vision-language model, decoder tokens for an encode
 configuration; where it names none, an image has 224 pixels a side, a text 128 tokens, a waveform one second.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from costlab.models.providers.transformers import exceptions
 from costlab.models.providers.transformers.context import Context
 from costlab.models.providers.transformers.images import (
+    TOKENS,
     grid_thw,
     image,
     image_size,
@@ -23,10 +22,10 @@ from costlab.models.providers.transformers.images import (
     patches,
     positions,
     takes_patches,
+    tokens,
     video,
 )
 from costlab.models.providers.transformers.signals import frames_mask, series, spectrogram, waveform
-from costlab.models.providers.transformers.texts import TOKENS, tokens
 from costlab.models.providers.transformers.towers import TOWERS, is_absent, parameters_of, place_features, towers
 from costlab.tracing.inputs import Inputs
 

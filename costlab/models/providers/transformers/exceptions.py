@@ -1,12 +1,19 @@
 """Inputs of networks whose signature and configuration do not tell their shapes: by model type."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 
-from costlab.models.providers.transformers.images import channels, grid_thw, image, image_size, images, pair, patches
+from costlab.models.providers.transformers.images import (
+    channels,
+    grid_thw,
+    image,
+    image_size,
+    images,
+    pair,
+    patches,
+    tokens,
+)
 from costlab.models.providers.transformers.makers import (
     CHUNKS,
     CLIP_LENGTHS,
@@ -55,7 +62,6 @@ from costlab.models.providers.transformers.makers import (
     zeros,
 )
 from costlab.models.providers.transformers.signals import SECOND, SPECTRUM, bins
-from costlab.models.providers.transformers.texts import tokens
 
 MAKERS: dict[str, Makers] = {
     "aria": {"pixel_values": lambda c: c.floats(1, 3, *[35 * c.config.vision_config.patch_size] * 2)},

@@ -1,6 +1,4 @@
-"""Images, videos and patches that a network takes, in the sizes that its configuration names."""
-
-from __future__ import annotations
+"""Images, videos, patches and tokens that a network takes, in the sizes that its configuration names."""
 
 from math import isqrt, prod
 from typing import Any
@@ -94,3 +92,13 @@ def positions(context: Context, name: str = "pixel_values") -> torch.Tensor:
     side = isqrt(context.made[name].shape[1])
     rows = torch.arange(side)
     return torch.stack(torch.meshgrid(rows, rows, indexing="xy"), -1).reshape(1, -1, 2)
+
+
+TOKENS = 128
+
+
+def tokens(context: Context) -> torch.Tensor:
+    """[1, 128] tokens, or as many as the network has positions for."""
+    text = getattr(context.config, "text_encoder", None) or context.config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None) or TOKENS
+    return torch.zeros(1, min(TOKENS, positions) if positions > 0 else TOKENS, dtype=torch.long)

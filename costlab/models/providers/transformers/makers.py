@@ -1,7 +1,5 @@
 """Makers of inputs whose shapes neither signature nor configuration tell, for one type or for several alike."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from math import prod
@@ -10,9 +8,8 @@ from typing import Any
 import torch
 
 from costlab.models.providers.transformers.context import Context
-from costlab.models.providers.transformers.images import SIDE, channels, grid, image, image_size, images, pair
+from costlab.models.providers.transformers.images import SIDE, channels, grid, image, image_size, images, pair, tokens
 from costlab.models.providers.transformers.signals import SECOND, SPECTRUM, bins
-from costlab.models.providers.transformers.texts import tokens
 
 Makers = dict[str, Callable[[Context], Any]]
 

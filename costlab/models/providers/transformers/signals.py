@@ -1,7 +1,5 @@
 """Spectrograms, waveforms and time series that a network takes, in the sizes that its configuration names."""
 
-from __future__ import annotations
-
 import torch
 
 from costlab.models.providers.transformers.context import Context

@@ -1,7 +1,5 @@
 """The vision and audio towers of a language model, and the tokens that their features take the place of."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 from math import prod
