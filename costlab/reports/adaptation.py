@@ -15,6 +15,7 @@ from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
+from costlab.measurement.verified import mark
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
 from costlab.reports.rewriting import DROPPED, beside, document_of, unchanged_items, unchanged_lines, with_rest
@@ -77,7 +78,11 @@ def facts(change: Adaptation) -> list[Fact]:
     """The header."""
     lines = [*inputs(change.base.trace.inputs), *(fact for fact in coverage(change.base) if fact.tone)]
     label = METRICS[change.metric].label
-    on = f" on {visible(change.execution.device.name)}" if change.execution and change.metric == PREDICTED else ""
+    on = (
+        f" on {visible(change.execution.device.name)}{mark(change.execution.device.name)}"
+        if change.execution and change.metric == PREDICTED
+        else ""
+    )
     target = f"{change.format(change.target)} ({change.target / change.before:.2f}x)"
     reached = f"{change.format(change.after)} ({change.after / change.before:.2f}x)"
     lines.append(Fact("target", f"{label} {target}{on}; reached {reached} in {len(change.steps)} steps"))

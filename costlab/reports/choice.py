@@ -18,6 +18,7 @@ from costlab.formatting.escaping import spreadsheet
 from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
+from costlab.measurement.verified import mark
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -65,7 +66,7 @@ def choice_html(choice: Choice) -> str:
 
 def title(choice: Choice) -> str:
     """`141 of 1,201 networks on rtx4090`."""
-    return f"{len(choice.networks):,} of {len(choice.considered):,} networks on {choice.device}"
+    return f"{len(choice.networks):,} of {len(choice.considered):,} networks on {choice.device}{mark(choice.device)}"
 
 
 def facts(choice: Choice) -> list[Fact]:

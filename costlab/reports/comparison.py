@@ -21,6 +21,7 @@ from costlab.formatting.facts import title
 from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
+from costlab.measurement.verified import mark
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -170,7 +171,8 @@ def change_of(pairs: Sequence[ModulePair], key: str) -> str:
 def networks(comparison: Comparison, revision: str | None = None) -> list[tuple[str, str]]:
     """What is compared, and on what."""
     base, head = comparison.base_latency, comparison.head_latency
-    on = [("on", (head if base.batch == head.batch else replace(head, batch=None)).setup)] if base and head else []
+    setup = (head if base.batch == head.batch else replace(head, batch=None)).setup if base and head else ""
+    on = [("on", f"{setup}{mark(head.device)}")] if head and setup else []
     at = f" at {visible(revision)}" if revision else ""
     return [("base", f"{title(comparison.base)}{at}"), ("head", title(comparison.head)), *on]
 

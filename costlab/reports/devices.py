@@ -16,6 +16,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.table import Column, Table
 from costlab.latency.device import Device
+from costlab.measurement.verified import NOTHING, measured_on
 
 if TYPE_CHECKING:
     from costlab.measurement.result import Calibration, Peak
@@ -32,6 +33,7 @@ COLUMNS: tuple[tuple[str, Callable[[Device], str], int], ...] = (
     ("bandwidth", lambda device: units.short(round(device.bandwidth), "B/s"), 4),
     ("ridge point\nfloat16", lambda device: units.short(round(device.ridge_point("float16"))), 3),
     ("memory", lambda device: units.size(device.memory), 2),
+    ("predictions", lambda device: "measured" if measured_on(device) else "unverified", 5),
 )
 
 
@@ -45,7 +47,7 @@ class Number(NamedTuple):
 
 def table(devices: Sequence[Device]) -> Table:
     """One row a device."""
-    words = ("device", "title")
+    words = ("device", "title", "predictions")
     return Table(
         [
             Column(title, [*map(cell, devices)], left=title in words, drop=drop, code=title == "device")
@@ -90,7 +92,9 @@ def markdown_page(device: Device) -> str:
 
 def document(devices: Sequence[Device]) -> str:
     """Devices as JSON: the numbers in their files, and the ridge points."""
-    entries = [{**asdict(device), "ridge_points": ridge_points(device)} for device in devices]
+    entries = [
+        {**asdict(device), "ridge_points": ridge_points(device), "measured": measured_on(device)} for device in devices
+    ]
     return json.dumps({"schema_version": SCHEMA_VERSION, "devices": entries}, indent=2, allow_nan=False) + "\n"
 
 
@@ -110,6 +114,8 @@ def numbers_of(device: Device) -> Iterator[Number]:
     def number(label: str, value: str, path: str) -> Number:
         return Number(label, value, visible(device.sources.get(path, NOT_GIVEN)))
 
+    measured = measured_on(device)
+    yield Number("predictions", "measured" if measured else "unverified", visible(measured or NOTHING))
     yield number("units", units.exact(device.units), "units")
     yield number("clock", units.short(round(device.clock), "Hz"), "clock")
     yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")

@@ -11,6 +11,7 @@ from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import BUDGET, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.prediction import RUNS
+from costlab.measurement.verified import mark
 
 FUSIONS = {
     "none": "nothing fused",
@@ -22,7 +23,8 @@ FUSIONS = {
 def heading(result: LintResult) -> str:
     """What is checked, and what seconds are of: `checked with batch norm folded, predicted as traced on rtx3090`."""
     checked = f"checked with {FUSIONS[result.fusion]}"
-    return f"{checked}, predicted for {result.device}, {RUNS[result.predicted_fusion]}" if result.device else checked
+    predicted = f", predicted for {result.device}, {RUNS[result.predicted_fusion]}{mark(result.device)}"
+    return f"{checked}{predicted if result.device else ''}"
 
 
 def location(group: FindingGroup) -> str:

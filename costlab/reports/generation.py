@@ -18,6 +18,7 @@ from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.generations.result import Generation
+from costlab.measurement.verified import mark
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -79,7 +80,7 @@ def generation_html(result: Generation) -> str:
 def title(result: Generation) -> str:
     """`LlamaForCausalLM (llama), bf16 weights on h100`."""
     where = f" on {result.devices} x {result.device}" if result.devices > 1 else f" on {result.device}"
-    return f"{result.model}, {result.weights} weights{where if result.device else ''}"
+    return f"{result.model}, {result.weights} weights{where if result.device else ''}{mark(result.device)}"
 
 
 def setting(result: Generation) -> list[Fact]:

@@ -18,6 +18,7 @@ from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
+from costlab.measurement.verified import mark
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -65,7 +66,7 @@ def growth_html(growth: Growth) -> str:
 
 def heading(growth: Growth) -> str:
     """`resnet50 over batch on rtx4090`."""
-    return f"{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}"
+    return f"{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}{mark(growth.device)}"
 
 
 def facts(growth: Growth) -> list[Fact]:

@@ -12,6 +12,7 @@ from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.notebook import page
 from costlab.formatting.table import Column, Table
+from costlab.measurement.verified import mark
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -72,7 +73,7 @@ def table(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], judged: Sequen
 def title(key: str) -> str:
     """The title of a column of predicted seconds, with its device."""
     device = key.removeprefix(PREDICTED).removeprefix("_")
-    return f"predicted\n{device}" if device else "predicted"
+    return f"predicted\n{device}{mark(device)}" if device else "predicted"
 
 
 def word(value: Any) -> str:

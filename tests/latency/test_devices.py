@@ -521,7 +521,7 @@ def test_the_command_lists_every_device(folder, capsys):
     assert [line.split()[0] for line in lines[3:]] == NAMES
     assert max(map(len, lines)) <= 100
     line = next(line for line in lines if line.startswith("rtx3090"))
-    assert line.endswith(" 35.60 T  71.00 T  936.2 GB/s           76  25.77 GB")
+    assert line.endswith(" 35.60 T  71.00 T  936.2 GB/s           76  25.77 GB  measured")
 
 
 @pytest.mark.parametrize("width", [40, 50, 60, 80, 200])

@@ -160,9 +160,14 @@ def test_repeated_blocks_are_one_line(capsys):
 
 def test_a_comparison_ranks_modules_by_the_change_of_time():
     base, head = network("MobileNet V2"), network("MobileNet V1")
-    changes = comparisons.modules_table(compare(base, head, device=DEVICE), None)
-    pairs = {comparisons.module_name(p): abs(p.change(PREDICTED)) for p in compare(base, head, device=DEVICE).pairs}
-    shown = [pairs[name] for name in changes.columns[0].cells]
+    compared = compare(base, head, device=DEVICE)
+    changes = comparisons.modules_table(compared, None)
+    changed = [pair for pair in compared.pairs if pair.change(PREDICTED)]
+    groups = comparisons.alike(changed, (PREDICTED, *comparisons.COMPARED))
+    assert sorted(pair.name for group in groups for pair in group) == sorted(pair.name for pair in changed)
+    sums = {comparisons.group_name(group): abs(sum(p.change(PREDICTED) for p in group)) for group in groups}
+    shown = [sums[name] for name in changes.columns[0].cells if name in sums]
+    assert len(shown) == len(groups)
     assert shown == sorted(shown, reverse=True)
 
 

@@ -1,0 +1,78 @@
+"""Marks of devices on which nothing was measured, wherever a prediction for one is shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from helpers.guideline_networks import network
+
+import costlab
+from costlab.cli import run
+from costlab.comparison import compare
+from costlab.latency import devices
+from costlab.latency.devices import find_device, list_devices
+from costlab.measurement.verified import MEASURED, is_verified, mark, measured_on
+from costlab.plots import breakdown, roofline, stages, treemap
+from costlab.reports import comparison, header
+
+UNVERIFIED, VERIFIED = "raspberry-pi-4", "rtx3090"
+
+
+def test_what_was_measured_is_what_the_page_on_latency_judges():
+    page = (Path(__file__).parents[2] / "docs" / "latency.md").read_text()
+    (judged,) = (line for line in page.splitlines() if line.startswith("- devices and what the numbers"))
+    names = {words.split()[0] for words in judged.rpartition(": ")[2].split(", ")}
+    assert names == MEASURED.keys()
+    assert MEASURED.keys() <= set(list_devices())
+
+
+def test_a_device_with_parameters_of_its_own_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "user_folder", lambda: tmp_path)
+    pi = find_device(UNVERIFIED)
+    assert measured_on(pi) is None
+    assert measured_on(replace(pi, efficiency={"reference": VERIFIED})) is None
+    fitted = replace(pi, name="here", efficiency={"eager": {"overlap": 2.0}})
+    assert measured_on(fitted)
+    devices.write_device(fitted, tmp_path / "here.toml")
+    devices.write_device(replace(pi, name="mine"), tmp_path / "mine.toml")
+    assert [is_verified(name) for name in ("here", "mine", "gone", VERIFIED, UNVERIFIED)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert [mark(name) for name in (None, "", VERIFIED, UNVERIFIED)] == ["", "", "", ", unverified"]
+
+
+@pytest.mark.parametrize("device", [UNVERIFIED, VERIFIED])
+def test_every_view_of_a_prediction_says_so(device, capsys):
+    profile = network("MobileNet V2")
+    prediction = costlab.predict(profile, device)
+    shown = ["\n".join(fact.value for fact in header.facts(profile, prediction)), prediction._repr_html_()]
+    shown.append(comparison.markdown(compare(profile, profile, device=device), [], 3))
+    for plot in (breakdown, roofline, stages, treemap):
+        figure = plot(profile, device=device).get_figure()
+        titles = [axes.get_title(where) for axes in figure.axes for where in ("left", "center")]
+        shown.append(" ".join([*titles, *(text.get_text() for axes in figure.axes for text in axes.texts)]))
+        plt.close(figure)
+    for words in (["report", "mobilenet_v2"], ["lint", "mobilenet_v2", "--isolated"]):
+        for form in ("text", "markdown"):
+            run([*words, "--device", device, "--top", "3", "--format", form])
+            shown.append(capsys.readouterr().out)
+    assert [("unverified" in each) for each in shown] == [device == UNVERIFIED] * len(shown), shown
+
+
+@pytest.mark.parametrize("device", [UNVERIFIED, VERIFIED])
+def test_documents_say_so(device, capsys):
+    for words, key in ((["report"], "latency"), (["lint", "--isolated"], None)):
+        run([*words, "mobilenet_v2", "--device", device, "--format", "json"])
+        document = json.loads(capsys.readouterr().out)
+        assert (document[key] if key else document)["verified"] is (device == VERIFIED)
+    assert run(["devices", "show", device, "--format", "json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["devices"]
+    assert (entry["measured"] is not None) == (device == VERIFIED)
