@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from costlab.tracing.memory import set_
+
 Tensor = torch.Tensor
 
 
@@ -101,5 +103,10 @@ REWRITES: dict[str, Callable[..., Any]] = {
     "aten::_native_multi_head_attention": multi_head_attention,
     "aten::nonzero_numpy": places,
     "aten::where": places,  # with a condition alone
+    "aten::set_": set_,
+    "aten::set_.source_Storage": set_,
+    "aten::set_.source_Storage_storage_offset": set_,
+    "aten::set_.source_Tensor": set_,
+    "aten::set_.source_Tensor_storage_offset": set_,
     "aten::_transformer_encoder_layer_fwd": transformer_encoder_layer,
 }

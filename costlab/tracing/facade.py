@@ -21,19 +21,20 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from costlab.tracing.autograd import AUTOGRAD, exclude_autograd
+from costlab.tracing.memory import data_of, give_memory
 from costlab.tracing.recorder import Recorder
-from costlab.tracing.tensors import true_device
-
-NOWHERE = object()
+from costlab.tracing.restoration import replaced
+from costlab.tracing.tensors import DATA, true_device
+from costlab.tracing.threads import threads_recorded
 
 
 @contextmanager
 def facade(recorder: Recorder) -> Iterator[None]:
-    """In the body, and in this thread, tensors report the device that they would have, and `.cuda()` works anywhere."""
-    thread = threading.get_ident()
+    """In the body, and in its threads, tensors report the device that they would have, and `.cuda()` works anywhere."""
+    ours = {threading.get_ident()}
 
     def looking() -> bool:
-        return not recorder.busy and threading.get_ident() == thread
+        return not recorder.busy and threading.get_ident() in ours
 
     def device(tensor: torch.Tensor) -> torch.device:
         return recorder.device_of(tensor) if looking() else true_device(tensor)
@@ -54,6 +55,12 @@ def facade(recorder: Recorder) -> Iterator[None]:
         with recorder.working(), torch._C._DisableTorchDispatch():
             return f"tensor(..., size={tuple(tensor.shape)}, dtype={tensor.dtype})"
 
+    def data(tensor: torch.Tensor) -> torch.Tensor:
+        return data_of(recorder.table, tensor) if looking() else DATA.__get__(tensor)
+
+    def set_data(tensor: torch.Tensor, source: torch.Tensor) -> None:
+        give_memory(recorder.table, tensor, source) if looking() else DATA.__set__(tensor, source)
+
     def deep(tensor: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
         if not looking() or not recorder.is_abstract(tensor):
             return deepcopied(tensor, memo)
@@ -65,6 +72,7 @@ def facade(recorder: Recorder) -> Iterator[None]:
         for kind in ("cpu", "cuda", "meta"):
             is_kind = property(lambda tensor, kind=kind: device(tensor).type == kind)  # type: ignore[misc]
             stack.enter_context(replaced(torch.Tensor, f"is_{kind}", is_kind))
+        stack.enter_context(replaced(torch.Tensor, "data", property(data, set_data)))
         stack.enter_context(replaced(torch.Tensor, "get_device", get_device))
         stack.enter_context(replaced(torch.Tensor, "tolist", tolist))
         stack.enter_context(replaced(torch.Tensor, "numpy", numpy))
@@ -77,6 +85,7 @@ def facade(recorder: Recorder) -> Iterator[None]:
         fused = SDPBackend.EFFICIENT_ATTENTION  # which takes jagged tensors as they are, on any device
         stack.enter_context(replaced(sdpa, "_select_sdp_backend", lambda *args, **options: fused))
         stack.enter_context(differentiation(recorder))
+        stack.enter_context(threads_recorded(recorder, ours))
         lazy = vars(torch.nn.parameter)["UninitializedTensorMixin"]
         stack.enter_context(replaced(lazy, "materialize", materialising(recorder, lazy.materialize)))
         yield
@@ -193,17 +202,3 @@ def jagged(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
 def run_as_written(model: Any = None, **options: Any) -> Any:
     """`torch.compile` that compiles nothing."""
     return (lambda function: function) if model is None else model
-
-
-@contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute of a class or module; afterwards it is what it was, or is gone again."""
-    before = vars(owner).get(name, NOWHERE)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is NOWHERE:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)

@@ -115,7 +115,7 @@ def run(
     except BaseException as error:  # also SystemExit: a model does not end the process
         raise ForwardError(failure(model, tracker, inputs, error, recorder.operations.phase)) from error
     finally:
-        recorder.restore_externals()
+        recorder.table.restore()
     outputs = (recorder.table.record(plain).storage.number for t in tensors_in(result) for plain in plain_tensors(t))
     return Trace(
         ops=tuple(recorder.ops),

@@ -43,7 +43,6 @@ from costlab.tracing.tensors import (
     on_meta,
     true_device,
     with_device,
-    without_overlap,
 )
 
 STATISTICS = {"running_mean", "running_var"}  # batch and instance norm write them, which their schemas do not say
@@ -80,7 +79,6 @@ class Recorder(TorchDispatchMode):
         tracker.whole = [kind for kind in kinds if kind[:1].isupper()]
         tracker.as_one = self.operations.as_one if tracker.whole else None
         self.expectations = Expectations(self.operations.ops, self.operations.reads)
-        self._written_externals: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -91,16 +89,10 @@ class Recorder(TorchDispatchMode):
         """The operators so far."""
         return self.operations.ops
 
-    def restore_externals(self) -> None:
-        """Undo writes to the user's memory."""
-        for tensor, before in reversed(self._written_externals):
-            tensor.copy_(before)
-
     def let_go(self) -> list[weakref.ref[torch.Tensor]]:
         """Forget all tensors; weak references to those that were made without data."""
         made = self.table.clear()
         self.operations.reads.clear()
-        self._written_externals.clear()
         if self.autocast is not None:
             self.autocast.clear()
         return made
@@ -381,9 +373,7 @@ class Recorder(TorchDispatchMode):
     def _compute(self, call: Call) -> Any:
         """Run an operator on known values; saves the user's memory before it is written."""
         for record in (*call.written, *(r for name, r in call.inputs if name in STATISTICS)):
-            if record.storage.external:
-                memory = without_overlap(record.tensor.detach())
-                self._written_externals.append((memory, memory.clone()))
+            self.table.keep_values(record)
         if call.operator.has_device:
             call.args, call.kwargs = with_device(call.args, call.kwargs, CPU)
         if len({true_device(record.tensor) for record in call.records}) > 1:

@@ -17,6 +17,7 @@ from costlab.tracing.global_state import global_state_restored, random_states
 
 CONTAINERS = (list, dict, set, OrderedDict, defaultdict, deque, Counter)
 ATOMS = (int, float, bool, str, bytes, complex, type(None), torch.Size)
+NOWHERE = object()
 DEEPEST = 9  # levels of containers in containers that are restored
 
 
@@ -65,14 +66,16 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
         owned = (*module._parameters.values(), *module._buffers.values())
         memory = [(tensor, tensor.data, tensor.requires_grad, tensor.grad) for tensor in owned if tensor is not None]
         mode = getattr(module, "training", None)  # a frozen TorchScript module has none
-        saved.append((module, mode, state, state.copy(), memory))
+        saved.append((module, type(module), mode, state, state.copy(), memory))
     try:
-        for module, mode, *_ in saved:
+        for module, _, mode, *_ in saved:
             if mode is not None:
                 module.training = train
         yield
     finally:
-        for module, mode, state, before, memory in saved:
+        for module, kind, mode, state, before, memory in saved:
+            if type(module) is not kind:  # a parametrization gave it a class of its own
+                module.__class__ = kind
             state.clear()
             state.update(before)
             for tensor, data, requires_grad, grad in memory:
@@ -154,6 +157,20 @@ def way_to_copy(value: Any) -> str:
     if hasattr(value, "__enter__") or not hasattr(value, "__dict__"):  # files, locks, modes of torch
         return "none"
     return "object"
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a class or module; afterwards it is what it was, or is gone again."""
+    before = vars(owner).get(name, NOWHERE)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is NOWHERE:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
 
 @contextmanager

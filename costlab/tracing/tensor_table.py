@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 
 from costlab.core.graph import Tensor
 from costlab.tracing.layouts import is_wrapper, plain_tensors, size_of, unpacked
 from costlab.tracing.specs import Spec, spec_of
-from costlab.tracing.tensors import is_meta, storage_key
+from costlab.tracing.tensors import DATA, is_meta, storage_key, without_overlap
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +66,7 @@ class TensorTable:
         self._records: dict[int, TensorRecord] = {}
         self._storages: dict[int, Storage] = {}
         self._packed: dict[int, tuple[torch.ScriptObject, list[TensorRecord]]] = {}
+        self._undo: list[Callable[[], Any]] = []
 
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
         """The record of a tensor, if it was seen before."""
@@ -95,6 +99,22 @@ class TensorTable:
                 self.register(tensor, "parameter")
             known = self._packed[hash(packed)] = packed, [self._records[id(t)] for t in tensors]
         return known[1]
+
+    def keep_values(self, record: TensorRecord) -> None:
+        """Before the user's memory is written, save what it holds."""
+        if record.storage.external:
+            memory = without_overlap(record.tensor.detach())
+            self._undo.append(partial(memory.copy_, memory.clone()))
+
+    def keep_memory(self, tensor: torch.Tensor) -> None:
+        """Before one of the user's tensors gets other memory, save which one it has."""
+        if self.record(tensor).storage.external:
+            self._undo.append(partial(DATA.__set__, tensor, DATA.__get__(tensor)))
+
+    def restore(self) -> None:
+        """Give the user's tensors back what they held."""
+        while self._undo:
+            self._undo.pop()()
 
     def clear(self) -> list[weakref.ref[torch.Tensor]]:
         """Forget all tensors; weak references to those that operators made without data."""

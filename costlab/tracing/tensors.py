@@ -16,6 +16,7 @@ CPU = torch.device("cpu")
 # As torch says it, also while `facade` shows networks another device.
 is_meta: Callable[[torch.Tensor], bool] = vars(torch._C.TensorBase)["is_meta"].__get__
 true_device: Callable[[torch.Tensor], torch.device] = vars(torch._C.TensorBase)["device"].__get__
+DATA = vars(torch._C.TensorBase)["data"]
 
 
 def all_tensors(value: Any) -> list[torch.Tensor]:
