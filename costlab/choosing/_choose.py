@@ -6,7 +6,8 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from costlab.choosing.catalogue import DATE, SOURCE, Candidate, factor_of, published, read_table
+from costlab.choosing.catalogue import DATE, SOURCE, Candidate, published, read_table
+from costlab.choosing.margins import factor_of
 from costlab.choosing.result import Choice, Network
 from costlab.core.conditions import Criterion, parse_criterion
 from costlab.errors import CostlabError

@@ -1,18 +1,15 @@
-"""Networks with published accuracies: timm's, or a table of the user's; and the margins that predictions need."""
+"""Networks with published accuracies: timm's, which ship with costlab, or a table of the user's."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from importlib.resources import files
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 from costlab.core.files import read_text
 from costlab.errors import CostlabError
-from costlab.latency.execution import ExecutionConfig
 
 # Top-1 and top-5 on ImageNet of timm's pretrained networks, each at its evaluation size: results/results-imagenet.csv
 # of pytorch-image-models (Apache-2.0), condensed. The file has no date; its newest networks are of timm 1.0.17.
@@ -84,24 +81,3 @@ def parse_row(row: dict[str, str | None], path: str, line: int) -> Candidate:
     if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE:
         raise CostlabError(f"{path}, line {line}: image_size is a number of pixels up to {LARGEST_IMAGE:,}")
     return Candidate(model, image_size, top1, top5)
-
-
-# The 90th percentile of |predicted / measured - 1| in the tables of docs/latency.md: of judging families where a device
-# was fitted, otherwise the median over devices that nothing was fitted to.
-FITTED = {
-    ("rtx3090", "eager"): 0.150,
-    ("rtx4090", "eager"): 0.134,
-    ("rtx4090", "compiled"): 0.239,
-    ("i9-10940x", "compiled"): 0.296,
-}
-UNSEEN = {"eager": 0.232, "compiled": 0.374}
-
-
-def factor_of(margin: float, config: ExecutionConfig) -> float:
-    """By what a predicted time is multiplied so that the true one is shorter with a probability of `margin`.
-
-    Errors are taken as log-normal round the prediction.
-    """
-    mode = "compiled" if config.compiled else "eager"
-    spread = FITTED.get((config.device.name, mode), UNSEEN[mode]) / NormalDist().inv_cdf(0.95)
-    return math.exp(spread * NormalDist().inv_cdf(margin))

@@ -42,7 +42,7 @@ def profiles_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, AtRevision]
     Raises:
         CostlabError: the revision cannot be checked out.
     """
-    from costlab.ci.repository import checked_out, is_dirty
+    from costlab.ci.revision import checked_out, is_dirty
 
     folder = next((job.folder for job in jobs), Path()).resolve()
     if is_dirty(folder):

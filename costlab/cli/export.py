@@ -54,6 +54,7 @@ def export(
 
 def read_measurement(path: Path) -> Measurement:
     """A measurement from its file. Raises CostlabError."""
-    from costlab.measurement.result import Measurement, read
+    from costlab.measurement.documents import read
+    from costlab.measurement.result import Measurement
 
     return read(path, Measurement.from_json)

@@ -1,11 +1,12 @@
 """The counts of other tools: fvcore's FlopCountAnalysis and torch's FlopCounterMode, run on copies of the network."""
 
-import copy
+from __future__ import annotations
+
 import importlib.metadata
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,66 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from costlab.core.cost import RULES
+from costlab.crosscheck.copies import copied, meta, meta_numbers, real
 from costlab.formatting.units import size
 from costlab.tracing.forward import trace
-from costlab.tracing.modules import tensors_in, unwrap
+from costlab.tracing.modules import tensors_in
 from costlab.tracing.operators import kind_of, operator_of
-from costlab.tracing.restoration import CONTAINERS, random_state
+from costlab.tracing.restoration import random_state
 from costlab.tracing.tensors import all_tensors, moved
-
-SPREAD = 0.02  # standard deviation of random weights: small enough that deep networks stay finite
-
-Call = tuple[torch.nn.Module, list[Any], dict[str, Any]]  # a network with the arguments of its forward
-
-
-def copied(
-    model: torch.nn.Module,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    make: Callable[[torch.Tensor], torch.Tensor],
-) -> Call:
-    """A copy of `model` in eval mode and of its inputs, with every tensor replaced by `make(tensor)`.
-
-    No parameter of the copy requires a gradient.
-    """
-    model = unwrap(model)
-    memo: dict[int, Any] = {}
-    for tensor in tensors_of(model):
-        made = make(tensor.detach())
-        is_parameter = isinstance(tensor, torch.nn.Parameter)
-        memo[id(tensor)] = torch.nn.Parameter(made, requires_grad=False) if is_parameter else made
-    return copy.deepcopy(model, memo).eval(), moved(list(args), make), moved(dict(kwargs), make)
-
-
-def tensors_of(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    """Parameters, buffers and tensors in plain attributes of modules, each once."""
-    seen = set()
-    for module in model.modules():
-        plain = [v for v in module.__dict__.values() if isinstance(v, (torch.Tensor, tuple, *CONTAINERS))]
-        for tensor in (*module._parameters.values(), *module._buffers.values(), *tensors_in(plain)):
-            if tensor is not None and id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield tensor
-
-
-def real(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU; a tensor without data gets small random numbers, or zeros if it is not floating-point."""
-    if not tensor.is_meta:
-        return tensor.to("cpu", copy=True)
-    if tensor.is_floating_point():
-        return torch.empty(tensor.shape, dtype=tensor.dtype).normal_(0.0, SPREAD)
-    return torch.zeros(tensor.shape, dtype=tensor.dtype)
-
-
-def meta(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor of the same shape, layout and dtype without data."""
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def meta_numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """As `meta` for floating-point tensors; indices and masks keep their values."""
-    return meta(tensor) if tensor.is_floating_point() or tensor.is_complex() else tensor.clone()
-
 
 WRITTEN = "activations of "  # before the names under which fvcore counts elements
 MEMORY = 4 << 30  # most bytes of weights and live activations with which a network is executed

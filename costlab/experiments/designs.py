@@ -1,5 +1,7 @@
 """The networks that each experiment compares, and the paper's measurements of them. No torch."""
 
+from __future__ import annotations
+
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ class Subject:
 
     row: str
     column: str
-    network: str  # a function of `costlab.experiments.running`, or one of `costlab.zoo`
+    network: str  # a function of `costlab.experiments.networks`, or one of `costlab.zoo`
     arguments: dict[str, Any]
     shape: tuple[int, int, int]  # channels, height and width of an input
     paper: dict[str, float] = field(default_factory=dict)  # batches/s on its GPU, images/s on its ARM

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from costlab.core.correlation import rank_correlation
 from costlab.errors import CostlabError
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, Experiment
-from costlab.measurement.result import SCHEMA_VERSION, EnvironmentValue, Timing, parse, read, without
+from costlab.measurement.documents import SCHEMA_VERSION, parse, read, without
+from costlab.measurement.result import EnvironmentValue, Timing
 
 CERTAIN = 0.9  # share of rounds in which one row must be faster than another
 WHAT = "an experiment result"

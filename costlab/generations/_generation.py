@@ -13,9 +13,11 @@ from costlab.errors import CostlabError
 from costlab.formatting.units import size
 from costlab.generations.cache_kernels import engine_mult_adds
 from costlab.generations.checkpoints import read_checkpoint
+from costlab.generations.engines import Engine, find_engine
 from costlab.generations.result import Generation, StepResult
-from costlab.generations.steps import Step, Traces, computed_mult_adds, summed_over
-from costlab.generations.timing import Engine, StepTime, all_reduce_seconds, find_engine, timed
+from costlab.generations.steps import Step
+from costlab.generations.timing import StepTime, all_reduce_seconds, timed
+from costlab.generations.traces import Traces, computed_mult_adds, summed_over
 from costlab.generations.weights import CACHE_BYTES, FORMATS, NETWORK_TYPES, WeightFormat, format_of
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device

@@ -1,4 +1,6 @@
-"""Engines, the seconds of one step on a device, and what they are spent on."""
+"""Seconds of one step on a device, and what they are spent on."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,49 +9,13 @@ import numpy as np
 
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
-from costlab.errors import CostlabError
 from costlab.generations.cache_kernels import ATTENTION, CacheKernel, has_weights, reads_cache, with_cache_kernels
+from costlab.generations.engines import Engine
 from costlab.generations.weights import PACKED
 from costlab.latency._predict import kernel_table
-from costlab.latency.device import Device, Link, nearest
+from costlab.latency.device import Device, Link
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.roofline import RooflineModel
-
-
-@dataclass(frozen=True)
-class Engine:
-    """One way of running a language model. Times come on top of what a device predicts for its kernels."""
-
-    name: str
-    fusion: str  # of the predicted kernels
-    launches: bool  # the host launches every operator; otherwise kernels are replayed from a graph
-    cache_in_place: bool  # new keys and values are written into the cache; otherwise the cache is copied
-    schedules: bool  # sequences that do not fit wait for others to end
-    memory_share: float  # of the device's memory that it uses
-    operator_seconds: float = 0.0  # of Python for every operator, beyond its launch
-    device_factor: float = 1.0  # fitted: time of its kernels by the predicted time
-    step_seconds: float = 0.0  # fitted: of scheduling and sampling, for each step
-
-
-# memory_share: vLLM's gpu_memory_utilization and TensorRT-LLM's free_gpu_memory_fraction are 0.9 by default.
-# Fitted: docs/language-models.md says on which rows.
-ENGINES = {
-    engine.name: engine
-    for engine in (
-        Engine("eager", "none", True, False, False, 1.0, operator_seconds=8e-6),
-        Engine("graphs", "pointwise", False, True, False, 1.0),
-        Engine("vllm", "pointwise", False, True, True, 0.9, device_factor=1.00, step_seconds=2.88e-3),
-        Engine("tensorrt-llm", "pointwise", False, True, True, 0.9, device_factor=0.85, step_seconds=3.82e-3),
-    )
-}
-
-
-def find_engine(name: str) -> Engine:
-    """The engine of that name. Raises CostlabError."""
-    if name not in ENGINES:
-        raise CostlabError(f"no engine {name!r}; choose one of {', '.join(ENGINES)}{nearest(name, ENGINES)}")
-    return ENGINES[name]
-
 
 PARTS = ("compute", "weights", "cache", "activations", "launches", "scheduling", "communication")
 CACHE_SHARE = 0.8  # of a device's peaks that kernels reach on the cache, whose reads they split among all units

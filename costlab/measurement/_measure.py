@@ -1,5 +1,7 @@
 """`costlab.measure`: the wall time of a network on this machine, in total and by operator."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
@@ -11,10 +13,12 @@ from costlab.core.graph import Mode
 from costlab.errors import CostlabError
 from costlab.measurement.device_timing import device_times, has_kernels
 from costlab.measurement.environment import environment
+from costlab.measurement.memory import peak_memory
 from costlab.measurement.operator_timing import matched, recorded
 from costlab.measurement.result import DeviceActivity, Measurement, Memory, Timing
-from costlab.measurement.timing import Progress, peak_memory, silent, threads_of, time_in_turns
-from costlab.measurement.workload import TrainingStep, Workload, find_torch_device, find_torch_dtype, prepare
+from costlab.measurement.timing import Progress, silent, threads_of, time_in_turns
+from costlab.measurement.training import TrainingStep
+from costlab.measurement.workload import Workload, find_torch_device, find_torch_dtype, prepare
 
 
 def measure(

@@ -1,5 +1,7 @@
 """A device anchored by a network that was measured on it: its operators adjust the parameters of the latency model."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +16,9 @@ from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import Kernel, KernelTable, lower
 from costlab.latency.parameters import FIXED, TRAINING, parameters_of
 from costlab.latency.roofline import RooflineModel
+from costlab.measurement.documents import read
 from costlab.measurement.fit import Sample, Samples, fit
-from costlab.measurement.result import Measurement, read
+from costlab.measurement.result import Measurement
 from costlab.models import ModelSpec, profile_of
 
 PULL = 1.0  # towards the parameters before: one network has few operators of a kind

@@ -1,5 +1,7 @@
 """Fit a device profile to this machine: its measured peaks, and the share of them that operators reach."""
 
+from __future__ import annotations
+
 import math
 import os
 import re
@@ -19,11 +21,12 @@ from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
 from costlab.latency.parameters import FIXED, TRAINING, parameters_of
 from costlab.measurement._measure import measure
+from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
 from costlab.measurement.fit import Sample, Samples, errors, fit
 from costlab.measurement.microbenchmarks import Block, blocks
 from costlab.measurement.operator_timing import synchronise
-from costlab.measurement.result import Calibration, Measurement, Peak
+from costlab.measurement.result import Measurement
 from costlab.measurement.timing import Progress, silent, threads_of
 from costlab.measurement.workload import find_torch_device
 from costlab.tracing._profile import profile

@@ -1,77 +1,22 @@
-"""Measured times and calibrations as plain data, with the machine that ran them, and as documents. No torch."""
+"""Measured times as plain data: of a network and its operators, with the machine that ran them. No torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from costlab.core.files import read_text
 from costlab.core.graph import InputInfo, Mode
 from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
-from costlab.formatting import units
 from costlab.formatting.notebook import html_repr
-from costlab.latency.device import Device
+from costlab.measurement.documents import SCHEMA_VERSION, parse, without
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from costlab.core.profile import Profile
-    from costlab.measurement.fit import Errors
-
-SCHEMA_VERSION = 1
-LARGEST = 50_000_000  # bytes of a file
-
-T = TypeVar("T")
-
-
-def parse(cls: type[T], text: str, what: str, raw: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
-    """The result in a JSON document of schema version 1.
-
-    Args:
-        cls: the dataclass of the result.
-        what: the result in words, for errors.
-        raw: drops the numbers that follow from others; raises ValueError for a malformed document.
-
-    Raises:
-        CostlabError: the text is not such a document.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        document = json.loads(text)
-        if type(document) is not dict or document.pop("schema_version", None) not in (SCHEMA_VERSION,):
-            raise ValueError(f"it has no schema_version {SCHEMA_VERSION}")
-        return TypeAdapter(cls).validate_json(json.dumps(raw(document)), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        message = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
-    except json.JSONDecodeError as error:
-        message = f"invalid JSON in line {error.lineno}: {error.msg}"
-    except ValueError as error:
-        message = str(error)[:200]
-    except RecursionError:
-        message = "lists are nested too deeply"
-    raise CostlabError(f"not {what}: {message}")
-
-
-def read(path: Path, from_json: Callable[[str], T]) -> T:
-    """The result in a file. Raises CostlabError, with the name of the file."""
-    text = read_text(path, LARGEST)
-    try:
-        return from_json(text)
-    except CostlabError as error:
-        raise CostlabError(f"{path}: {error}") from None
-
-
-def without(entry: Any, *derived: str) -> Any:
-    """An object of a document without the members that follow from others; anything else unchanged."""
-    return {key: value for key, value in entry.items() if key not in derived} if type(entry) is dict else entry
-
 
 PEAKS = ("peak_activation_bytes", "peak_bytes")
 SEPARATE = ("inputs", "whole", "ops", "host", "activity", *PEAKS)  # written in a form of their own
@@ -238,53 +183,3 @@ def raw_measurement(document: dict[str, Any]) -> dict[str, Any]:
     if len({entry["name"] for entry in entries}) < len(entries):
         raise ValueError("ops names an operator twice")
     return {**document, "whole": without(document.get("whole"), "median", "iqr"), "ops": ops, "host": host}
-
-
-MOST_MEDIAN, MOST_NINETIETH = 0.25, 1.0  # errors of held-out operators above which a calibration is refused
-BUSY_LOAD = 0.5  # load average per core above which a machine is not idle
-
-
-@dataclass(frozen=True)
-class Peak:
-    """A peak measured with a large operator, beside the one on the datasheet."""
-
-    name: str  # a dtype, or "bandwidth"
-    measured: float  # FLOP/s of a matrix product, or bytes/s, read and written, of a copy
-    datasheet: float | None  # None if this machine is not a known device
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A device profile, and how well it predicts the measured times."""
-
-    device: Device
-    fitted: Errors  # of the first fit, on the operators it was fitted to
-    held_out: Errors  # of the first fit, on the other operators; the profile is fitted to all
-    blocks: int
-    operators: int
-    interrupted: bool  # stopped early
-    peaks: tuple[Peak, ...] = ()
-    noisy: int = 0  # blocks whose times spread widely
-    load: float | None = None  # load average per core before the calibration
-
-    @property
-    def busy(self) -> str | None:
-        """Signs that something else used the machine meanwhile, in words; None without any."""
-        signs = []
-        if self.load is not None and self.load > BUSY_LOAD:
-            signs.append(f"the load average was {self.load:.1f} per core before it began")
-        if self.noisy > self.blocks / 10:
-            signs.append(f"the times of {self.noisy} of {self.blocks} networks spread widely")
-        return " and ".join(signs) or None
-
-    @property
-    def problem(self) -> str | None:
-        """Why the profile should not be used; None if its held-out operators are predicted well enough."""
-        if self.held_out.median <= MOST_MEDIAN and self.held_out.ninetieth <= MOST_NINETIETH:
-            return None
-        found, most = (self.held_out.median, self.held_out.ninetieth), (MOST_MEDIAN, MOST_NINETIETH)
-        (median, ninetieth), (least, last) = (map(units.percent, pair) for pair in (found, most))
-        return (
-            f"held-out operators are predicted with an error of {median} in the median and {ninetieth} at the 90th"
-            f" percentile (at most {least} and {last})" + (f"; {self.busy}" if self.busy else "")
-        )

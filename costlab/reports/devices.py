@@ -19,7 +19,7 @@ from costlab.latency.device import Device
 from costlab.measurement.verified import NOTHING, measured_on
 
 if TYPE_CHECKING:
-    from costlab.measurement.result import Calibration, Peak
+    from costlab.measurement.calibration_result import Calibration, Peak
 
 SCHEMA_VERSION = 1
 NOT_GIVEN = "not given"

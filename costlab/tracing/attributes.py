@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from costlab.core.cost.contractions import share_of_window
+from costlab.core.cost.attention import share_of_window
 from costlab.tracing.calls import Call
 from costlab.tracing.tensor_table import TensorRecord
 

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from tables import TIMM, Table, read
 
-from costlab.choosing.catalogue import Candidate, factor_of, published
+from costlab.choosing.catalogue import Candidate, published
 from costlab.choosing.lowered import Networks, architecture, networks, seconds_of
+from costlab.choosing.margins import factor_of
 from costlab.formatting.table import markdown_row
 from costlab.formatting.units import percent
 from costlab.latency.devices import find_device

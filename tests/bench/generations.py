@@ -3,7 +3,7 @@
     python tests/bench/generations.py --engines argonne.csv --prefill decoding.jsonl          # judge
     python tests/bench/generations.py --engines argonne.csv --prefill decoding.jsonl --page docs/language-models.md
 
-The factors of each engine are fitted on one card's rows of one device and printed; `costlab.generations.timing` has
+The factors of each engine are fitted on one card's rows of one device and printed; `costlab.generations.engines` has
 them as literals.
 """
 
@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 from costlab.formatting.table import markdown_row
 from costlab.formatting.units import percent
 from costlab.generations._generation import Setting, setting_of
-from costlab.generations.timing import ENGINES
+from costlab.generations.engines import ENGINES
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False}
 MODELS: dict[str, dict[str, Any]] = {  # sizes of published configurations

@@ -12,7 +12,8 @@ import pytest
 
 import costlab
 from costlab.choosing._choose import frontier
-from costlab.choosing.catalogue import FITTED, UNSEEN, factor_of, published
+from costlab.choosing.catalogue import published
+from costlab.choosing.margins import FITTED, UNSEEN, factor_of
 from costlab.choosing.result import Network
 from costlab.cli import run
 from costlab.errors import CostlabError

@@ -10,7 +10,7 @@ import torch
 from helpers.calls import only, profile_of, total_of
 
 from costlab.core.cost import RULES, cost_of
-from costlab.core.cost.contractions import share_of_window
+from costlab.core.cost.attention import share_of_window
 from costlab.core.graph import Op, Tensor
 from costlab.tracing.operators import kind_of
 

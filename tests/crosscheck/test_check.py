@@ -18,7 +18,8 @@ from costlab.core import cost
 from costlab.core.cost import RULES, Cost, cost_of
 from costlab.crosscheck import report as rendering
 from costlab.crosscheck.activations import ActivationCheck, compare_activations
-from costlab.crosscheck.counters import copied, meta, real, run_fvcore, run_torch
+from costlab.crosscheck.copies import copied, meta, real
+from costlab.crosscheck.counters import run_fvcore, run_torch
 from costlab.crosscheck.differences import CountDifference, CrossCheck, compare_counters
 from costlab.crosscheck.explanations import BLIND_SPOT, CONVENTION, ESTIMATE, FAILED, UNEXPLAINED
 from costlab.models import ModelSpec, load_model

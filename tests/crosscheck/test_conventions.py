@@ -182,7 +182,7 @@ def test_the_tool_prints_the_number_that_its_rules_give(name, tool):
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("name", ["zoo:mobilenet_v2", "torchvision:shufflenet_v2_x0_5", "torchvision:vit_b_32"])
 def test_the_tool_prints_the_number_that_its_rules_give_for_a_network(name, tool):
-    from costlab.crosscheck.counters import copied, real
+    from costlab.crosscheck.copies import copied, real
 
     loaded = load_model(ModelSpec(name, resolution=None if "vit" in name else 64))
     model, inputs, _ = copied(loaded.model, loaded.inputs.args, {}, real)

@@ -20,8 +20,9 @@ from costlab.core.correlation import rank_correlation
 from costlab.errors import CostlabError
 from costlab.experiments import pictures, report, running
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, rows_of, speeds
+from costlab.experiments.networks import build
 from costlab.experiments.results import Cell, Record, read_record
-from costlab.experiments.running import build, in_rounds, run_experiment
+from costlab.experiments.running import in_rounds, run_experiment
 from costlab.latency.device import Device
 from costlab.measurement.result import Timing
 

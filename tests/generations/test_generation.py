@@ -14,7 +14,7 @@ import costlab
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.generations._generation import setting_of
-from costlab.generations.steps import KEPT, summed_over
+from costlab.generations.traces import KEPT, summed_over
 from costlab.generations.weights import FORMATS, format_of
 from costlab.models.providers.transformers import import_transformers
 from costlab.tracing.modules import tensors_in

@@ -14,9 +14,10 @@ from costlab.latency._predict import predict
 from costlab.latency.devices import find_device, read_device, write_device
 from costlab.latency.efficiency import efficiency_of
 from costlab.latency.parameters import CPU
+from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.fit import Errors
 from costlab.measurement.microbenchmarks import blocks
-from costlab.measurement.result import Calibration, Measurement, Peak, Timing
+from costlab.measurement.result import Measurement, Timing
 from costlab.reports.devices import calibration as report_lines
 from costlab.tracing._profile import profile
 

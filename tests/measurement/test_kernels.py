@@ -461,7 +461,7 @@ def test_a_measurement_of_before_is_still_read(measured):
 
 def test_the_peak_is_that_of_the_tensors_that_live_together():
     """A chain of exponentials holds two tensors at a time, besides its input."""
-    from costlab.measurement.timing import peak_memory
+    from costlab.measurement.memory import peak_memory
 
     x = torch.ones(1000)
 

@@ -10,7 +10,7 @@ import costlab
 from costlab.cli import run
 from costlab.errors import CostlabError
 from costlab.measurement.result import Measurement
-from costlab.measurement.workload import OPTIMIZERS, TrainingStep
+from costlab.measurement.training import OPTIMIZERS, TrainingStep
 from costlab.reports import timings as report
 
 QUICK = {"min_seconds": 0.005, "threads": 1}

@@ -31,10 +31,11 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting.colours import GROUPS, ink_on
 from costlab.plots._breakdown import COSTS, cost_by_kind
-from costlab.plots._graph import INPUT, OUTPUT, boxes_of, edges_of, layered_layout
+from costlab.plots._graph import INPUT, OUTPUT, boxes_of, edges_of
 from costlab.plots._guidelines import layer_points
 from costlab.plots._stages import stages_of
 from costlab.plots._treemap import Box, squarified, tree_of
+from costlab.plots.layered_layout import layered_layout
 from costlab.plots.module_runs import module_runs
 from costlab.plots.style import LONGEST, shortened
 from costlab.tracing._profile import profile

@@ -1,18 +1,19 @@
 """The table of cost rules: one for each kind of operator, by family. Kinds without a rule are uncounted, never zero."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 from costlab.core.cost.algebra import Cost, Rule
+from costlab.core.cost.attention import attention, counted_attention
 from costlab.core.cost.backward import ATTENTION, OTHERS, PRODUCTS
 from costlab.core.cost.contractions import (
     GRU,
     LSTM,
     RNN,
-    attention,
     bilinear,
     convolution,
     convolution_over_time,
-    counted_attention,
     deform_convolution,
     einsum,
     fused_recurrent,

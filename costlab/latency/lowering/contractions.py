@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil, prod
 from typing import Any
 
-from costlab.core.cost.contractions import computed_share
+from costlab.core.cost.attention import computed_share
 from costlab.core.graph import ITEM_BYTES, Op
 from costlab.latency.layouts import is_channels_last
 from costlab.latency.lowering.kernels import WORK, Kernel
