@@ -72,6 +72,8 @@ def bind(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], tabl
             record = table.record(arg)
             records.append(record)
             key.append(record.spec)
+        elif arg is None or type(arg) in (int, bool):
+            key += (type(arg), arg)
         else:
             add_to_key(key, records, arg, table)
     for name, arg in kwargs.items():

@@ -189,9 +189,10 @@ def read_inputs(call: Call) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     """The tensors that an operator reads, and the positions of the operators that it comes after."""
     read = []
     after: set[int] = set()
+    overwritten = call.operator.overwritten
     for name, record in zip(call.signature.names, call.records, strict=True):
         storage = record.storage
-        if name in call.operator.overwritten:
+        if overwritten and name in overwritten:
             if not fills(record.tensor):
                 after.add(storage.writer)
             continue

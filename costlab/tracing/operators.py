@@ -134,6 +134,7 @@ class Operator:
     overwritten: frozenset[str] = frozenset()  # those of them that it does not read first: `out`
     returned: tuple[str | None, ...] = (None,)  # for each result, the written argument that it is
     composite: bool = False  # torch can decompose it
+    aliases: bool = False  # returns views of its first argument; a composite one, such as `reshape`, may copy instead
     creates: bool = False
     draws: bool = False  # random numbers
     ignored: bool = False
@@ -150,8 +151,8 @@ class Operator:
 def operator_of(func: Any) -> Operator:
     """The facts about an overload, read from its schema once."""
     schema = func._schema
-    aliases = {a.name: a.alias_info for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
-    by_alias = {next(iter(info.before_set), None): name for name, info in aliases.items()}
+    written = {a.name: a.alias_info for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+    by_alias = {next(iter(info.before_set), None): name for name, info in written.items()}
     returned = tuple(
         by_alias.get(next(iter(r.alias_info.before_set), None)) if r.alias_info and r.alias_info.is_write else None
         for r in schema.returns
@@ -165,10 +166,11 @@ def operator_of(func: Any) -> Operator:
             for a in schema.arguments
             if a.default_value is not None and a.name not in DEVICE_ARGUMENTS
         },
-        written=frozenset(aliases),
+        written=frozenset(written),
         overwritten=frozenset(a.name for a in schema.arguments if a.is_out),
         returned=returned,
         composite=is_composite(func.name()),
+        aliases=any(r.alias_info is not None for r in schema.returns) and not written,
         creates=schema.name in CREATES,
         ignored=schema.name in IGNORED,
         marker=schema.name in ABOUT or schema.name.startswith(("profiler::", "prim::")),

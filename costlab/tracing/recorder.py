@@ -240,9 +240,7 @@ class Recorder(TorchDispatchMode):
             return None
         if operator.marker:
             return operator.overload(*args, **kwargs)
-        if self.autocast is not None:
-            with self:
-                args, kwargs = self.autocast.arguments(operator.overload.name(), args, kwargs)
+        args, kwargs = self._cast(operator, args, kwargs)
         if operator.rewrite is not None:
             with self:
                 return operator.rewrite(*args, **kwargs)
@@ -253,8 +251,7 @@ class Recorder(TorchDispatchMode):
         call = bind(operator, args, kwargs, self.table)
         if call.signature.lower is not None and autocasting():
             call = self._lowered(call, call.signature.lower)
-        abstract = guessed = False
-        sparse = operator.makes_sparse
+        abstract, guessed, sparse = False, False, operator.makes_sparse
         device = None
         for record in call.records:
             abstract = abstract or record.storage.abstract
@@ -271,6 +268,13 @@ class Recorder(TorchDispatchMode):
         if not abstract and not is_too_large(call):
             return self._known(call, guessed)
         return self._without_values(call, abstract, guessed)
+
+    def _cast(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The arguments as autocast hands them over, if the pass runs under it."""
+        if self.autocast is None:
+            return args, kwargs
+        with self:
+            return self.autocast.arguments(operator.overload.name(), args, kwargs)
 
     def _known(self, call: Call, guessed: bool) -> Any:
         """The result of an operator on known values; an estimate if it rests on random numbers that decide a size."""
@@ -359,8 +363,7 @@ class Recorder(TorchDispatchMode):
         result = overload(*call.args, **{**call.kwargs, "device": META})
         uninitialised = kind.startswith(("empty", "new_empty"))
         large = result.numel() > (LIMIT >> 2 if uninitialised else LIMIT)
-        if self.answers.gradients and result.is_floating_point():
-            large = True  # autograd compares devices
+        large |= self.answers.gradients and result.is_floating_point()  # autograd compares devices
         if not large:
             result = overload(*call.args, **{**call.kwargs, "device": CPU})
             if uninitialised:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -49,6 +49,11 @@ class TensorRecord:
     def elements(self) -> int:
         """The distinct elements of the tensor."""
         return self.spec.elements
+
+    def like(self, tensor: torch.Tensor) -> Self:
+        """A record of another tensor in the same memory."""
+        known = self.storage, self.producer, self.param, self.guessed, self.device
+        return type(self)(tensor, spec_of(tensor), *known)
 
     def described(self, name: str, role: str) -> Tensor:
         """The tensor as the graph holds it."""
@@ -137,7 +142,7 @@ class TensorTable:
     def add_twin(self, tensor: torch.Tensor, original: TensorRecord) -> None:
         """Record `tensor` as if it were the original."""
         self._storages[storage_key(tensor)] = original.storage
-        self._records[id(tensor)] = replace(original, tensor=tensor, spec=spec_of(tensor))
+        self._records[id(tensor)] = original.like(tensor)
 
     def record(self, tensor: torch.Tensor) -> TensorRecord:
         """The record of a tensor; one that was never seen before is a constant."""

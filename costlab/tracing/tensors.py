@@ -23,11 +23,13 @@ def all_tensors(value: Any) -> list[torch.Tensor]:
     """The tensors in nested lists, tuples and dicts: the arguments of an operator."""
     if isinstance(value, torch.Tensor):
         return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [t for v in value for t in all_tensors(v)]
-    return []
+    found: list[torch.Tensor] = []
+    for member in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        if isinstance(member, torch.Tensor):
+            found.append(member)
+        elif isinstance(member, (list, tuple, dict)):
+            found += all_tensors(member)
+    return found
 
 
 def moved(value: Any, move: Any) -> Any:

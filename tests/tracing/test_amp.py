@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import costlab
 from costlab.core.profile import Profile
@@ -62,6 +65,32 @@ def test_gradients_of_weights_are_of_the_type_of_the_weights() -> None:
     assert profile.total.gradient_bytes == profile.total.param_bytes
     grads = [t for op in profile.ops if op.phase == "optimizer" for t in op.each("grads")]
     assert {t.dtype for t in grads} == {"float32"}
+
+
+class Backward(TorchDispatchMode):
+    """Notes the operators of a backward pass, but for views, with the types of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if torch._C._current_autograd_node() is not None and not any(r.alias_info for r in func._schema.returns):
+            kind = {"_to_copy": "to"}.get(func._schema.name.removeprefix("aten::"), func._schema.name[6:])
+            self.seen.append((kind, str(result.dtype).removeprefix("torch.")))
+        return result
+
+
+def test_autocast_ends_with_the_forward_pass() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.Sigmoid(), nn.Linear(16, 4))
+    profile = costlab.profile(model, (2, 8), mode="step", amp="bfloat16")
+    ours = [(op.kind, op.output.dtype) for op in profile.ops if op.phase == "backward"]
+    with Backward() as theirs:
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model(torch.randn(2, 8))
+        output.backward(torch.ones_like(output))
+    assert [op for op in ours if op[0] not in ("ones", "expand")] == theirs.seen
 
 
 def test_a_prediction_casts_nothing_again() -> None:

@@ -6,14 +6,15 @@ a parameter without a copy. A table that held tensors would change what it does.
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
+from costlab.core.graph import Op
 from costlab.tracing.specs import spec_of
 from costlab.tracing.tensor_table import Storage, TensorRecord, TensorTable
 from costlab.tracing.tensors import is_meta, storage_key
@@ -34,10 +35,6 @@ class WeakRecord(TensorRecord):
     def tensor(self, tensor: torch.Tensor) -> None:
         self._reference = weakref.ref(tensor) if is_meta(tensor) else lambda: tensor
 
-    def is_of(self, tensor: torch.Tensor) -> bool:
-        """Whether this is the record of a tensor, rather than of one that had the same id before."""
-        return self._reference() is tensor
-
 
 @dataclass(slots=True)
 class Lifetime:
@@ -53,9 +50,11 @@ class Lifetime:
 class Unrecorded(TensorTable):
     """A table that remembers no tensor."""
 
+    anywhere = Storage(-1, "activation", abstract=True, external=False)
+
     def record(self, tensor: torch.Tensor) -> TensorRecord:
         """A record for this once."""
-        return TensorRecord(tensor, spec_of(tensor), Storage(-1, "activation", abstract=True, external=False))
+        return TensorRecord(tensor, spec_of(tensor), self.anywhere)
 
 
 def unsaved(saved: tuple[torch.Tensor, int]) -> torch.Tensor:
@@ -79,7 +78,7 @@ class WeakTable(TensorTable):
     def __init__(self) -> None:
         super().__init__()
         self.lifetimes: dict[int, Lifetime] = {}  # by the number of the storage
-        self.position: Callable[[], int] = int  # of the operator that runs
+        self.ops: Sequence[Op] = ()  # before the one that runs
         self.running = False
         self._touched: dict[int, int] | None = None  # while garbage is collected: the last operator that used each
         self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
@@ -87,12 +86,14 @@ class WeakTable(TensorTable):
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
         """The record of a tensor, if it was seen before."""
         record = self._records.get(id(tensor))
-        return record if isinstance(record, WeakRecord) and record.is_of(tensor) else None
+        if isinstance(record, WeakRecord) and record._reference() is tensor:
+            return record
+        return None  # or the record of a tensor that had the same id before
 
     def record(self, tensor: torch.Tensor) -> TensorRecord:
         """The record of a tensor; one that was never seen before is a constant."""
-        known = self.find(tensor)
-        if known is not None:
+        known = self._records.get(id(tensor))
+        if isinstance(known, WeakRecord) and known._reference() is tensor:
             return known
         self._records.pop(id(tensor), None)
         record = super().record(tensor)
@@ -105,25 +106,41 @@ class WeakTable(TensorTable):
         key = storage_key(tensor)
         storage = self._storages.get(key)
         if storage is None:
-            storage = self._storages[key] = Storage(len(self.lifetimes), role, abstract, external)
-            self._watch(tensor, key, storage)
+            number, memory = len(self.lifetimes), tensor.untyped_storage()
+            storage = self._storages[key] = Storage(number, role, abstract, external)
+            self.lifetimes[number] = Lifetime(storage, memory.nbytes(), -1 if external else len(self.ops))
+            self._watches[number] = weakref.ref(memory, functools.partial(self._freed, key, storage))
         return storage
 
-    def collect_garbage(self, touched: dict[int, int], kept: set[int]) -> None:
+    def add_view(self, tensor: torch.Tensor, original: TensorRecord) -> None:
+        """Record a view of a tensor as if it were that tensor."""
+        self._records[id(tensor)] = original.like(tensor)
+
+    @functools.cached_property
+    def last_uses(self) -> dict[int, int]:
+        """The position of the last operator that used each storage, once all have run."""
+        return {t.storage: i for i, op in enumerate(self.ops) for t in (*op.inputs, *op.outputs)}
+
+    def collect_garbage(self, kept: set[int]) -> None:
         """End the lives of storages that only unreachable objects hold, at the last operator that used them.
 
         The first time that an operator runs, torch may leave frames behind that refer to each other.
 
         Args:
-            touched: position of the last operator that used each storage.
-            kept: storages that live on for a reason.
+            kept: storages that live on for a reason, as do those of known values, which the table holds.
         """
-        alive = (n for n, life in self.lifetimes.items() if life.last is None and not life.storage.external)
-        if set(alive) <= kept:
-            return
-        self._touched = touched
-        gc.collect()
-        self._touched = None
+        lives = self.lifetimes.items()
+        alive = (n for n, life in lives if life.last is None and life.storage.abstract and not life.storage.external)
+        if not set(alive) <= kept:
+            self._touched = self.last_uses
+            gc.collect()
+            self._touched = None
+
+    def clear(self) -> list[weakref.ref[torch.Tensor]]:
+        """Forget all tensors; weak references to those that operators made without data and that are still there."""
+        alive = [r for r in self._records.values() if isinstance(r, WeakRecord) and r._reference() is not None]
+        self._records = {id(record): record for record in alive}
+        return super().clear()
 
     def add_lifetime(self, bytes: int, role: str) -> Storage:
         """A storage that lives before the step and after it, without a tensor."""
@@ -137,19 +154,13 @@ class WeakTable(TensorTable):
         if storage is not None and not storage.external:
             lifetime = self.lifetimes[storage.number]
             if lifetime.saved_by < 0:
-                lifetime.saved_by = self.position() - (not self.running)
+                lifetime.saved_by = len(self.ops) - (not self.running)
         return tensor, tensor._version
-
-    def _watch(self, tensor: torch.Tensor, key: int, storage: Storage) -> None:
-        memory = tensor.untyped_storage()
-        first = -1 if storage.external else self.position()
-        self.lifetimes[storage.number] = Lifetime(storage, memory.nbytes(), first)
-        self._watches[storage.number] = weakref.ref(memory, partial(self._freed, key, storage))
 
     def _freed(self, key: int, storage: Storage, _: object) -> None:
         if self._storages.get(key) is storage:
             del self._storages[key]
-        last = self.position() - (not self.running)
+        last = len(self.ops) - (not self.running)
         if self._touched is not None:
             last = self._touched.get(storage.number, last)
         self.lifetimes[storage.number].last = last

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ import torch
 from costlab.core.graph import Op, Source
 from costlab.tracing.answers import Answers
 from costlab.tracing.attributes import ATTRIBUTES
-from costlab.tracing.autograd import exclude_autograd, grad_mode
+from costlab.tracing.autograd import grad_mode, passing_autograd
 from costlab.tracing.calls import Call, bind
 from costlab.tracing.inference import infer
 from costlab.tracing.modules import ModuleTracker
@@ -26,7 +25,7 @@ from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.forms import FORMS
 from costlab.tracing.step.lifetimes import Unrecorded, WeakTable, unsaved
-from costlab.tracing.tensors import META, all_tensors, is_meta, moved, on_meta, with_device
+from costlab.tracing.tensors import META, all_tensors, is_meta, moved, on_meta, storage_key, with_device
 
 DETACH = torch.ops.aten.detach.default
 ACCUMULATE = "torch::autograd::AccumulateGrad"
@@ -50,7 +49,7 @@ class DifferentiatingRecorder(Recorder):
         home: torch.device,
     ) -> None:
         super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
-        self.table.position = lambda: len(self.ops)
+        self.table.ops = self.ops
         self.twins: dict[int, torch.Tensor] = {}  # by the id of a parameter with data: its like on the meta device
         self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first
         self._parts = False  # the parts of an operator arrive, not the operators of the network
@@ -70,32 +69,47 @@ class DifferentiatingRecorder(Recorder):
         with self, torch.autograd.graph.saved_tensors_hooks(self.table.save, unsaved):
             yield
 
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is DETACH and self._parts:  # autograd hides a tensor that it saves
+            return DETACH(*args)
+        if func is DETACH and self.operations.phase == "backward":  # of a saved tensor, or of a gradient
+            return self._same(*args)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
     # Forward.
 
     def _run(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._parts:
             return self._part(operator, args, kwargs)
-        if self.operations.phase == "backward":
-            if operator.overload is DETACH:  # of a saved tensor, or of a gradient: the same memory
-                return self._same(args[0])
-            if not torch.is_grad_enabled():
-                self._place_node()
-        if self.autocast is not None and torch.is_grad_enabled():
-            with self:
-                args, kwargs = self.autocast.arguments(operator.overload.name(), args, kwargs)
         self.table.running = True
         try:
-            if self._differentiates(operator, args, kwargs):
-                return self._whole(operator, args, kwargs)
+            if torch.is_grad_enabled():
+                args, kwargs = self._cast(operator, args, kwargs)
+                if self._follows(operator, args, kwargs):
+                    return self._whole(operator, args, kwargs)
+            elif self.operations.phase == "backward":
+                if operator.aliases and isinstance(args[0], torch.Tensor) and is_meta(args[0]):
+                    view = self._view(operator, args, kwargs)
+                    if view is not None:
+                        return view
+                self._place_node()
             return super()._run(operator, args, kwargs)
         finally:
             self.table.running = False
 
-    def _differentiates(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether an operator is recorded whole and its result has a gradient."""
+    def _cast(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Gradients have the types of what they are of: autocast ends with the forward pass."""
+        if self.operations.phase == "backward" and not torch.is_grad_enabled():
+            return args, kwargs
+        return super()._cast(operator, args, kwargs)
+
+    def _follows(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether an operator is recorded whole, and autograd follows it."""
         if operator.ignored or operator.marker or operator.rewrite is not None or operator.creates:
             return False
-        if (operator.composite and operator.kind not in self.kinds) or not torch.is_grad_enabled():
+        if operator.composite and operator.kind not in self.kinds:
             return False
         return any(t.requires_grad for t in all_tensors((args, kwargs)))
 
@@ -111,35 +125,30 @@ class DifferentiatingRecorder(Recorder):
             args, kwargs = with_device(args, kwargs, META)
         if operator.kind in ONE_DEVICE:
             args, kwargs = moved(args, without_device), moved(kwargs, without_device)
-        self._guessed = False
-        with self._autograd():
-            form = FORMS.get(operator.overload.name())
-            result = form(*args, **kwargs) if form else NotImplemented
-            if result is NotImplemented:
-                result = operator.overload(*args, **kwargs)
-        for record in call.written:
-            record.storage.abstract = True
-        exclude_autograd(False)
-        try:
-            result = self.operations.add(call, result, True, guessed or self._guessed)
-        finally:
-            exclude_autograd(True)
         if self.operations.phase == "backward":
-            self.ops[-1] = replace(self.ops[-1], attrs={**self.ops[-1].attrs, "recomputed": True})
+            call.attrs["recomputed"] = True
+        self._guessed = False
+        with passing_autograd():
+            result = self._in_parts(operator, args, kwargs)
+            for record in call.written:
+                record.storage.abstract = True
+            result = self.operations.add(call, result, True, guessed or self._guessed)
         self._last_nodes.append(torch._C._autograd._get_sequence_nr() - 1)
         self._positions.append(len(self.ops) - 1)
         return result
 
-    @contextmanager
-    def _autograd(self) -> Iterator[None]:
-        """In the body operators pass autograd, and their parts reach `_part`."""
+    def _in_parts(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operator whose parts reach `_part`."""
+        if operator.aliases:  # autograd saves nothing of a view, and a copy is watched once it is recorded
+            return operator.overload(*args, **kwargs)
+        form = FORMS.get(operator.overload.name())
         self._parts = True
-        exclude_autograd(False)
+        torch._C._push_on_torch_dispatch_stack(self)  # what `with self` does, but for the flags that are set already
         try:
-            with self:
-                yield
+            result = form(*args, **kwargs) if form else NotImplemented
+            return operator.overload(*args, **kwargs) if result is NotImplemented else result
         finally:
-            exclude_autograd(True)
+            torch._C._pop_torch_dispatch_stack(self.__dict__.get("_mode_key"))
             self._parts = False
 
     def _twin_of(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -147,7 +156,9 @@ class DifferentiatingRecorder(Recorder):
 
     def _part(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a part of an operator, whose storages are watched."""
-        if operator.creates or not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
+        if operator.creates or (operator.aliases and not operator.composite):
+            return operator.overload(*args, **kwargs)
+        if not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
             return operator.overload(*args, **kwargs)
         call = bind(operator, args, kwargs, self._unrecorded)
         if operator.guess is not None:
@@ -171,10 +182,19 @@ class DifferentiatingRecorder(Recorder):
 
     def _same(self, tensor: torch.Tensor) -> torch.Tensor:
         """Another tensor of the same memory, recorded as the same."""
-        known = self.table.record(tensor)
         twin = DETACH(tensor)
-        self.table.add_twin(twin, known)
+        self.table.add_view(twin, self.table.record(tensor))
         return twin
+
+    def _view(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The views of the first argument that an operator returns, recorded as that tensor; None if it copies."""
+        result = operator.overload(*args, **kwargs)
+        views, known = all_tensors(result), self.table.record(args[0])
+        if operator.composite and any(storage_key(view) != storage_key(args[0]) for view in views):
+            return None
+        for view in views:
+            self.table.add_view(view, known)
+        return result
 
     def _place_node(self) -> None:
         """Attribute the next operator to the module whose forward operator autograd differentiates."""

@@ -58,6 +58,8 @@ class StepRecorder(DifferentiatingRecorder):
     def _freeze(self, modules: Mapping[torch.nn.Module, list[str]]) -> None:
         """Set which parameters require a gradient."""
         globs = self.options.freeze
+        if not globs:
+            return
         names: dict[str, torch.Tensor] = {}
         for module, paths in modules.items():
             for name, value in module._parameters.items():
@@ -160,9 +162,8 @@ class StepRecorder(DifferentiatingRecorder):
 
     def _storages(self, gradients: set[int], states: set[int]) -> Iterable[StorageInfo]:
         """The storages of the step, with their category and lifetime."""
-        touched = {t.storage: i for i, op in enumerate(self.ops) for t in (*op.inputs, *op.outputs)}
         backward = next((i for i, op in enumerate(self.ops) if op.phase != "forward"), len(self.ops))
-        self.table.collect_garbage(touched, {*gradients, *states, *self.results})
+        self.table.collect_garbage({*gradients, *states, *self.results})
         end = len(self.ops) - 1
         for number, lifetime in self.table.lifetimes.items():
             storage, last = lifetime.storage, lifetime.last
@@ -174,7 +175,7 @@ class StepRecorder(DifferentiatingRecorder):
                 category = category_of(lifetime, backward)
             if last is None:
                 known = not storage.abstract and not storage.external  # held by the trace for its values
-                last = touched.get(number, lifetime.first) if known else end
+                last = self.table.last_uses.get(number, lifetime.first) if known else end
             yield StorageInfo(number, lifetime.bytes, category, lifetime.first, last, lifetime.saved_by)
 
 
