@@ -90,8 +90,8 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class TracedModelOptions(ModelOptions):
-    """The options of a network that is traced."""
+class TrainingOptions:
+    """The mode of a trace, and the options of a training step."""
 
     mode: Annotated[Mode, option("Trace inference, a forward pass in train mode, or a whole training step.")] = "eval"
     optimizer: Annotated[
@@ -118,13 +118,6 @@ class TracedModelOptions(ModelOptions):
     shards: Annotated[
         int | None, option("Divide parameters, gradients and optimizer state by N.", "N", min=1, show_default="1")
     ] = None
-    max_iterations: Annotated[
-        int | None, option("Limit loops whose condition depends on unknown values.", "N", min=1, show_default="100")
-    ] = None
-
-    def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
-        spec = super().spec(target, more)
-        return replace(spec, mode=self.mode, training=self.training(), max_iterations=self.max_iterations)
 
     def training(self) -> dict[str, Any]:
         """The options of a training step that are given.
@@ -137,6 +130,19 @@ class TracedModelOptions(ModelOptions):
         if given and self.mode != "step":
             raise CostlabError(f"--{next(iter(given))} needs a training step: add --mode step")
         return given
+
+
+@dataclass(frozen=True)
+class TracedModelOptions(TrainingOptions, ModelOptions):
+    """The options of a network that is traced."""
+
+    max_iterations: Annotated[
+        int | None, option("Limit loops whose condition depends on unknown values.", "N", min=1, show_default="100")
+    ] = None
+
+    def spec(self, target: str, more: Sequence[str] | None = None) -> ModelSpec:
+        spec = super().spec(target, more)
+        return replace(spec, mode=self.mode, training=self.training(), max_iterations=self.max_iterations)
 
 
 @dataclass(frozen=True)

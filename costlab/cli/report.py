@@ -245,6 +245,7 @@ def growth_page(
 ) -> str:
     """The report of a growth in one of its formats. Raises CostlabError."""
     from costlab.models import load_model
+    from costlab.models._profile_of import training_options
     from costlab.reports import growth as report
     from costlab.sweeps._scale import scale
 
@@ -255,9 +256,10 @@ def growth_page(
     if form == "html":
         raise CostlabError("--over shows a table: use --format text, json, csv or markdown")
     reject_saved_profile(model, "traced at other sizes")
-    execution.config()  # an option without the device that it needs is an error
+    execution.config(traced_amp=network.mode == "step")  # an option without the device that it needs is an error
     with working(f"tracing {model}"):
-        loaded = load_model(network.spec(model))
+        spec = network.spec(model)
+        loaded = load_model(spec)
         grown = scale(
             loaded.model,
             loaded.inputs,
@@ -267,6 +269,8 @@ def growth_page(
             fusion=execution.fusion,
             channels_last=execution.channels_last,
             name=loaded.name,
+            mode=spec.mode,
+            **training_options(spec),
         )
     return render(
         form,

@@ -17,6 +17,7 @@ from costlab.cli.options import (
     INPUT_HELP,
     Amp,
     ChannelsLast,
+    TrainingOptions,
     argument,
     check_top,
     flag,
@@ -64,7 +65,7 @@ class SpaceOptions:
     where: Annotated[str | None, option('Keep only these rows: "mult_adds<=150M and params<4M".', "CONDITION")] = None
     timeout: Annotated[float | None, option("Set the time limit per network. Default: 300.", "SECONDS")] = None
 
-    def space(self, factory: str) -> Space:
+    def space(self, factory: str, trained: TrainingOptions) -> Space:
         """The design space of a factory, or of a space.toml with these options instead of its own."""
         from costlab.sweeps.space import space_of
 
@@ -73,6 +74,10 @@ class SpaceOptions:
             for name, value in vars(self).items()
             if value is not None and value is not False
         }
+        if trained.mode != "eval":
+            asked |= {"mode": trained.mode, "training": trained.training()}
+        else:
+            trained.training()
         asked["arguments"] = split_arguments(asked.pop("argument", None), ": write all values with commas between them")
         is_file = factory.endswith(".toml") and not factory.startswith("hf:")
         return space_of(Path(factory) if is_file else {"factory": factory}, asked)
@@ -106,6 +111,7 @@ def sweep(
         ),
     ],
     options: SpaceOptions,
+    trained: TrainingOptions,
     run: RunOptions,
     top: Annotated[int, option("Show N rows; 0 for all.", "N")] = 20,
     sort: Annotated[
@@ -127,7 +133,7 @@ def sweep(
     from costlab.sweeps.tables import check_format
 
     check_top(top)
-    space = options.space(factory)
+    space = options.space(factory, trained)
     if output is not None:
         check_format(output)
     place = journal or default_journal(space, output)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from costlab.core.graph import Mode
 from costlab.core.polynomials import Polynomial
 from costlab.formatting.notebook import html_repr
 
@@ -21,8 +22,9 @@ class Growth:
     seconds: tuple[float, ...] | None  # predicted; None without a device
     device: str | None
     memory: int | None  # bytes of the device
-    memory_bytes: tuple[int, ...]  # parameters and the peak of activations, at every size
+    memory_bytes: tuple[int, ...]  # the peak of a step, or parameters and the peak of activations, at every size
     forms: dict[str, Polynomial | None]  # closed forms; None: there is none
+    mode: Mode = "eval"
 
     @property
     def largest(self) -> int | None:

@@ -79,7 +79,12 @@ def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
             f"--dtype {spec.dtype} is not a floating-point type: choose float32, float16, bfloat16 or float64"
         )
     model = loaded.model if dtype is None else loaded.model.to(dtype)
-    return replace(loaded, model=model, inputs=adjusted(inputs, spec.batch, spec.resolution, dtype))
+    inputs = adjusted(inputs, spec.batch, spec.resolution, dtype)
+    if spec.mode == "step" and loaded.provider == "hf" and "loss" not in spec.training:
+        from costlab.models.providers.transformers.labels import with_labels
+
+        inputs = with_labels(model, inputs)
+    return replace(loaded, model=model, inputs=inputs)
 
 
 def silence_libraries() -> None:

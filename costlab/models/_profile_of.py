@@ -45,11 +45,13 @@ def training_options(spec: ModelSpec) -> dict[str, Any]:
     """The options of a training step, with the loss that is named.
 
     Raises:
-        CostlabError: the loss is not a function.
+        CostlabError: an option is unknown or wrong, or the loss is not a function.
     """
     from costlab.models.providers.user_code import find_factory
+    from costlab.tracing.step.options import check_options
 
     options = dict(spec.training)
+    check_options(options)
     if "loss" in options:
         name, options["loss"] = options["loss"], find_factory(options["loss"])
         if not callable(options["loss"]):
@@ -78,6 +80,6 @@ def traced(spec: ModelSpec, rules: Mapping[str, Rule]) -> Profile:
                 **loaded.origin,
             )
     except ForwardError as error:
-        if not isinstance(error.__cause__, Exception):  # SystemExit and the like: no input would help
-            raise
+        if not isinstance(error.__cause__, Exception) or not str(error).startswith("forward"):
+            raise  # SystemExit and the like, or the backward pass: no input would help
         raise CostlabError(f"{error}; set the inputs with --input (repeatable)") from error

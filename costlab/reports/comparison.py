@@ -26,6 +26,7 @@ from costlab.measurement.verified import mark
 if TYPE_CHECKING:
     from rich.console import Group
 
+STEP = ("saved_bytes", "gradient_bytes", "optimizer_bytes", "peak_bytes")  # known of training steps
 TOTALS = (
     "mult_adds",
     "params",
@@ -34,6 +35,7 @@ TOTALS = (
     "element_wise_ops",
     "activations",
     "peak_activation_bytes",
+    *STEP,
     PREDICTED,
 )
 COMPARED = ("mult_adds", "params", "memory_access")  # of every module, the most important first
@@ -280,7 +282,7 @@ def document(comparison: Comparison, results: Sequence[ConditionResult]) -> str:
                 "head": network(comparison.head),
                 "total": {
                     key: dict(zip(("base", "head"), comparison.totals(key), strict=True))
-                    for key in (*keys, "unused_params", "peak_activation_bytes", PREDICTED)
+                    for key in (*keys, "unused_params", "peak_activation_bytes", *STEP, PREDICTED)
                 },
                 "latency": summaries or None,
                 "modules": [

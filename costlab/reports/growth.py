@@ -66,7 +66,10 @@ def growth_html(growth: Growth) -> str:
 
 def heading(growth: Growth) -> str:
     """`resnet50 over batch on rtx4090`."""
-    return f"{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}{mark(growth.device)}"
+    what = "training step of " if growth.mode == "step" else ""
+    return (
+        f"{what}{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}{mark(growth.device)}"
+    )
 
 
 def facts(growth: Growth) -> list[Fact]:
@@ -87,7 +90,8 @@ def facts(growth: Growth) -> list[Fact]:
     if growth.memory is not None:
         room = units.size(growth.memory)
         fits = f"up to {growth.axis} {growth.largest:,}" if growth.largest else "none of these sizes"
-        lines.append(Fact("fits", f"{fits}: parameters and activations in {room}"))
+        what = "the peak of a training step" if growth.mode == "step" else "parameters and activations"
+        lines.append(Fact("fits", f"{fits}: {what} in {room}"))
     return lines
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from costlab.core.graph import Mode
 from costlab.core.growth import Growth
 from costlab.core.polynomials import Polynomial, polynomial, sizes_of
 from costlab.core.profile import Profile
@@ -14,6 +15,8 @@ from costlab.latency.device import Device
 
 if TYPE_CHECKING:
     import torch
+
+    from costlab.tracing._profile import TrainingOptions
 
 AXES = ("batch", "resolution", "length")
 KEYS = (
@@ -25,6 +28,7 @@ KEYS = (
     "activations",
     "peak_activation_bytes",
 )
+STEP_KEYS = ("saved_bytes", "peak_bytes")  # of a training step, besides
 STEPS = {"batch": (1,), "resolution": (32, 64), "length": (1, 8, 64)}  # tried in this order
 FIRST = {"batch": 1, "resolution": 32, "length": 8}  # smallest size; networks may need a larger one
 REACH = 16  # a closed form is checked up to this many times its first size
@@ -41,6 +45,8 @@ def scale(
     fusion: str = "none",
     channels_last: bool = False,
     name: str | None = None,
+    mode: Mode = "eval",
+    **training: Unpack[TrainingOptions],
 ) -> Growth:
     """Every total of a network over one size of its inputs, with the closed form where there is one.
 
@@ -50,6 +56,7 @@ def scale(
             dimension of all inputs that have the first input's).
         device, amp, fusion, channels_last: as in `costlab.predict`; without a device nothing is predicted.
         name: the network's name; default: its class.
+        mode, training: as in `costlab.profile`; `amp` is part of the trace of a training step.
 
     Returns:
         The totals at each size, the predicted seconds, and exact polynomials, checked at sizes that they were not
@@ -66,24 +73,29 @@ def scale(
     at = resized(inputs, axis)
     found = None if device is None else device if isinstance(device, Device) else find_device(device)
     kept: dict[int, Profile] = {}
+    step = mode == "step"
 
     def profile_at(size: int) -> Profile:
         if size not in kept:
-            kept[size] = profile(model, at(size), name=name)
+            kept[size] = profile(model, at(size), name=name, mode=mode, amp=amp and step, **training)
         return kept[size]
 
     profiles = [profile_at(size) for size in sizes]
-    options = {"amp": amp, "fusion": fusion, "channels_last": channels_last}
+    keys = (*KEYS, *STEP_KEYS) if step else KEYS
+    options = {"amp": amp and not step, "fusion": fusion, "channels_last": channels_last}
     return Growth(
         model=profiles[0].name,
         axis=axis,
         sizes=tuple(sizes),
-        totals={key: tuple(getattr(p.total, key) for p in profiles) for key in KEYS},
+        mode=mode,
+        totals={key: tuple(getattr(p.total, key) for p in profiles) for key in keys},
         seconds=None if found is None else tuple(predict(p, found, **options).seconds for p in profiles),  # type: ignore[arg-type]
         device=found.name if found else None,
         memory=found.memory if found else None,
-        memory_bytes=tuple(p.total.param_bytes + p.total.peak_activation_bytes for p in profiles),
-        forms=closed_forms(axis, profile_at),
+        memory_bytes=tuple(
+            (p.total.peak_bytes or 0) if step else p.total.param_bytes + p.total.peak_activation_bytes for p in profiles
+        ),
+        forms=closed_forms(axis, keys, profile_at),
     )
 
 
@@ -130,9 +142,9 @@ def resized(inputs: Any, axis: str) -> Callable[[int], Any]:
     return at
 
 
-def closed_forms(axis: str, profile_at: Callable[[int], Profile]) -> dict[str, Polynomial | None]:
+def closed_forms(axis: str, keys: Iterable[str], profile_at: Callable[[int], Profile]) -> dict[str, Polynomial | None]:
     """For each total the exact polynomial in the size; None where none goes through all sizes that were tried."""
-    forms: dict[str, Polynomial | None] = dict.fromkeys(KEYS)
+    forms: dict[str, Polynomial | None] = dict.fromkeys(keys)
     for step in STEPS[axis]:
         first = smallest(axis, step, profile_at)
         if first is None:
@@ -142,7 +154,7 @@ def closed_forms(axis: str, profile_at: Callable[[int], Profile]) -> dict[str, P
             totals = {size: profile_at(size).total for size in sizes}
         except CostlabError:  # too large, or a table of positions ends
             continue
-        for key in [key for key in KEYS if forms[key] is None]:
+        for key in [key for key in keys if forms[key] is None]:
             forms[key] = polynomial({size: getattr(total, key) for size, total in totals.items()}, first, step)
         if all(forms.values()):
             break

@@ -54,7 +54,8 @@ def table(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], judged: Sequen
         Column(axis, [word(row[axis]) for row in rows], left=True, drop=len(DROPPED) + len(axes) - position)
         for position, axis in enumerate(axes)
     ]
-    for key in COSTS:
+    steps = any(row.get("peak_bytes") is not None for row in rows)
+    for key in (*COSTS, "peak_bytes") if steps else COSTS:
         metric = METRICS[key]
         cells = [metric.format(row[key]) for row in rows]
         columns.append(Column(metric.label.replace(" ", "\n"), cells, drop=DROPPED.get(key, 0)))

@@ -145,7 +145,8 @@ def results(space: Space, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]
     for name in INPUT_AXES:
         if name in arguments and not accepts_argument(space.factory, name):
             changes[name] = arguments.pop(name)
-    profile = profile_of(ModelSpec(space.factory, arguments, space.inputs, **changes))
+    spec = ModelSpec(space.factory, arguments, space.inputs, mode=space.mode, training=space.training, **changes)
+    profile = profile_of(spec)
     yield from ((key, getattr(profile.total, key)) for key in COSTS)
     for column, config in time_columns(space).items():
         yield column, predict_with(profile, config).seconds

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
 from math import prod
@@ -14,12 +14,13 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from costlab.ci import configuration
 from costlab.ci.configuration import TomlTable, first_error
-from costlab.core.graph import Fusion
+from costlab.core.graph import Fusion, Mode
 from costlab.errors import CostlabError
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
 from costlab.sweeps.axes import Axis, parse_axis
 from costlab.sweeps.versions import versions_of
+from costlab.tracing.step.options import check_options
 
 ROUNDS = 8
 
@@ -64,6 +65,8 @@ class SpaceDocument(TomlTable):
     batch: Any = None
     resolution: Any = None
     dtype: Any = None
+    mode: Mode = "eval"
+    training: dict[str, Any] = Field(default_factory=dict)
     device: Names = Field(default_factory=list)
     amp: bool = False
     fusion: Fusion = "none"
@@ -83,6 +86,8 @@ class Space:
     arguments: Mapping[str, Axis]
     changes: Mapping[str, Axis]  # of the inputs: batch, resolution, dtype
     inputs: tuple[str, ...] = ()
+    mode: Mode = "eval"
+    training: Mapping[str, Any] = field(default_factory=dict)  # options of a training step, as in `ModelSpec`
     devices: tuple[Device, ...] = ()
     amp: bool = False
     fusion: str = "none"
@@ -95,7 +100,7 @@ class Space:
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields without cached properties: a digest cannot be pickled."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def axes(self) -> dict[str, Axis]:
@@ -163,6 +168,9 @@ class Space:
             "running": [self.amp, self.fusion, self.channels_last],
             "versions": self.versions,
         }
+        if self.mode != "eval":
+            loss = self.training.get("loss")
+            common["training"] = [self.mode, dict(self.training), versions_of(loss) if loss else {}]
         return hashlib.sha256(canonical(common).encode())
 
 
@@ -170,8 +178,9 @@ def space_of(source: Space | Mapping[str, Any] | str | Path, options: Mapping[st
     """The space described by a mapping or a TOML file, or the space itself.
 
     Args:
-        source: its keys are `factory`, `arguments`, `input`, `batch`, `resolution`, `dtype`, `device`, `amp`, `fusion`,
-            `channels-last`, `sample`, `seed`, `part`, `where` and `timeout` (docs/sweeps.md).
+        source: its keys are `factory`, `arguments`, `input`, `batch`, `resolution`, `dtype`, `mode`, `training`,
+            `device`, `amp`, `fusion`, `channels-last`, `sample`, `seed`, `part`, `where` and `timeout`
+            (docs/sweeps.md).
         options: keys that override those of `source`; arguments are added to its arguments.
 
     Raises:
@@ -186,8 +195,9 @@ def space_of(source: Space | Mapping[str, Any] | str | Path, options: Mapping[st
     if not isinstance(source, Mapping):
         raise CostlabError(f"a space is a mapping or a TOML file; got {type(source).__name__}")
     merged = {str(key).replace("_", "-"): value for key, value in {**source, **(options or {})}.items()}
-    if options and isinstance(source.get("arguments"), Mapping):
-        merged["arguments"] = {**source["arguments"], **options.get("arguments", {})}
+    for name in ("arguments", "training"):
+        if options and isinstance(source.get(name), Mapping):
+            merged[name] = {**source[name], **options.get(name, {})}
     try:
         return build_space(SpaceDocument.model_validate(merged))
     except ValidationError as error:
@@ -200,9 +210,11 @@ def read_document(path: Path) -> dict[str, Any]:
     """The mapping in a TOML file; files of factory and devices are relative to its folder."""
     document, _ = configuration.read_toml(path)
     folder = path.resolve().parent
-    file, colon, name = str(document.get("factory", "")).rpartition(":")
-    if colon and file.endswith(".py"):
-        document["factory"] = f"{folder / file}:{name}"
+    for table, key in ((document, "factory"), (document.get("training"), "loss")):
+        if isinstance(table, dict):
+            file, colon, name = str(table.get(key, "")).rpartition(":")
+            if colon and file.endswith(".py"):
+                table[key] = f"{folder / file}:{name}"
     devices = document.get("device", [])
     names = [devices] if isinstance(devices, str) else devices
     if isinstance(names, list):
@@ -226,20 +238,27 @@ def build_space(document: SpaceDocument) -> Space:
         last = max(parts, 1)
         raise CostlabError(f"part {document.part} does not exist: write 1/{last} to {last}/{last}")
     devices = {device.name: device for device in map(find_device, document.device)}
-    if not devices and (document.amp or document.channels_last or document.fusion != "none"):
+    traced_amp = document.amp and document.mode == "step"
+    if not devices and ((document.amp and not traced_amp) or document.channels_last or document.fusion != "none"):
         raise CostlabError("amp, fusion and channels-last need a prediction: name a device")
+    if document.training and document.mode != "step":
+        raise CostlabError('training needs mode = "step"')
+    check_options(document.training)
+    training = {**document.training, **({"amp": True} if traced_amp else {})}
     file, colon, name = document.factory.rpartition(":")
     if colon and file.endswith(".py"):
         if not Path(file).is_file():
             raise CostlabError(f"{file} does not exist")
         file = str(Path(file).resolve())
-    options = ("amp", "fusion", "channels_last", "sample", "seed", "where", "timeout")
+    options = ("mode", "fusion", "channels_last", "sample", "seed", "where", "timeout")
     space = Space(
         factory=f"{file}{colon}{name}",
         arguments={name: parse_axis(name, values) for name, values in document.arguments.items()},
         changes={name: parse_axis(name, values) for name, values in changes.items()},
         inputs=tuple(document.input),
+        training=training,
         devices=tuple(devices.values()),
+        amp=document.amp and not traced_amp,
         part=(part, parts),
         **{option: getattr(document, option) for option in options},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,5 +75,21 @@ def test_lint_takes_the_mode_from_the_configuration(
 def test_steps_are_compared_with_their_memory(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["compare", "zoo:mobilenet_v1", "zoo:mobilenet_v1", "--head-argument", "width=0.5", "--mode", "step"]
     assert run([*arguments, "--amp", "--device", "rtx3090", "--fail-on", "peak_bytes>-10%"]) == 0
-    assert run([*arguments, "--budget", "gradient_bytes<=1kB"]) == 1
-    capsys.readouterr()
+    shown = capsys.readouterr().out
+    assert all(f"\n{label} " in shown for label in ("saved bytes", "gradient bytes", "peak memory"))
+    assert run([*arguments, "--budget", "gradient_bytes<=1kB", "--format", "json"]) == 1
+    gradients = json.loads(capsys.readouterr().out)["total"]["gradient_bytes"]
+    assert gradients == {"base": 4 * 4_231_976, "head": 4 * 1_331_592}  # one of four bytes for each parameter
+
+
+def test_a_step_grows_with_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["report", "resnet18", "--mode", "step", "--amp", "--device", "rtx3090", "--over", "batch=2,4"]
+    assert run([*arguments, "--format", "json"]) == 0
+    grown = json.loads(capsys.readouterr().out)
+    for position, batch in enumerate((2, 4)):
+        assert run([*arguments[:-2], "--batch", str(batch), "--format", "json"]) == 0
+        step = json.loads(capsys.readouterr().out)
+        assert grown["seconds"][position] == step["latency"]["predicted_seconds"]
+        assert all(numbers[position] == step["total"][key] for key, numbers in grown["totals"].items())
+    assert grown["mode"] == "step"
+    assert {"peak_bytes", "saved_bytes"} <= grown["totals"].keys()

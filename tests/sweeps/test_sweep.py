@@ -71,6 +71,23 @@ def test_a_row_has_the_values_of_profile_lint_and_predict():
     assert row["error"] is None
 
 
+def test_a_row_of_a_step_is_that_of_its_profile():
+    training = {"optimizer": "adamw", "freeze": "features.0"}
+    space = {
+        "factory": "zoo:mobilenet_v1",
+        "arguments": {"width": 0.25},
+        "mode": "step",
+        "training": training,
+        "amp": True,
+    }
+    (row,) = here({**space, "batch": 4, "device": "rtx3090"})
+    options = {"mode": "step", "training": {**training, "amp": True}}
+    profile = profile_of(ModelSpec("zoo:mobilenet_v1", {"width": 0.25}, batch=4, **options))
+    for key in ("mult_adds", "peak_bytes", "saved_bytes", "gradient_bytes", "optimizer_bytes", "trainable_params"):
+        assert row[key] == getattr(profile.total, key) > 0
+    assert row["predicted_seconds"] == predict(profile, "rtx3090").seconds
+
+
 def test_the_repr_of_a_sweep_is_one_short_line(threads):
     found = costlab.sweep(tiny(), threads)
     assert repr(found) == f"Sweep of {TINY}: {len(found)} networks, {len(found.columns)} columns"

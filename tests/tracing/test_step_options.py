@@ -125,8 +125,8 @@ def test_shards_divide_what_is_kept_and_say_what_is_sent() -> None:
         ({"loss": lambda output: 3.0}, "the loss must return a scalar tensor, got float"),
         ({"loss": lambda output: output.detach().sum()}, "the loss has no gradient"),
         ({"freeze": "*"}, "the loss has no gradient"),
-        ({"accumulate": 0}, "accumulate must be 1 or greater, got 0"),
-        ({"shards": -1}, "shards must be 1 or greater, got -1"),
+        ({"accumulate": 0}, "accumulate must be a whole number of 1 or greater, got 0"),
+        ({"shards": -1}, "shards must be a whole number of 1 or greater, got -1"),
     ],
 )
 def test_options_that_are_wrong_are_one_line(options: dict[str, Any], message: str) -> None:

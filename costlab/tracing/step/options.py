@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -31,8 +32,19 @@ class StepOptions:
     def __post_init__(self) -> None:
         optimizer_named(self.optimizer)
         for name in ("accumulate", "shards"):
-            if getattr(self, name) < 1:
-                raise CostlabError(f"{name} must be 1 or greater, got {getattr(self, name)}")
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise CostlabError(f"{name} must be a whole number of 1 or greater, got {getattr(self, name)!r}")
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Raise CostlabError for an option of a training step, as a file names them, that does not exist or is wrong."""
+    names = [*(field.name for field in fields(StepOptions)), "amp"]
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join(names)}"
+            raise CostlabError(f"a training step has no option {name!r}{hint}")
+    StepOptions(**{name: value for name, value in given.items() if name in ("optimizer", "accumulate", "shards")})
 
 
 def is_frozen(name: str, globs: Iterable[str]) -> bool:

@@ -197,9 +197,13 @@ def own_loss(loss: Callable[[Any], Any], result: Any) -> torch.Tensor:
     """What the user's loss is for the network's result.
 
     Raises:
-        CostlabError: it is no scalar tensor, or has no gradient.
+        CostlabError: it fails, is no scalar tensor, or has no gradient.
     """
-    value = loss(result)
+    try:
+        value = loss(result)
+    except Exception as error:
+        what = str(error).strip().splitlines() or ["no message"]
+        raise CostlabError(f"the loss fails: {type(error).__name__}: {what[0][:300]}") from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise CostlabError(f"the loss must return a scalar tensor, got {shape}")
