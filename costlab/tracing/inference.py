@@ -10,6 +10,7 @@ import torch
 
 from costlab.tracing.backward_shapes import BACKWARD_SHAPES
 from costlab.tracing.calls import Call
+from costlab.tracing.cpu_layouts import laid_out
 from costlab.tracing.shapes import SHAPES
 from costlab.tracing.specs import Spec, spec_of
 from costlab.tracing.tensors import (
@@ -117,6 +118,7 @@ def ask_torch(call: Call) -> tuple[Outputs, bool]:
             result = known(*args, **kwargs) if known else NotImplemented
             if result is NotImplemented:
                 result = overload(*args, **kwargs)
+            result = laid_out(overload.name(), result, args)
         except (NotImplementedError, RuntimeError, IndexError, TypeError, ValueError) as error:
             size = sum(t.numel() for t in all_tensors((call.args, call.kwargs)))
             if call.operator.composite or size > 4 * LIMIT:

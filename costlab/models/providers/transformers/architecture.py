@@ -75,7 +75,12 @@ def model_class(config: Any) -> Any:
     if not own:
         raise CostlabError(f"{config.model_type}: give a configuration whose architectures name a class")
     stem = type(config).__name__.removesuffix("Config")
-    return min(own, key=lambda c: (c.__name__ not in (stem, f"{stem}Model"), len(c.__name__), c.__name__))
+
+    def rank(name: str) -> tuple[bool, bool, int, str]:
+        """The bare model first, then classes that users can import, then short names."""
+        return name not in (stem, f"{stem}Model"), not hasattr(transformers, name), len(name), name
+
+    return min(own, key=lambda c: rank(c.__name__))
 
 
 def modeling_classes(config_class: type) -> dict[str, Any]:
