@@ -1,4 +1,4 @@
-"""What a network sees of its tensors while it is traced: one device, and values only if they are known.
+"""What a network sees while it is traced: one device, and values only if they are known.
 
 Activations and weightless parameters live on the meta device, masks and tables on the CPU. A network that compares
 devices, or reads values past the dispatcher (`tolist`, `numpy`), must not notice: both go through the recorder here.
@@ -21,10 +21,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 from costlab.tracing.autograd import AUTOGRAD, exclude_autograd
-from costlab.tracing.memory import data_of, give_memory
+from costlab.tracing.members import members_replaced
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import replaced
-from costlab.tracing.tensors import DATA, true_device
 from costlab.tracing.threads import threads_recorded
 
 
@@ -36,49 +35,8 @@ def facade(recorder: Recorder) -> Iterator[None]:
     def looking() -> bool:
         return not recorder.busy and threading.get_ident() in ours
 
-    def device(tensor: torch.Tensor) -> torch.device:
-        return recorder.device_of(tensor) if looking() else true_device(tensor)
-
-    def tolist(tensor: torch.Tensor) -> Any:
-        return recorder.read(tensor, torch._C.TensorBase.tolist) if looking() else torch._C.TensorBase.tolist(tensor)
-
-    def numpy(tensor: torch.Tensor, *, force: bool = False) -> Any:
-        read = functools.partial(torch._C.TensorBase.numpy, force=force)
-        return recorder.read(tensor, read) if looking() else read(tensor)
-
-    def get_device(tensor: torch.Tensor) -> int:
-        return -1 if device(tensor).type == "cpu" else device(tensor).index or 0
-
-    def described(tensor: torch.Tensor, **options: Any) -> str:
-        if not looking() or not recorder.is_abstract(tensor):
-            return str(shown(tensor, **options))
-        with recorder.working(), torch._C._DisableTorchDispatch():
-            return f"tensor(..., size={tuple(tensor.shape)}, dtype={tensor.dtype})"
-
-    def data(tensor: torch.Tensor) -> torch.Tensor:
-        return data_of(recorder.table, tensor) if looking() else DATA.__get__(tensor)
-
-    def set_data(tensor: torch.Tensor, source: torch.Tensor) -> None:
-        give_memory(recorder.table, tensor, source) if looking() else DATA.__set__(tensor, source)
-
-    def deep(tensor: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:
-        if not looking() or not recorder.is_abstract(tensor):
-            return deepcopied(tensor, memo)
-        return memo.setdefault(id(tensor), tensor.clone())  # torch would copy the storage, which has no memory
-
-    shown, deepcopied = torch.Tensor.__repr__, torch.Tensor.__deepcopy__
     with ExitStack() as stack:
-        stack.enter_context(replaced(torch.Tensor, "device", property(device)))
-        for kind in ("cpu", "cuda", "meta"):
-            is_kind = property(lambda tensor, kind=kind: device(tensor).type == kind)  # type: ignore[misc]
-            stack.enter_context(replaced(torch.Tensor, f"is_{kind}", is_kind))
-        stack.enter_context(replaced(torch.Tensor, "data", property(data, set_data)))
-        stack.enter_context(replaced(torch.Tensor, "get_device", get_device))
-        stack.enter_context(replaced(torch.Tensor, "tolist", tolist))
-        stack.enter_context(replaced(torch.Tensor, "numpy", numpy))
-        stack.enter_context(replaced(torch.Tensor, "__repr__", described))
-        stack.enter_context(replaced(torch.Tensor, "__deepcopy__", deep))
-        stack.enter_context(replaced(torch.Tensor, "__copy__", torch.Tensor.detach))
+        stack.enter_context(members_replaced(recorder, looking))
         stack.enter_context(replaced(torch, "compile", run_as_written))
         for name in ("nested_tensor", "as_nested_tensor"):
             stack.enter_context(replaced(torch.nested, name, jagged(getattr(torch.nested, name))))

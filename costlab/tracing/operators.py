@@ -107,7 +107,10 @@ IGNORED = {
 }
 
 # Questions about sizes and memory, which compute nothing.
-ABOUT = {f"aten::{name}" for name in "is_same_size _has_same_storage_numel dense_dim sparse_dim is_coalesced".split()}
+ABOUT = {
+    f"aten::{name}"
+    for name in "is_same_size is_pinned _has_same_storage_numel dense_dim sparse_dim is_coalesced".split()
+}
 
 # Operators whose result does not depend on activations: computed if small, so that masks, position tables and loop
 # bounds made inside `forward` can decide its control flow.

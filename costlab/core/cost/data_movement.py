@@ -49,6 +49,18 @@ def embedding_bag(op: Op) -> Cost:
     )
 
 
+def embedding_renorm(op: Op) -> Cost:
+    """Takes the norm of one row per index, and scales the row where it is too large."""
+    weight, indices = op["self"], op["indices"]
+    touched = indices.numel * weight.shape[-1]
+    return traffic(
+        op,
+        element_wise_ops=2 * touched,
+        reads=[(touched, weight), (indices.elements, indices)],
+        writes=[(touched, weight)],
+    )
+
+
 def scatter(op: Op) -> Cost:
     """Reads indices and source, writes the elements they touch; one that adds reads those as well."""
     table, *others = op.inputs

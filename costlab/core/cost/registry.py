@@ -29,7 +29,16 @@ from costlab.core.cost.contractions import (
     transposed_convolution,
     trilinear,
 )
-from costlab.core.cost.data_movement import allocate, copy, create, embedding_bag, fill, gather, scatter
+from costlab.core.cost.data_movement import (
+    allocate,
+    copy,
+    create,
+    embedding_bag,
+    embedding_renorm,
+    fill,
+    gather,
+    scatter,
+)
 from costlab.core.cost.element_wise import (
     batch_norm,
     cdist,
@@ -219,6 +228,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
     "indexing": {
         **each_of("embedding index gather index_select take take_along_dim masked_select pack_padded_sequence", gather),
         "embedding_bag": embedding_bag,
+        "embedding_renorm": embedding_renorm,
         **each_of(
             "scatter scatter_add scatter_reduce index_put index_add index_copy index_fill masked_scatter index_reduce"
             " put",
