@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import floor, prod
+from operator import mul
 from typing import Any, NamedTuple
 
 import torch
@@ -145,6 +146,13 @@ def of_first(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> 
     return expectations.mean(inputs[0][1], depth) if inputs else 1.0
 
 
+def of_parts(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
+    """The mean over what was put together."""
+    elements = [prod(record.shape) for _, record in inputs]
+    means = (expectations.mean(record, depth) for _, record in inputs)
+    return sum(map(mul, means, elements)) / max(sum(elements), 1)
+
+
 def of_source(expectations: Expectations, op: Op, inputs: Inputs, depth: int) -> float:
     """The mean of what was copied or filled in."""
     source = next((r for name, r in inputs if name in ("src", "source", "values", "value")), None)
@@ -236,6 +244,7 @@ PASSED = frozenset(
 
 MEANS: dict[str, Mean] = {
     **dict.fromkeys(PASSED, of_first),
+    **dict.fromkeys(("cat", "stack"), of_parts),
     **dict.fromkeys("max min amax amin mean median mode index gather cummax cummin clamp unique".split(), of_first),
     **dict.fromkeys(
         "copy fill masked_fill index_put index_copy slice_scatter select_scatter masked_scatter".split(), of_source

@@ -15,6 +15,7 @@ Makers = dict[str, Callable[[Context], Any]]
 
 STEPS = 20  # of a trajectory
 FRAMES = 25  # of a codec
+RESIDUES = 64  # of a protein
 
 
 def ones(*shape: int) -> torch.Tensor:
@@ -149,6 +150,27 @@ def every_other_patch(c: Context) -> torch.Tensor:
     return torch.arange(c.config.num_frames // c.config.tubelet_size * rows * columns)[None] % 2 == 0
 
 
+def feature_line(c: Context) -> torch.Tensor:
+    """[1, channels, 1, 40]: what a convolutional network makes of a line of text."""
+    channels: int = next(layer for layer in c.model.modules() if isinstance(layer, torch.nn.Conv2d)).in_channels
+    return c.floats(1, channels, 1, 40)
+
+
+def atoms(c: Context) -> Any:
+    """The atoms of a protein, five for each of its residues."""
+    count = 5 * RESIDUES
+    residue = torch.arange(count)[None] // 5
+    return sys.modules[type(c.model).__module__].EsmFold2AtomInputs(
+        ref_pos=c.floats(1, count, 3),
+        ref_charge=c.floats(1, count),
+        atom_attention_mask=torch.ones(1, count, dtype=torch.bool),
+        ref_element=zeros(1, count),
+        ref_atom_name_chars=zeros(1, count, 4),
+        ref_space_uid=residue,
+        atom_to_token=residue,
+    )
+
+
 def latents(c: Context) -> torch.Tensor:
     """[1, hidden, frames] of a codec."""
     return c.floats(1, c.entry("hidden_size", "codebook_dim"), FRAMES)
@@ -227,6 +249,16 @@ PE_VIDEO: Makers = {"pixel_values_videos": lambda c: c.floats(1, 8, 3, 336, 336)
 CHUNKS: Makers = {"input_features": lambda c: c.floats(1, bins(c), 1000)}
 ONE_IMAGE: Makers = {"pixel_values": images}
 TEXT_LINE: Makers = {"pixel_values": lambda c: c.floats(1, 3, 48, 320)}
+FEATURES: Makers = {"hidden_states": feature_line}
+PROTEIN: Makers = {
+    **dict.fromkeys(("token_index", "residue_index"), lambda c: torch.arange(RESIDUES)[None]),
+    **dict.fromkeys(
+        ("asym_id", "sym_id", "entity_id", "mol_type", "res_type", "input_ids"), lambda c: zeros(1, RESIDUES)
+    ),
+    "token_bonds": lambda c: c.floats(1, RESIDUES, RESIDUES, 1),
+    "attention_mask": lambda c: torch.ones(1, RESIDUES, dtype=torch.bool),
+    "atom_inputs": atoms,
+}
 TILES: Makers = {"pixel_values": tiles}
 PACKED: Makers = {
     "pixel_values": packed_image,
