@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -17,6 +19,7 @@ from costlab.choosing.catalogue import Candidate
 from costlab.core.files import atomic_write
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.latency.devices import find_device
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import KernelTable, lower
 from costlab.latency.lowering.kernels import Kernel
@@ -25,7 +28,9 @@ from costlab.models import ModelSpec, cache
 
 COSTS = ("mult_adds", "params", "peak_activation_bytes")
 Array = np.ndarray
-Traced = tuple[str, list[int], list[Array]]  # an error or "", COSTS, and the kernels in every way
+Kernels = tuple[Array, Array]  # distinct kernels of a network, and how many of each it has
+Traced = tuple[str, list[int], list[Kernels]]  # an error or "", COSTS, and the kernels in every way
+KINDS = ("rtx4090", "h100", "i9-10940x")  # devices of which one or another has the kernels of any device
 
 
 class Networks(NamedTuple):
@@ -35,6 +40,7 @@ class Networks(NamedTuple):
     costs: Array  # [networks, COSTS]
     owner: Array  # of each kernel: its network
     kernels: Array  # [kernels, fields of Kernel]
+    counts: Array  # how many such kernels the network has
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,11 @@ def networks(
     """The costs and kernels of all candidates, from the cache or traced now in a process for each core.
 
     Args:
-        config: how they run. Neighbouring ways (autocast or not, compiled or not) are kept along with it.
+        config: how they run. The ways of other devices, with and without autocast and compiler, are kept along with it.
         progress: called with how many networks are done, of how many.
+
+    Raises:
+        CostlabError: the processes do not start.
     """
     kept = read(key_of(candidates, config))
     if kept is not None:
@@ -89,16 +98,24 @@ def architecture(candidate: Candidate) -> tuple[str, int | None]:
 
 
 def neighbours(config: ExecutionConfig) -> list[ExecutionConfig]:
-    """The same device with and without autocast, compiled and eager."""
-    others = [replace(config, amp=amp, fusion=fusion) for amp in (False, True) for fusion in ("none", "pointwise")]
+    """Every kind of device with and without autocast, compiled and eager."""
+    devices = [config.device, *map(find_device, KINDS)]
+    settings = [(amp, fusion) for amp in (False, True) for fusion in ("none", "pointwise")]
+    others = [replace(config, device=d, amp=amp, fusion=fusion) for d in devices for amp, fusion in settings]
     ways = {Way.of(config)}
     return [other for other in others if not (Way.of(other) in ways or ways.add(Way.of(other)))]  # type: ignore[func-returns-value]
 
 
 def each(work: Sequence[tuple[Candidate, list[ExecutionConfig]]]) -> Iterator[Traced]:
-    """The result for every candidate, in order, computed by processes of this machine."""
+    """The result for every candidate, in order, computed by processes of this machine. Raises CostlabError."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        yield from pool.map(traced, work, chunksize=4)
+        try:
+            yield from pool.map(traced, work, chunksize=4)
+        except BrokenExecutor:
+            raise CostlabError(
+                "a process that traces networks died: a script must call costlab.choose under"
+                ' `if __name__ == "__main__":`, because these processes import it'
+            ) from None
 
 
 def traced(work: tuple[Candidate, list[ExecutionConfig]]) -> Traced:
@@ -107,9 +124,9 @@ def traced(work: tuple[Candidate, list[ExecutionConfig]]) -> Traced:
     try:
         profile = profile_of_candidate(candidate)
     except CostlabError as error:
-        return str(error), [0] * len(COSTS), [np.zeros((0, len(Kernel._fields)))] * len(configs)
+        return str(error), [0] * len(COSTS), [(np.zeros((0, len(Kernel._fields))), np.zeros(0))] * len(configs)
     costs = [int(getattr(profile.total, key)) for key in COSTS]
-    return "", costs, [np.array(kernels_of(profile, config), dtype=np.float64) for config in configs]
+    return "", costs, [kernels_of(profile, config) for config in configs]
 
 
 def profile_of_candidate(candidate: Candidate) -> Profile:
@@ -135,16 +152,21 @@ def profile_of_candidate(candidate: Candidate) -> Profile:
     raise first
 
 
-def kernels_of(profile: Profile, config: ExecutionConfig) -> list[Kernel]:
-    """The kernels of a network, one way."""
-    return lower(profile, profile.fused(config.fusion), config)
+def kernels_of(profile: Profile, config: ExecutionConfig) -> Kernels:
+    """The distinct kernels of a network, one way, and how many of each it has: its blocks repeat."""
+    kernels = Counter(kernel._replace(op=0) for kernel in lower(profile, profile.fused(config.fusion), config))
+    table = np.array(list(kernels), dtype=np.float64).reshape(-1, len(Kernel._fields))
+    return table, np.array(list(kernels.values()), dtype=np.float64)
 
 
-def gathered(rows: Sequence[tuple[str, list[int], Array]]) -> Networks:
+def gathered(rows: Sequence[tuple[str, list[int], Kernels]]) -> Networks:
     """The rows of all networks together."""
-    errors, costs, kernels = zip(*rows, strict=True)
+    errors, costs, tables = zip(*rows, strict=True)
+    kernels, counts = zip(*tables, strict=True)
     owner = np.repeat(np.arange(len(kernels)), [len(table) for table in kernels])
-    return Networks(list(errors), np.array(costs, dtype=np.int64), owner, np.concatenate(kernels))
+    return Networks(
+        list(errors), np.array(costs, dtype=np.int64), owner, np.concatenate(kernels), np.concatenate(counts)
+    )
 
 
 def seconds_of(found: Networks, config: ExecutionConfig, batch: int | Array) -> Array:
@@ -153,9 +175,10 @@ def seconds_of(found: Networks, config: ExecutionConfig, batch: int | Array) -> 
     table = KernelTable(found.kernels, count)
     each = batch[found.owner] if isinstance(batch, np.ndarray) else float(batch)
     model = RooflineModel(table, config.device, each)
-    weights = np.bincount(found.owner, table.constant, count)
-    device = np.bincount(found.owner, model.terms(config.efficiency, weights[found.owner]).seconds, count)
-    host = np.bincount(found.owner, model.host(config.efficiency), count)
+    weights = np.bincount(found.owner, found.counts * table.constant, count)
+    seconds = model.terms(config.efficiency, weights[found.owner]).seconds
+    device = np.bincount(found.owner, found.counts * seconds, count)
+    host = np.bincount(found.owner, found.counts * model.host(config.efficiency), count)
     return np.asarray(whole_seconds(device, host, config.efficiency))
 
 
@@ -174,12 +197,14 @@ def read(key: str) -> Networks | None:
     if where is None:
         return None
     try:
+        os.utime(where / key)
         with np.load(io.BytesIO((where / key).read_bytes()), allow_pickle=False) as file:
-            found = Networks([str(e) for e in file["errors"]], file["costs"], file["owner"], file["kernels"])
+            found = Networks([str(e) for e in file["errors"]], *(file[name] for name in Networks._fields[1:]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    shapes = found.costs.shape, found.kernels.shape
-    return found if shapes == ((len(found.errors), len(COSTS)), (len(found.owner), len(Kernel._fields))) else None
+    shapes = found.costs.shape, found.kernels.shape, found.counts.shape
+    rows = len(found.owner)
+    return found if shapes == ((len(found.errors), len(COSTS)), (rows, len(Kernel._fields)), (rows,)) else None
 
 
 def keep(key: str, found: Networks) -> None:
@@ -188,9 +213,7 @@ def keep(key: str, found: Networks) -> None:
     if where is None:
         return
     content = io.BytesIO()
-    np.savez_compressed(
-        content, errors=np.array(found.errors), costs=found.costs, owner=found.owner, kernels=found.kernels
-    )
+    np.savez_compressed(content, **{**found._asdict(), "errors": np.array(found.errors)})
     with suppress(OSError, CostlabError):
         where.mkdir(parents=True, exist_ok=True)
         with atomic_write(where / key) as file:

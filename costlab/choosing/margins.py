@@ -7,22 +7,27 @@ from statistics import NormalDist
 
 from costlab.latency.execution import ExecutionConfig
 
-# The 90th percentile of |predicted / measured - 1| in the tables of docs/latency.md: of judging families where a device
-# was fitted, otherwise the median over devices that nothing was fitted to.
+# Median and 90th percentile of |predicted / measured - 1| in the tables of docs/latency.md: of fitting families where a
+# device was fitted, otherwise the median over devices that nothing was fitted to.
 FITTED = {
-    ("rtx3090", "eager"): 0.150,
-    ("rtx4090", "eager"): 0.134,
-    ("rtx4090", "compiled"): 0.239,
-    ("i9-10940x", "compiled"): 0.296,
+    ("rtx3090", "eager"): (0.037, 0.131),
+    ("rtx4090", "eager"): (0.044, 0.159),
+    ("rtx4090", "compiled"): (0.053, 0.199),
+    ("i9-10940x", "compiled"): (0.091, 0.246),
 }
-UNSEEN = {"eager": 0.232, "compiled": 0.374}
+UNSEEN = {"eager": (0.081, 0.223), "compiled": (0.143, 0.374)}
+QUARTER, TWENTIETH = (NormalDist().inv_cdf(1 - above) for above in (0.25, 0.05))  # of networks take longer than that
 
 
 def factor_of(margin: float, config: ExecutionConfig) -> float:
     """By what a predicted time is multiplied so that the true one is shorter with a probability of `margin`.
 
-    Errors are taken as log-normal round the prediction.
+    Errors are taken as equally likely in both directions. Their logarithm is a line over the quantiles of a normal
+    distribution up to the median error, and a steeper one beyond it: large errors are common.
     """
     mode = "compiled" if config.compiled else "eager"
-    spread = FITTED.get((config.device.name, mode), UNSEEN[mode]) / NormalDist().inv_cdf(0.95)
-    return math.exp(spread * NormalDist().inv_cdf(margin))
+    middle, high = map(math.log1p, FITTED.get((config.device.name, mode), UNSEEN[mode]))
+    place = NormalDist().inv_cdf(margin)
+    if place <= QUARTER:
+        return math.exp(middle * place / QUARTER)
+    return math.exp(middle + (high - middle) * (place - QUARTER) / (TWENTIETH - QUARTER))

@@ -168,6 +168,7 @@ class Setting:
             experts=traces.experts.number if traces.experts else None,
             experts_reached=traces.experts.reached(batch) if traces.experts else None,
             param_bytes=traces.param_bytes,
+            whole_param_bytes=traces.whole_bytes,
             cache_bytes=cache,
             cache_bytes_per_token=(final - cache) / generate / batch,
             peak_bytes=peak,
@@ -256,14 +257,17 @@ class Setting:
         return max(0, 1 + math.floor((room - one) / max(1, two - one))) if one <= room else 0
 
     def longest_context(self, batch: int, prompt: int) -> int | None:
-        """The longest prompt that fits at this batch, if memory grows evenly; None if the device states no memory."""
+        """The longest prompt that fits at this batch, if memory grows evenly; None if nothing limits it."""
         if self.device is None or self.device.memory is None:
             return None
         room = self.engine.memory_share * self.device.memory
         one, two = (self.peak_bytes(batch, n, 1) for n in (prompt, 2 * prompt))
-        if one > room:
-            return 0 if one == two else max(0, math.floor(prompt - (one - room) * prompt / (two - one)))
-        return None if two <= one else prompt + math.floor((room - one) * prompt / (two - one))
+        reach = beyond(prompt, one, (two - one) / prompt, room)
+        if self.engine.schedules and prompt < CHUNK and (reach is None or reach > CHUNK):
+            at_chunk = one + (two - one) * (CHUNK - prompt) / prompt
+            cached = (self.cache_bytes(batch, 2 * prompt) - self.cache_bytes(batch, prompt)) / prompt
+            return beyond(CHUNK, at_chunk, cached, room)  # longer prompts are read in parts: only the cache grows
+        return reach
 
     def seconds(self, batch: int, prompt: int, generate: int) -> tuple[StepTime | None, StepTime | None, float | None]:
         """Of prefill, of the first decode step, and of a whole generation (Simpson's rule over the contexts)."""
@@ -306,3 +310,10 @@ class Setting:
             if spare > 0:
                 points["compute"] = math.ceil(weights / self.device.bandwidth / spare)
         return points
+
+
+def beyond(tokens: int, needed: float, growth: float, room: float) -> int | None:
+    """How many tokens fit into a room if `tokens` need that much and each further one `growth`; None: any number."""
+    if growth <= 0:
+        return 0 if needed > room else None
+    return max(0, math.floor(tokens + (room - needed) / growth))

@@ -28,6 +28,11 @@ class Plan:
     devices: int
     styles: dict[str, str]  # by the path of a module or parameter
 
+    def splits(self, parameter: str) -> bool:
+        """Whether a parameter, by its name, is divided among the devices."""
+        styles = (self.styles.get(path) for path in (parameter, parameter.rpartition(".")[0]))
+        return any(style in OUTPUTS or style in INPUTS for style in styles)
+
     def reduced_bytes(self, profile: Profile) -> tuple[int, int]:
         """Bytes that are all-reduced or gathered in a step, and by how many calls."""
         sizes: dict[str, int] = {}

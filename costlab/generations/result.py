@@ -53,6 +53,7 @@ class Generation:
     experts: int | None  # routed experts of a layer; None without experts
     experts_reached: float | None  # distinct experts of a layer that a decode step reaches; None without experts
     param_bytes: int  # on each device, like all bytes below
+    whole_param_bytes: int  # those of them that every device holds, since the model's plan does not split them
     cache_bytes: int  # after the prompt, all sequences
     cache_bytes_per_token: float  # of one sequence, between the prompt's end and the last token
     peak_bytes: int

@@ -55,7 +55,15 @@ class Traces:
     @property
     def param_bytes(self) -> int:
         """Bytes of parameters and buffers on one device, as they are stored."""
-        return stored_bytes(self.language.model, self.form, self.is_expert)
+        return sum(stored_bytes(self.language.model, self.form, self.is_expert).values())
+
+    @property
+    def whole_bytes(self) -> int:
+        """Those of them that every device holds, since the plan does not split them; 0 on one device."""
+        if self.plan.devices == 1:
+            return 0
+        sizes = stored_bytes(self.language.model, self.form, self.is_expert)
+        return sum(size for name, size in sizes.items() if not self.plan.splits(name))
 
     def is_expert(self, path: str) -> bool:
         """Whether a module belongs to the routed experts."""

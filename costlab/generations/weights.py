@@ -104,19 +104,20 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
             waiting += value
 
 
-def stored_bytes(model: torch.nn.Module, form: WeightFormat | None, is_expert: Callable[[str], bool]) -> int:
-    """Bytes of the distinct parameters and buffers of a network whose matrices have this format."""
+def stored_bytes(model: torch.nn.Module, form: WeightFormat | None, is_expert: Callable[[str], bool]) -> dict[str, int]:
+    """Bytes of the distinct parameters and buffers of a network whose matrices have this format, by their names."""
     seen: set[int] = set()
-    total = 0
+    sizes = {}
     for path, module in model.named_modules():
-        for tensor in (*module._parameters.values(), *module._buffers.values()):
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is None or id(tensor) in seen:
                 continue
             seen.add(id(tensor))
             packed = form is not None and is_matrix(tensor.shape, module) and form.applies(path, is_expert(path))
             size = tensor.numel() * tensor.element_size()
-            total += form.bytes(tensor.numel(), tensor.shape[-1]) if form is not None and packed else size
-    return total
+            own = form.bytes(tensor.numel(), tensor.shape[-1]) if form is not None and packed else size
+            sizes[f"{path}.{name}"] = own
+    return sizes
 
 
 def is_matrix(shape: Iterable[int], module: torch.nn.Module) -> bool:

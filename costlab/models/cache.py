@@ -29,6 +29,7 @@ from costlab.models.spec import ModelSpec
 KEPT = 1000  # entries; beyond that the least recently used are removed
 DIGEST = hashlib.sha256
 SETTINGS = ("TIMM_", "TORCHVISION_", "TORCH_", "PYTORCH_")  # environment variables that change networks or kernels
+LOGGING = ("TORCH_CPP_LOG_LEVEL",)  # these do not; the command line sets it
 PACKAGES = ("torch", "torchvision", "timm")  # their versions determine the network of a name
 
 
@@ -55,7 +56,9 @@ def key_of(spec: ModelSpec) -> str:
         "packages": [installation(package) for package in PACKAGES],
         "costlab": [__version__, serialization.SCHEMA_VERSION, own_files()],
         "python": sys.version_info[:3],
-        "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
+        "environment": {
+            name: value for name, value in os.environ.items() if name.startswith(SETTINGS) and name not in LOGGING
+        },
     }
     return DIGEST(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -90,6 +90,9 @@ def setting(result: Generation) -> list[Fact]:
         Fact("weights", f"{units.size(result.param_bytes)}{each(result)} ({result.weights}{products(result)})"),
         Fact("cache", f"{growth(result)}{each(result)} ({result.cache})"),
     ]
+    if result.devices > 1:
+        whole = f"{units.size(result.whole_param_bytes)} of the weights, which it does not split, on every device"
+        lines.append(Fact("split", f"by transformers' plan for the model; {whole}"))
     if result.device:
         room = f", {units.size(result.memory)} of memory" if result.memory else ""
         lines.append(Fact("engine", f"{result.engine} on {result.device}{room}"))

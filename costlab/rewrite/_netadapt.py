@@ -74,7 +74,7 @@ def netadapt(
         multiple: channels are left in multiples of this.
         step: the part of the metric that the first step saves; each further one saves `decay` times the one before.
         evaluate: the accuracy of a network, more is better. Without it, proposals are compared by filters' norms.
-        finetune: trains a network in place; its second argument is False after each step and True at the end.
+        finetune: trains a network in place: of every proposal, before `evaluate` compares it; once more at the end.
         skip, only: globs on the paths of layers; a glob that matches a module includes its submodules.
         journal: a file of the steps, from which the same call continues.
         progress: called after each step, with the part of the way that is done.

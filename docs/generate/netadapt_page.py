@@ -71,8 +71,8 @@ def digits(rows: Rows) -> str:
         lines.append(f"| {name} | {numbers} |")
     seeds = len({row["seed"] for row in rows})
     text = f"""The network of [the other rewrites](rewriting.md#on-trained-networks): six 3x3 convolutions (16, 16, 32, 32, 32 and 32
-        outputs), each with batch norm and ReLU, on 8x8 images, 256 at a time. It learns from 997 of scikit-learn's digits; NetAdapt compares
-        its proposals on 300 others, trains for half an epoch after each step, and takes 5 % in its first step. Every network is then trained
+        outputs), each with batch norm and ReLU, on 8x8 images, 256 at a time. It learns from 997 of scikit-learn's digits; NetAdapt
+        trains each proposal for half an epoch and compares them on 300 others. Every network is then trained
         for 8 epochs, and those of a width multiplier, which start anew, for 16, as long as the others in all. Accuracy on the other 500
         images, medians of {seeds} seeds."""
     seen = """Down to half of the time, NetAdapt and the width multiplier are as good as each other, within the spread of the seeds: here the

@@ -48,9 +48,9 @@ TURNS = 15
 WIDTHS = (16, 16, 0, 32, 32, 0, 32, 32)  # 0 is a pooling
 TRAINING, CHOOSING, BATCH, MEASURED_BATCH = 997, 300, 64, 256
 EPOCHS = 8  # of the first training, and of the last fine-tuning
-STEPS = 8  # batches of the fine-tuning after each step
+STEPS = 8  # batches of the fine-tuning of each proposal
 PARTS = (0.75, 0.6, 0.45, 0.35, 0.25)  # of the predicted time
-MULTIPLIERS = (0.85, 0.7, 0.55, 0.45, 0.35, 0.25)
+MULTIPLIERS = (0.85, 0.7, 0.55, 0.45, 0.35, 0.25, 0.2, 0.15)
 RANKS = (4, 3, 2, 1)
 SEEDS = range(5)
 
@@ -160,7 +160,6 @@ def smaller_networks(data: Digits, device: str) -> list[tuple[str, float, nn.Mod
             target_latency=part * whole / now,
             device=device,
             multiple=1,
-            step=0.05,
             evaluate=lambda m: data.accuracy(m, data.choose),
             finetune=lambda m, last: None if last else data.fit(m, STEPS, 0.003),
         ).model

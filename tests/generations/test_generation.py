@@ -100,7 +100,8 @@ def test_active_parameters_are_the_published_ones(tmp_path):
 
     Mixtral 8x7B: 46.7 and 12.9 billion (arXiv 2401.04088); Qwen3: 30.5 and 3.3, 235 and 22 (arXiv 2505.09388), with it.
     DeepSeek-V3: 671 and 36.7 (README_WEIGHTS.md of its repository; both without the module for several tokens) and
-    gpt-oss-120b: 116.83 and 5.13 (arXiv 2508.10925, table 1), without it.
+    gpt-oss-120b: 116.83 and 5.13 (arXiv 2508.10925, table 1), without it. Figures of two digits may have been cut
+    rather than rounded: Qwen3's 3.3 is 3.35.
     """
     transformers = import_transformers()
     qwen = {"num_hidden_layers": 48, "num_key_value_heads": 4, "head_dim": 128}
@@ -117,7 +118,7 @@ def test_active_parameters_are_the_published_ones(tmp_path):
         traces = setting(str(tmp_path)).traces
         assert traces.params == pytest.approx(total, rel=0.002)
         found = traces.active_params - (0 if embedding else traces.embedding_params)
-        assert found == pytest.approx(active, rel=0.01) or round(found / 1e9, 1) in (active / 1e9, 3.4)
+        assert found == pytest.approx(active, rel=0.01) or int(found / 1e8) == round(active / 1e8)
 
 
 def test_a_step_reaches_the_expected_number_of_distinct_experts(tmp_path):
@@ -180,6 +181,9 @@ def test_a_device_holds_its_part_of_a_split_network(family, tmp_path):
     assert linear[1] == pytest.approx(linear[0] / 2, rel=0.02)
     size, calls = part.plan.reduced_bytes(part.prefill(1, 16).profile)
     gathered = 2 * 2 if family == "phi3" else 0  # its query, key, value and gate products are gathered whole
+    buffers = sum(b.numel() * b.element_size() for b in part.language.model.buffers())
+    whole_twice = 2 * 2 * (sizes[1] - sizes[0] / 2)  # in bfloat16: half of what is whole is there beyond a half
+    assert part.whole_bytes - buffers == pytest.approx(whole_twice, abs=8)
     assert calls == 2 * 2 + 2 + gathered  # attention and MLP of each layer, the embedding, the logits
     assert size >= 5 * 16 * 64 * 2  # sums of one hidden state each
 
@@ -208,6 +212,15 @@ def test_the_largest_batch_fits_and_one_more_does_not(tmp_path):
     s = setting(save_llama(tmp_path, num_hidden_layers=8), device="rtx4090")
     most = s.largest_batch(2048, 256)
     assert s.peak_bytes(most, 2048, 256) <= s.device.memory < s.peak_bytes(most + 1, 2048, 256)
+
+
+@pytest.mark.parametrize("engine", ["eager", "vllm"])
+def test_the_longest_prompt_fits_and_a_longer_one_does_not(engine, tmp_path):
+    s = setting(save_llama(tmp_path, num_hidden_layers=4), device="rtx4090", engine=engine)
+    most = s.longest_context(1, 1024)
+    room = s.engine.memory_share * s.device.memory
+    assert most > 16 * 1024
+    assert s.peak_bytes(1, round(0.98 * most), 1) <= room < s.peak_bytes(1, round(1.02 * most), 1)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,26 @@ def test_the_network_itself_is_left_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
 
 
+def test_proposals_are_trained_before_they_are_compared_and_one_keeps_its_weights():
+    calls = []
+    marks = iter(range(1, 1000))
+
+    def train(model, last):
+        calls.append(last)
+        if not last:
+            model[0].weight.data[0, 0, 0, 0] = next(marks)
+
+    def mark(model):
+        calls.append("compare")
+        return float(model[0].weight.data[0, 0, 0, 0])
+
+    result = netadapt(network(), SHAPE, target_params=0.5, evaluate=mark, finetune=train)
+    tried = sum(len(step.proposals) for step in result.adaptation.steps)
+    assert calls == ["compare", *[False, "compare"] * tried, True, "compare"]
+    kept = result.adaptation.steps[-1].proposal.accuracy
+    assert result.model[0].weight.data[0, 0, 0, 0] == kept == result.adaptation.final_accuracy
+
+
 def test_the_smallest_filters_go():
     model = network()
     with torch.no_grad():

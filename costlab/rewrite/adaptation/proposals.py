@@ -43,7 +43,7 @@ class Candidate:
         left = sum(channel not in self.state.removed for channel in self.group.channels)
         return self.proposal.lost * len(self.group.producers) * len(self.group.channels) / left
 
-    def with_accuracy(self, accuracy: float) -> Candidate:
+    def with_accuracy(self, accuracy: float | None) -> Candidate:
         """The same, with its accuracy."""
         return replace(self, proposal=replace(self.proposal, accuracy=accuracy))
 

@@ -20,7 +20,7 @@ class Proposal:
     channels: int  # of the group's first layer, once the others are removed
     value: float  # of the metric that is to fall
     lost: float  # share of the squared norm of the group's filters, the mean over its layers
-    accuracy: float | None  # before fine-tuning; None without an accuracy function
+    accuracy: float | None  # after the step's fine-tuning; None without an accuracy function
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,38 +138,45 @@ class Search:
             raise CostlabError(self.stuck())
         contenders = [candidate for candidate in found if rank(candidate)[0] == kind]
         if self.evaluate:
-            contenders = [c.with_accuracy(self.accuracy_without(c)) for c in contenders]
-            best = min(contenders, key=lambda c: self.loss(c) if kind < 2 else rank(c)[1])
-        else:
-            best = min(contenders, key=rank)
-        return self.take(best, contenders)
+            return self.best_tried(contenders, self.loss if kind < 2 else rank)
+        return self.take(min(contenders, key=rank), contenders, None)
 
-    def loss(self, candidate: Candidate) -> tuple[float, float]:
+    def loss(self, candidate: Candidate) -> Rank:
         """The accuracy that a candidate loses for each unit it saves; equal ones by the norms of filters."""
         saved = self.state.value - candidate.state.value
         drop = (self.accuracy or 0.0) - (candidate.proposal.accuracy or 0.0)
         return drop / saved, candidate.loss / saved
 
-    def accuracy_without(self, candidate: Candidate) -> float:
-        """The accuracy of the network that a candidate would make."""
-        smaller = sliced(self.model, self.proposer.channels, candidate.state.removed, self.state.removed)
-        accuracy = self.judged(smaller, f"in step {len(self.steps) + 1}, {candidate.group.name}")
-        assert accuracy is not None
-        return accuracy
+    def best_tried(self, contenders: Sequence[Candidate], order: Callable[[Candidate], Rank]) -> AdaptationStep:
+        """Make and fine-tune the network of every contender, and take the best; only its network is kept."""
+        number, before = len(self.steps) + 1, self.state.removed
+        tried: list[Candidate] = []
+        best: tuple[Rank, Candidate, nn.Module] | None = None
+        for contender in contenders:
+            when = f"in step {number}, {contender.group.name}"
+            model = sliced(self.model, self.proposer.channels, contender.state.removed, before)
+            if self.finetune:
+                self.train(model, False, when)
+            tried.append(contender.with_accuracy(self.judged(model, when)))
+            if best is None or order(tried[-1]) < best[0]:
+                best = order(tried[-1]), tried[-1], model
+        assert best is not None
+        return self.take(best[1], tried, best[2])
 
-    def take(self, best: Candidate, contenders: Sequence[Candidate]) -> AdaptationStep:
-        """Carry out a proposal, and fine-tune the network."""
-        number, accuracy = len(self.steps) + 1, best.proposal.accuracy
+    def take(self, best: Candidate, contenders: Sequence[Candidate], model: nn.Module | None) -> AdaptationStep:
+        """Carry out a proposal. `model`: its network, fine-tuned; None if it was not made yet."""
+        number = len(self.steps) + 1
         gone = best.state.removed - self.state.removed
-        if self.evaluate or self.finetune:
+        if model is not None:
+            self.model = model
+        elif self.finetune:
             self.model = sliced(self.model, self.proposer.channels, best.state.removed, self.state.removed)
-        if self.finetune:
             self.train(self.model, False, f"in step {number}")
+        if self.finetune:
             self.proposer.weigh(self.model, best.state.removed)
-            accuracy = self.judged(self.model, f"after step {number}")
-        self.state, self.accuracy = best.state, accuracy
+        self.state, self.accuracy = best.state, best.proposal.accuracy
         places = tuple(place for place, channel in enumerate(best.group.channels) if channel in gone)
-        step = AdaptationStep(number, best.proposal, places, accuracy, tuple(c.proposal for c in contenders))
+        step = AdaptationStep(number, best.proposal, places, self.accuracy, tuple(c.proposal for c in contenders))
         self.steps.append(step)
         return step
 
