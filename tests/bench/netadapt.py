@@ -182,7 +182,7 @@ def main() -> None:
     for part in arguments.parts:
         found[part] = {"networks": networks, "digits": digits}[part](arguments.device)
         found |= {"date": str(date.today()), "torch": torch.__version__, "processor": cpu_name()}
-        found["load"] = round(os.getloadavg()[0], 1)
+        found.setdefault("load", {})[part] = round(os.getloadavg()[0], 1)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
