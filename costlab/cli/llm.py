@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import Output, argument, option, parse_arguments
 from costlab.cli.screen import counting, put, render, working
+from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[int]]:
     axes: dict[str, list[int]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
-        numbers = values.split(",")
-        if name not in AXES or not equals or not all(n.isdecimal() and int(n) > 0 for n in numbers if len(n) < 10):
+        numbers = whole_numbers(values)
+        if name not in AXES or not equals or numbers is None:
             raise CostlabError(f"--over {text!r} is not a range: write --over batch=1,8,32 or --over context=1024,4096")
         if name in axes:
             raise CostlabError(f"--over {name} is given twice: name all values in one")
-        axes[name] = [int(n) for n in numbers]
+        axes[name] = numbers
     return axes

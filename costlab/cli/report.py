@@ -20,10 +20,11 @@ from costlab.cli.options import (
     spec_to_run,
 )
 from costlab.cli.screen import put, render, working
+from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from costlab.core.profile import Profile
     from costlab.formatting.table import Table
@@ -134,8 +135,10 @@ def report(
     ] = "text",
     output: Output = None,
     over: Annotated[
-        str | None, option("Show how costs grow: batch=1,2,4, resolution=64,128 or length=128,256.", "NAME=VALUES")
+        list[str] | None,
+        option("Show how costs grow: batch=1,2,4,...,64, resolution=64,128, context=128,256.", "NAME=VALUES"),
     ] = None,
+    plot: Annotated[Path | None, option("With --over, also plot the growth: .png, .svg or .pdf.", "FILE")] = None,
     strict: Annotated[bool, flag("--strict", "Fail if an operator has no cost rule.")] = False,
     no_cache: NoCache = False,
 ) -> None:
@@ -146,10 +149,10 @@ def report(
     from costlab.reports import csv
     from costlab.reports import profile as pages
 
-    if over is not None:
-        from costlab.cli.report import growth_page
-
-        return put(growth_page(model, network, execution, over, form, output), output)
+    if over:
+        return put(growth_page(model, network, execution, over, form, output, plot), output)
+    if plot is not None:
+        raise CostlabError("--plot goes with --over; other plots: costlab plot KIND MODEL")
     rows.check(form, execution.device is not None)
     traced_amp = execution.amp and network.mode == "step"
     config = execution.config(traced_amp)
@@ -241,7 +244,13 @@ def html_page(
 
 
 def growth_page(
-    model: str, network: TracedModelOptions, execution: ExecutionOptions, over: str, form: str, output: Path | None
+    model: str,
+    network: TracedModelOptions,
+    execution: ExecutionOptions,
+    over: Sequence[str],
+    form: str,
+    output: Path | None,
+    plot: Path | None,
 ) -> str:
     """The report of a growth in one of its formats. Raises CostlabError."""
     from costlab.models import load_model
@@ -249,10 +258,14 @@ def growth_page(
     from costlab.reports import growth as report
     from costlab.sweeps._scale import scale
 
-    name, equals, values = over.partition("=")
-    numbers = values.split(",")
-    if not equals or not all(n.isdecimal() and len(n) < 10 for n in numbers):
-        raise CostlabError(f"--over {over!r} is not a range: write --over batch=1,2,4, resolution=... or length=...")
+    if len(over) > 1:
+        raise CostlabError(f"--over takes one size at a time: run it once for each of {', '.join(over)}")
+    name, equals, values = over[0].partition("=")
+    numbers = whole_numbers(values)
+    if not equals or numbers is None:
+        raise CostlabError(
+            f"--over {over[0]!r} is not a range: write --over batch=1,2,4,...,64 or resolution=64,96,128"
+        )
     if form == "html":
         raise CostlabError("--over shows a table: use --format text, json, csv or markdown")
     reject_saved_profile(model, "traced at other sizes")
@@ -263,7 +276,7 @@ def growth_page(
         grown = scale(
             loaded.model,
             loaded.inputs,
-            over={name: [int(n) for n in numbers]},
+            over={name: numbers},
             device=execution.device,
             amp=execution.amp,
             fusion=execution.fusion,
@@ -272,6 +285,11 @@ def growth_page(
             mode=spec.mode,
             **training_options(spec),
         )
+    if plot is not None:
+        from costlab import plots
+        from costlab.cli.plot import save
+
+        save(lambda: plots.growth(grown), plot)
     return render(
         form,
         output,

@@ -4,6 +4,7 @@ import ast
 import json
 from typing import Any
 
+MOST_NUMBERS = 1000
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -28,3 +29,26 @@ def require_json(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and value - value == 0.0):
         return value
     raise ValueError(value)
+
+
+def whole_numbers(text: str) -> list[int] | None:
+    """Positive numbers such as `1,2,4`; None for any other text.
+
+    `...` before the last number stands for those between: by the factor of the last three numbers before it
+    (`1,2,4,...,256`), else in the steps of the last two (`32,64,...,512`).
+    """
+    head, dots, last = text.partition(",...,")
+    words = [*head.split(","), *([last] if dots else [])]
+    if not all(word.isdecimal() and len(word) < 10 and int(word) for word in words):
+        return None
+    numbers = [int(word) for word in words]
+    if not dots:
+        return numbers
+    *known, end = numbers
+    if len(known) < 2 or known[-1] <= known[-2]:
+        return None
+    before, after = known[-2:]
+    multiplied = len(known) > 2 and after * known[-3] == before * before
+    while known[-1] < end and len(known) <= MOST_NUMBERS:
+        known.append(known[-1] * after // before if multiplied else known[-1] + after - before)
+    return known if known[-1] == end else None

@@ -23,7 +23,7 @@ from costlab.measurement.verified import mark
 if TYPE_CHECKING:
     from rich.console import Group
 
-VARIABLES = {"batch": "b", "resolution": "r", "length": "l"}
+VARIABLES = {"batch": "b", "resolution": "r", "length": "l", "context": "c"}
 DROPPED = {"element_wise_ops": 2, "params": 1, "activations": 3, "bytes_accessed": 4, "memory_access": 5}
 
 
@@ -74,7 +74,7 @@ def heading(growth: Growth) -> str:
 
 def facts(growth: Growth) -> list[Fact]:
     """The closed form of every total, then what the times show."""
-    variable = VARIABLES[growth.axis]
+    variable = VARIABLES.get(growth.axis, "n")
     lines = []
     for key, form in growth.forms.items():
         label = METRICS[key].label

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     import torch
 
     from costlab.tracing._profile import TrainingOptions
+    from costlab.tracing.inputs import Inputs
 
-AXES = ("batch", "resolution", "length")
+AXES = ("batch", "resolution", "length", "context")
+DIMENSION = re.compile(r"(\w{1,100})\.(\d)")  # of an input, by its name: input_ids.1
 KEYS = (
     "mult_adds",
     "element_wise_ops",
@@ -29,8 +33,10 @@ KEYS = (
     "peak_activation_bytes",
 )
 STEP_KEYS = ("saved_bytes", "peak_bytes")  # of a training step, besides
-STEPS = {"batch": (1,), "resolution": (32, 64), "length": (1, 8, 64)}  # tried in this order
-FIRST = {"batch": 1, "resolution": 32, "length": 8}  # smallest size; networks may need a larger one
+STEPS = {"batch": (1,), "resolution": (32, 64)}  # tried in this order
+OTHER_STEPS = (1, 8, 64)  # of other sizes
+FIRST = {"batch": 1, "resolution": 32}  # smallest size; networks may need a larger one
+OTHER_FIRST = 8
 REACH = 16  # a closed form is checked up to this many times its first size
 MOST = 500  # sizes
 
@@ -52,8 +58,8 @@ def scale(
 
     Args:
         model, inputs: as `costlab.profile` takes them.
-        over: one size and its values: {"batch": [1, 2, 4]}, "resolution" (of images) or "length" (the second
-            dimension of all inputs that have the first input's).
+        over: one size and its values: {"batch": [1, 2, 4]}, "resolution" (of images), "length" or "context" (the
+            second dimension of all inputs that have the first input's), or of one input: {"mask.2": [64, 128]}.
         device, amp, fusion, channels_last: as in `costlab.predict`; without a device nothing is predicted.
         name: the network's name; default: its class.
         mode, training: as in `costlab.profile`; `amp` is part of the trace of a training step.
@@ -70,7 +76,7 @@ def scale(
     from costlab.tracing._profile import profile
 
     axis, sizes = one_axis(over)
-    at = resized(inputs, axis)
+    at = resized(model, inputs, axis)
     found = None if device is None else device if isinstance(device, Device) else find_device(device)
     kept: dict[int, Profile] = {}
     step = mode == "step"
@@ -95,7 +101,7 @@ def scale(
         memory_bytes=tuple(
             (p.total.peak_bytes or 0) if step else p.total.param_bytes + p.total.peak_activation_bytes for p in profiles
         ),
-        forms=closed_forms(axis, keys, profile_at),
+        forms=closed_forms(axis, sizes, keys, profile_at),
     )
 
 
@@ -105,47 +111,79 @@ def one_axis(over: Mapping[str, Iterable[int]]) -> tuple[str, list[int]]:
         raise CostlabError(f"over takes one size, such as {{'batch': [1, 2, 4]}}, got {', '.join(over) or 'none'}")
     axis, values = next(iter(over.items()))
     sizes = sorted(set(values))
-    if axis not in AXES:
-        raise CostlabError(f"unknown size {axis!r}; choose one of {', '.join(AXES)}")
+    if axis not in AXES and not DIMENSION.fullmatch(axis):
+        raise CostlabError(
+            f"unknown size {axis!r}; choose one of {', '.join(AXES)}, or a dimension such as input_ids.1"
+        )
     if not sizes or len(sizes) > MOST or not all(type(n) is int and n >= 1 for n in sizes):
         raise CostlabError(f"{axis} takes 1 to {MOST} positive whole numbers")
     return axis, sizes
 
 
-def resized(inputs: Any, axis: str) -> Callable[[int], Any]:
-    """The inputs at any size."""
-    import torch
-
+def resized(model: torch.nn.Module, inputs: Any, axis: str) -> Callable[[int], Any]:
+    """The inputs at any size. Raises CostlabError if they do not have that size."""
     from costlab.models.inputs import adjusted
-    from costlab.tracing.inputs import Inputs, as_inputs
-    from costlab.tracing.tensors import all_tensors, moved
+    from costlab.tracing.inputs import as_inputs
 
     given = as_inputs(inputs)
-    tensors = all_tensors((given.args, dict(given.kwargs)))
-    first = next((t for t in tensors if t.dim() >= 2), None)
-    if axis == "length" and first is None:
-        raise CostlabError("length needs an input of two dimensions or more")
+    if axis in ("batch", "resolution"):
+        return lambda size: adjusted(given, size if axis == "batch" else None, size if axis != "batch" else None, None)
+    chosen, dimension = lengths(given, axis) if axis in AXES else named(model, given, axis)
+    return lambda size: changed(given, chosen, dimension, size)
 
-    def longer(tensor: torch.Tensor, size: int) -> torch.Tensor:
-        assert first is not None
-        if tensor.dim() < 2 or tensor.shape[1] != first.shape[1]:
+
+def lengths(given: Inputs, axis: str) -> tuple[set[int], int]:
+    """The inputs that are as long as the first one, by identity, and the dimension. Raises CostlabError."""
+    from costlab.tracing.tensors import all_tensors
+
+    found = [t for t in all_tensors((given.args, dict(given.kwargs))) if t.dim() >= 2]
+    if not found:
+        raise CostlabError(f"{axis} needs an input of two dimensions or more")
+    return {id(t) for t in found if t.shape[1] == found[0].shape[1]}, 1
+
+
+def named(model: torch.nn.Module, given: Inputs, axis: str) -> tuple[set[int], int]:
+    """The input `mask` of `mask.2`, by identity, and the dimension 2. Raises CostlabError."""
+    import torch
+
+    from costlab.tracing.modules import unwrap
+
+    name, _, dimension = axis.rpartition(".")
+    arguments = inspect.signature(unwrap(model).forward).bind_partial(*given.args, **given.kwargs).arguments
+    arguments |= given.kwargs  # those that forward takes as **kwargs
+    tensors = {key: value for key, value in arguments.items() if isinstance(value, torch.Tensor)}
+    if name not in tensors or int(dimension) >= tensors[name].dim():
+        sizes = ", ".join(f"{key} ({'x'.join(map(str, t.shape))})" for key, t in tensors.items())
+        raise CostlabError(f"no input has the dimension {axis!r}; the inputs are {sizes}")
+    return {id(tensors[name])}, int(dimension)
+
+
+def changed(given: Inputs, chosen: Collection[int], dimension: int, size: int) -> Inputs:
+    """The inputs with another size in one dimension of some of them."""
+    import torch
+
+    from costlab.tracing.inputs import Inputs
+    from costlab.tracing.tensors import moved
+
+    def longer(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in chosen:
             return tensor
-        return torch.empty((tensor.shape[0], size, *tensor.shape[2:]), dtype=tensor.dtype, device="meta")
+        shape = [*tensor.shape[:dimension], size, *tensor.shape[dimension + 1 :]]
+        return torch.empty(shape, dtype=tensor.dtype, device="meta")
 
-    def at(size: int) -> Inputs:
-        if axis == "length":
-            args, kwargs = moved((given.args, dict(given.kwargs)), lambda tensor: longer(tensor, size))
-            return Inputs(args, kwargs)
-        batch, resolution = (size, None) if axis == "batch" else (None, size)
-        return adjusted(given, batch, resolution, None)
-
-    return at
+    args, kwargs = moved((given.args, dict(given.kwargs)), longer)
+    return Inputs(args, kwargs)
 
 
-def closed_forms(axis: str, keys: Iterable[str], profile_at: Callable[[int], Profile]) -> dict[str, Polynomial | None]:
-    """For each total the exact polynomial in the size; None where none goes through all sizes that were tried."""
+def closed_forms(
+    axis: str, asked: Sequence[int], keys: Iterable[str], profile_at: Callable[[int], Profile]
+) -> dict[str, Polynomial | None]:
+    """For each total the exact polynomial in the size; None where none goes through all sizes that were tried.
+
+    It reaches to the largest size that was asked for if it goes through these as well.
+    """
     forms: dict[str, Polynomial | None] = dict.fromkeys(keys)
-    for step in STEPS[axis]:
+    for step in STEPS.get(axis, OTHER_STEPS):
         first = smallest(axis, step, profile_at)
         if first is None:
             continue
@@ -154,8 +192,11 @@ def closed_forms(axis: str, keys: Iterable[str], profile_at: Callable[[int], Pro
             totals = {size: profile_at(size).total for size in sizes}
         except CostlabError:  # too large, or a table of positions ends
             continue
+        further = {n: profile_at(n).total for n in asked if n >= first and (n - first) % step == 0}
         for key in [key for key in keys if forms[key] is None]:
-            forms[key] = polynomial({size: getattr(total, key) for size, total in totals.items()}, first, step)
+            for known in ({**totals, **further}, totals):
+                values = {size: getattr(total, key) for size, total in known.items()}
+                forms[key] = forms[key] or polynomial(values, first, step)
         if all(forms.values()):
             break
     return forms
@@ -163,7 +204,7 @@ def closed_forms(axis: str, keys: Iterable[str], profile_at: Callable[[int], Pro
 
 def smallest(axis: str, step: int, profile_at: Callable[[int], Profile]) -> int | None:
     """The smallest size that the network takes, at most eight times the smallest tried."""
-    size = max(FIRST[axis], step)
+    size = max(FIRST.get(axis, OTHER_FIRST), step)
     for candidate in (size, 2 * size, 4 * size, 8 * size):
         try:
             profile_at(candidate)

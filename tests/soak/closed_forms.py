@@ -58,7 +58,7 @@ def compared(target: str, axis: str, folder: Path, draw: random.Random) -> tuple
     grown = costlab.scale(model, inputs, over={axis: [START[axis]]})
     forms = {key: form for key, form in grown.forms.items() if form is not None}
     domains = {(form.first, form.last, form.step) for form in forms.values()}
-    at, wrong, tried = resized(inputs, axis), [], 0
+    at, wrong, tried = resized(model, inputs, axis), [], 0
     for first, last, step in domains:
         others = range(first + (HIGHEST + 1) * step, last + 1, step)  # the form was not made from these
         for size in sorted(draw.sample(others, min(FRESH, len(others)))):

@@ -14,6 +14,7 @@ from torch import nn
 
 import costlab
 from costlab.cli import run
+from costlab.core.parsing import whole_numbers
 from costlab.core.polynomials import HIGHEST, polynomial, sizes_of
 from costlab.errors import CostlabError
 from costlab.reports import growth as report
@@ -105,6 +106,53 @@ def test_length_is_the_second_dimension_of_every_input_that_has_it():
     assert grown.totals["mult_adds"] == (32 * 16**2, 32 * 32**2, 32 * 100**2)
 
 
+def test_a_form_reaches_to_the_sizes_asked_for_if_it_holds_there():
+    class Pools(nn.Module):
+        def forward(self, x, limit):
+            return x[:, : limit.shape[1]] @ x.new_zeros(4, 4)
+
+    inputs = [costlab.shape(1, 8, 4), costlab.shape(1, 300)]
+    near = costlab.scale(Pools(), inputs, over={"x.1": [8, 200]})
+    assert near.forms["mult_adds"].domain() == "from 8 to 200"
+    beyond = costlab.scale(Pools(), inputs, over={"x.1": [8, 400]})
+    assert beyond.forms["mult_adds"].domain() == "from 8 to 128"
+    assert beyond.totals["mult_adds"] == (8 * 16, 300 * 16)
+    assert beyond.forms["mult_adds"](200) == 200 * 16
+
+
+def test_a_dimension_of_one_input_is_named():
+    grown = costlab.scale(nn.Bilinear(3, 4, 5), [(2, 6, 3), (2, 6, 4)], over={"context": [6, 12]})
+    assert grown.axis == "context"
+    assert "  (c from 8 to 128)" in report.facts(grown)[0].value
+    model, inputs = costlab.load("resnet18")
+    grown = costlab.scale(model, inputs, over={"x.2": [64, 96]})
+    assert grown.totals["mult_adds"][0] == costlab.profile(model, (1, 3, 64, 224)).mult_adds
+    with pytest.raises(CostlabError, match=r"no input has the dimension 'y.2'; the inputs are x \(1x3x224x224\)"):
+        costlab.scale(model, inputs, over={"y.2": [64]})
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("4", [4]),
+        ("1,2,4,...,32", [1, 2, 4, 8, 16, 32]),
+        ("32,64,...,160", [32, 64, 96, 128, 160]),
+        ("1,2,...,5", [1, 2, 3, 4, 5]),
+        ("1,2,4,...,33", None),
+        ("1,...,4", None),
+        ("4,2,...,1", None),
+        ("0", None),
+        ("1,,2", None),
+        ("1,2,...", None),
+        ("1,2,...,999999999", None),
+        ("99999999999", None),
+        ("abcdefghijkl", None),
+    ],
+)
+def test_numbers_with_dots_between(text, numbers):
+    assert whole_numbers(text) == numbers
+
+
 def test_times_show_the_knee_and_what_fits():
     model, inputs = costlab.load("resnet18")
     sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 4096]
@@ -149,8 +197,10 @@ def test_bad_sizes_are_one_line(over, message):
         costlab.scale(model, inputs, over=over)
 
 
-def test_the_report_shows_growth(capsys):
-    assert run(["report", "resnet18", "--over", "batch=1,8", "--device", "rtx3090"]) == 0
+def test_the_report_shows_growth(capsys, tmp_path):
+    picture = tmp_path / "growth.svg"
+    assert run(["report", "resnet18", "--over", "batch=1,8", "--device", "rtx3090", "--plot", str(picture)]) == 0
+    assert picture.stat().st_size > 1000
     out = capsys.readouterr().out
     assert "1,814,073,344 b  (b from 1 to 16)" in out
     assert "images/s" in out
@@ -158,7 +208,9 @@ def test_the_report_shows_growth(capsys):
     assert json.loads(capsys.readouterr().out)["sizes"] == [64, 96]
 
 
-@pytest.mark.parametrize("over", ["batch", "batch=1,x", "width=3", "batch=0"])
+@pytest.mark.parametrize(
+    "over", [["batch"], ["batch=1,x"], ["width=3"], ["batch=0"], ["x.9=3"], ["batch=1", "--over", "resolution=64"]]
+)
 def test_a_range_that_is_none_is_one_line(over, capsys):
-    assert run(["report", "resnet18", "--over", over]) == 2
+    assert run(["report", "resnet18", "--over", *over]) == 2
     assert capsys.readouterr().err.count("\n") == 1
