@@ -37,7 +37,7 @@ def choose(
     """The pretrained networks that meet budgets on a device, by accuracy.
 
     Each network is counted and predicted at the image size at which its accuracy was published. The first question
-    traces all networks, which takes minutes; their costs are kept in the cache.
+    traces all networks, or those of its filter, which takes minutes; their costs are kept in the cache.
 
     Args:
         device: a name, the path of a .toml file, or a `Device`.
@@ -101,9 +101,12 @@ def predicted(
     every: Sequence[Candidate], kept: Sequence[int], config: ExecutionConfig, progress: Callable[[int, int], None]
 ) -> tuple[list[Network], dict[str, str]]:
     """The networks in some positions with their costs, and those that have none, with the reason."""
-    from costlab.choosing.lowered import networks, seconds_of
+    from costlab.choosing.lowered import networks, read_networks, seconds_of
 
-    found = networks(every, config, progress)
+    found = read_networks(every, config)
+    if found is None:  # only those that are asked for
+        every, kept = [every[n] for n in kept], range(len(kept))
+        found = networks(every, config, progress)
     seconds = seconds_of(found, config, config.batch or 1)
     considered, failed = [], {}
     for n in kept:

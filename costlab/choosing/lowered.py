@@ -74,7 +74,7 @@ def networks(
     Raises:
         CostlabError: the processes do not start.
     """
-    kept = read(key_of(candidates, config))
+    kept = read_networks(candidates, config)
     if kept is not None:
         return kept
     ways = [config, *neighbours(config)]
@@ -191,14 +191,15 @@ def key_of(candidates: Sequence[Candidate], config: ExecutionConfig) -> str:
     return cache.key_of(ModelSpec("choose", {"networks": nets, "way": asdict(Way.of(config))}))
 
 
-def read(key: str) -> Networks | None:
-    """The networks of an entry; None if there is none, or it is damaged."""
+def read_networks(candidates: Sequence[Candidate], config: ExecutionConfig) -> Networks | None:
+    """The costs and kernels of candidates from the cache; None if they are not there, or damaged."""
     where = cache.folder()
     if where is None:
         return None
+    entry = where / key_of(candidates, config)
     try:
-        os.utime(where / key)
-        with np.load(io.BytesIO((where / key).read_bytes()), allow_pickle=False) as file:
+        os.utime(entry)
+        with np.load(io.BytesIO(entry.read_bytes()), allow_pickle=False) as file:
             found = Networks([str(e) for e in file["errors"]], *(file[name] for name in Networks._fields[1:]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

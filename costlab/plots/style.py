@@ -36,6 +36,7 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
         return ax
     from matplotlib import pyplot
 
+    pyplot.draw_if_interactive()  # loads the backend: a notebook's turns a setting on, which the context would restore
     with pyplot.rc_context(LIGHT):
         return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
 

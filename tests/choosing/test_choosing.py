@@ -62,6 +62,14 @@ def test_costs_are_those_of_the_network_at_its_evaluation_size(cached):
     assert list(choice.failed) == ["nonsense_net"]
 
 
+def test_a_first_question_traces_what_its_filter_leaves(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = []
+    found = costlab.choose(device="t4", filter="mobilenetv3_small_05*", progress=lambda *counts: asked.append(counts))
+    assert [n.model for n in found.networks] == ["mobilenetv3_small_050.lamb_in1k"]
+    assert asked == [(0, 1), (1, 1)]
+
+
 @pytest.mark.slow
 def test_a_second_question_needs_neither_torch_nor_a_trace(cached, monkeypatch):
     chosen(cached)

@@ -47,6 +47,9 @@ def check(notebook: Any) -> None:
     """What holds of a notebook with its outputs, wherever it ran."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        if "costlab.plots." in cell.source:
+            assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
     for output in outputs(notebook):
         assert output.output_type != "error"
         assert output.get("name") != "stderr", text_of(output)
@@ -118,6 +121,6 @@ def test_a_notebook_shows_the_rows_of_a_sweep_without_script_or_markup_of_names(
 def test_these_are_all_notebooks():
     names = [
         *("1-tour", "2-guidelines", "3-latency", "4-designing-a-network", "5-netadapt", "6-language-models"),
-        "7-training",
+        *("7-training", "8-choosing", "9-growth"),
     ]
     assert [path.stem for path in NOTEBOOKS] == names
