@@ -117,11 +117,12 @@ def remove_overlapping(texts: Sequence[Text], within: BboxBase | None = None) ->
 
 
 def format_ticks(axis: Axis, write: Callable[[float], str]) -> None:
-    """Ticks written by `write`; on a logarithmic axis at powers of ten, and at 2 and 5 if it is short."""
+    """Ticks written by `write`; on a logarithmic axis at powers of ten, and the more between them the shorter it is."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     if axis.get_scale() == "log":
         low, high = axis.get_view_interval()
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < SHORT * low else (1,)))
+        between = (1, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < SHORT * low else (1,)
+        axis.set_major_locator(LogLocator(subs=between))
         axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(lambda value, _: TRAILING_ZEROS.sub(" ", write(value)).strip())
