@@ -109,7 +109,7 @@ def test_a_notebook_shows_the_rows_of_a_sweep_without_script_or_markup_of_names(
     assert set(page.tags) <= set("div style strong table thead tbody tr th td".split())
     assert set(page.attributes) <= {"class"}
     head, first, *_, others = page.rows
-    assert head == ["note", "width", "params", "mult-adds", "memory access", "broken"]
+    assert head == ["note", "width", "params", "mult-adds", "memory access", "peak memory", "broken"]
     assert first[:4] == ["<script>", "1", "4", "192"]
     assert others[0] == f"{len(found) - SHOWN} others"
     assert "<b>.py:net, 16 networks" in page.text
