@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from costlab.core.cost import COST_KEYS
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import CostRow, Profile
+from costlab.formatting.facts import title
 from costlab.formatting.notebook import html_repr
+from costlab.formatting.units import ratio
 
 if TYPE_CHECKING:
     from costlab.latency.device import Device
@@ -72,8 +74,22 @@ class Comparison:
         pairs = [pair for pair in self.pairs if pair.change(key) > 0]
         return sorted(pairs, key=lambda pair: -pair.change(key))[:most]
 
+    def __str__(self) -> str:
+        """The main totals before and after."""
+        keys = ("mult_adds", "params", "memory_access", *([PREDICTED] if self.head_latency else []))
+        changes = (f"{METRICS[key].label} {before_and_after(key, *self.totals(key))}" for key in keys)
+        return f"{title(self.base)} → {title(self.head)}: {', '.join(changes)}"
+
     def _repr_html_(self) -> str:
         return html_repr(self)
+
+
+def before_and_after(key: str, before: float | None, after: float | None) -> str:
+    """`874.2 M → 1.250 G (+43.0%)`, or one value if nothing changed."""
+    show = METRICS[key].format
+    if before is None or after is None or before == after:
+        return show(after)
+    return f"{show(before)} → {show(after)} ({ratio(before, after)})"
 
 
 def compare(

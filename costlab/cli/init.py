@@ -48,7 +48,8 @@ def init(
     for model in models:
         found = "" if model.budgets else ": could not be traced with the inputs that were tried; set its input"
         typer.echo(visible(f"{model.target}{f', input {model.input}' if model.input else ''}{found}"))
-    typer.echo(visible(f"written to {path}; next: costlab lint"))
+    accepts = "costlab lint --write-baseline costlab-baseline.json accepts what it finds now"
+    typer.echo(visible(f"written to {path}; next: costlab lint; {accepts}"))
 
 
 def tried(target: str, folder: Path) -> FoundModel:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from costlab.cli.options import ExecutionOptions, option
-from costlab.cli.screen import progress
 from costlab.errors import CostlabError
+from costlab.formatting.progress import progress
 
 if TYPE_CHECKING:
     from costlab.models import Loaded

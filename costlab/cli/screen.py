@@ -17,10 +17,10 @@ from costlab.cli.exits import CLOSED_PIPE
 from costlab.core.files import write_text
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import visible
+from costlab.formatting.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress, ProgressColumn
 
 PIPE_WIDTH = 100  # columns if stdout is not a terminal and COLUMNS is not set
 NARROWEST, WIDEST = 40, 10_000
@@ -83,19 +83,6 @@ def check_folder(path: Path | None) -> None:
     """Raise CostlabError if a file could not be written after minutes of work because its folder does not exist."""
     if path is not None and not path.parent.is_dir():
         raise CostlabError(f"{path} cannot be written: the folder {path.parent} does not exist")
-
-
-@contextlib.contextmanager
-def progress(*columns: ProgressColumn, auto_refresh: bool = True) -> Iterator[Progress]:
-    """A progress bar that disappears, if stderr is a terminal. What the body prints goes to stderr."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    quiet = not console.is_interactive
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh, disable=quiet)
-    with contextlib.redirect_stdout(sys.stderr):
-        yield bar
 
 
 @contextlib.contextmanager

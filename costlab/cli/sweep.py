@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,12 +22,12 @@ from costlab.cli.options import (
     option,
     split_arguments,
 )
-from costlab.cli.screen import progress, put, render
+from costlab.cli.screen import put, render
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
-    from costlab.sweeps.results import Sweep, SweepState
+    from costlab.sweeps.results import Sweep
     from costlab.sweeps.space import Space
 
 SKIPPED_SHOWN = 5  # lines of a journal in a message
@@ -140,18 +138,11 @@ def sweep(
     if place is not None and output is not None and os.path.realpath(place) == os.path.realpath(output):
         raise CostlabError(f"--journal and --output are both {output}: use two files")
     try:
-        with progress_bar() as show:
-            rows = profile_all(
-                space,
-                journal=place,
-                jobs=run.jobs,
-                cluster=run.cluster,
-                tls=run.tls,
-                retry=run.retry,
-                progress=show,
-            )
-            if output is not None:
-                rows.save(output)
+        rows = profile_all(
+            space, journal=place, jobs=run.jobs, cluster=run.cluster, tls=run.tls, retry=run.retry, progress=True
+        )
+        if output is not None:
+            rows.save(output)
     except KeyboardInterrupt:
         kept = f"finished rows are in {place}; run the same command again to continue"
         typer.echo(f"interrupted: {kept if place else 'nothing is saved without an --output'}", err=True)
@@ -175,28 +166,6 @@ def default_journal(space: Space, output: Path | None) -> Path | None:
     except OSError:
         return None
     return folder / f"{space.digest}.journal.jsonl"
-
-
-@contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[SweepState], None]]:
-    """A bar with the rate, the remaining time and the failures."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    from costlab.formatting import units
-
-    remaining = TimeRemainingColumn(elapsed_when_finished=True)
-    with progress(BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), remaining) as bar, bar:
-        task = bar.add_task("")
-
-        def show(state: SweepState) -> None:
-            elapsed = bar.tasks[0].elapsed
-            rate = f"{units.rate(state.computed / elapsed)}/s" if state.computed and elapsed else ""
-            failed = f"{units.exact(state.failed)} failed" if state.failed else ""
-            bar.update(
-                task, total=state.rows, completed=state.rows - state.left, description=f"{rate} {failed}".strip()
-            )
-
-        yield show
 
 
 def rendered(rows: Sweep, top: int, sort: str | None) -> str:

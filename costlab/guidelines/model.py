@@ -144,6 +144,11 @@ class LintResult:
         """Number of warnings and errors of each rule."""
         return summarize([self])
 
+    def __str__(self) -> str:
+        """What is broken, and what to do first if there is a device."""
+        head = f"{self.model}: {len(self.findings)} findings, broken: {', '.join(self.broken) or 'nothing'}"
+        return f"{head}\n{self.what_ifs}" if self.what_ifs else head
+
     def _repr_html_(self) -> str:
         from costlab.formatting.notebook import html_repr
 

@@ -9,6 +9,9 @@ from typing import Any
 from costlab.core.cost import FAMILY_OF
 from costlab.core.fusion import folds
 from costlab.core.profile import Profile
+from costlab.formatting import units
+from costlab.formatting.module_paths import ROOT
+from costlab.formatting.notebook import html_repr
 from costlab.guidelines.edits import edited
 from costlab.guidelines.model import Finding, group_findings
 from costlab.latency._predict import predict_with, traced_batch
@@ -20,6 +23,7 @@ MOST = 5  # changes that are named
 WORTH = 0.02  # share of the time below which a change is not worth naming
 BATCHES = (2, 4)  # times the batch
 TOGETHER = 3  # groups of findings
+PLACES = 3  # modules that are named
 WHOLE = ("X3", "X9")  # rules whose advice for the whole network is a change of its own
 HALVES = ("float16", "bfloat16")  # on a GPU in this order, on a CPU in the other
 PRODUCTS = ("matmul", "attention")  # families of operators
@@ -35,6 +39,11 @@ class WhatIf:
     seconds_saved: float
     share: float  # of the predicted seconds as the network is
 
+    def __str__(self) -> str:
+        """What it saves, and how."""
+        saved, left = units.seconds(self.seconds_saved), units.seconds(self.predicted_seconds)
+        return f"{self.change}: saves {saved} ({units.percent(self.share)}), leaves {left}; {self.how}"
+
 
 @dataclass(frozen=True)
 class WhatIfs:
@@ -47,6 +56,16 @@ class WhatIfs:
     def to_dict(self) -> dict[str, Any]:
         """The changes as plain data."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        """A line for each change."""
+        now = units.seconds(self.predicted_seconds)
+        if not self.changes:
+            return f"nothing here is worth more than {WORTH:.0%} of {now}"
+        return "\n".join(f"{number}. {each}" for number, each in enumerate(self.changes, 1))
+
+    def _repr_html_(self) -> str:
+        return html_repr(self)
 
 
 Candidate = tuple[str, str, float]  # the change, how, and the predicted seconds
@@ -150,7 +169,9 @@ def fused_attention(profile: Profile, config: ExecutionConfig, findings: Sequenc
     if fixes:
         view = edited(profile.fused(config.fusion), fixes)
         seconds = predict_with(profile, config, view).seconds
-        yield "fuse attention", "torch.nn.functional.scaled_dot_product_attention(q, k, v)", seconds
+        groups = group_findings(f for f in findings if f.rule == "X9" and f.fix)
+        where = ", ".join(group.path or ROOT for group in groups[:PLACES]) + (", ..." if len(groups) > PLACES else "")
+        yield "fuse attention", f"torch.nn.functional.scaled_dot_product_attention(q, k, v) in {where}", seconds
 
 
 def best_findings(profile: Profile, config: ExecutionConfig, findings: Sequence[Finding]) -> Iterator[Candidate]:

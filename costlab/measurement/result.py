@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from costlab.core.graph import InputInfo, Mode
 from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
+from costlab.formatting import units
+from costlab.formatting.facts import title
 from costlab.formatting.notebook import html_repr
 from costlab.measurement.documents import SCHEMA_VERSION, parse, without
 
@@ -167,6 +169,11 @@ class Measurement:
     def from_json(cls, text: str) -> Measurement:
         """Read what `to_json` wrote; derived numbers are computed again. Raises CostlabError for anything else."""
         return parse(cls, text, "a costlab measurement", raw_measurement)
+
+    def __str__(self) -> str:
+        """The time of the whole and its spread."""
+        spread = f"{units.seconds(self.whole.median)} measured (IQR {units.seconds(self.whole.iqr)})"
+        return f"{title(self)}: {spread} on {self.device}, batch {self.batch}, {self.dtype}"
 
     def _repr_html_(self) -> str:
         return html_repr(self)

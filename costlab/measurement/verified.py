@@ -22,7 +22,7 @@ MEASURED: Mapping[str, str] = MappingProxyType(
     }
 )
 CALIBRATED = "parameters of its own, fitted on it"
-NOTHING = "no measurement on it was compared with predictions"
+NOTHING = "nothing was measured on it"
 
 
 def measured_on(device: Device) -> str | None:

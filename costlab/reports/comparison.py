@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costlab.comparison import Comparison, ModulePair
+from costlab.comparison import Comparison, ModulePair, before_and_after
 from costlab.core.conditions import Criterion
 from costlab.core.cost import COST_KEYS
 from costlab.core.metrics import METRICS, PREDICTED
@@ -243,17 +243,11 @@ def models_table(compared: Sequence[Compared]) -> Table:
     """A row for each model: its first totals before and after."""
     keys = (*COMPARED, PREDICTED) if any(each.head_latency for each, _ in compared) else COMPARED
     names = Column("model", [each.head.name for each, _ in compared], left=True, code=True)
-    costs = [Column(METRICS[key].label, [before_and_after(each, key) for each, _ in compared]) for key in keys]
+    costs = [
+        Column(METRICS[key].label, [before_and_after(key, *each.totals(key)) for each, _ in compared]) for key in keys
+    ]
     outcomes = ["broken" if any(result.broken for result in results) else "hold" for _, results in compared]
     return Table([names, *costs, Column("budgets", outcomes, left=True)])
-
-
-def before_and_after(comparison: Comparison, key: str) -> str:
-    """`874.2 M → 1.250 G (+43.0%)`, or one value if nothing changed."""
-    before, after = comparison.totals(key)
-    if before is None or after is None or before == after:
-        return METRICS[key].format(after)
-    return f"{METRICS[key].format(before)} → {METRICS[key].format(after)} ({units.ratio(before, after)})"
 
 
 def documents_against(revision: str, documents: Sequence[str]) -> str:

@@ -164,15 +164,5 @@ def coverage(profile: Profile) -> list[Fact]:
 
 def what_first(what_ifs: WhatIfs | None) -> Iterator[Fact]:
     """The changes that save most, best first, or that none is worth it; nothing without a device."""
-    if what_ifs is None:
-        return
-    if not what_ifs.changes:
-        from costlab.guidelines.what_ifs import WORTH
-
-        yield Fact(
-            DO_FIRST, f"nothing here is worth more than {WORTH:.0%} of {units.seconds(what_ifs.predicted_seconds)}"
-        )
-    for number, each in enumerate(what_ifs.changes, 1):
-        saved, left = units.seconds(each.seconds_saved), units.seconds(each.predicted_seconds)
-        saving = f"saves {saved} ({units.percent(each.share)}), leaves {left}"
-        yield Fact(DO_FIRST, f"{number}. {each.change}: {saving}; {each.how}")
+    for line in str(what_ifs).splitlines() if what_ifs else ():
+        yield Fact(DO_FIRST, line)

@@ -75,7 +75,8 @@ def findings_text(model: ModelLint, top: int | None) -> list[RenderableType]:
         if advice := instead(found):
             parts.append(indented(advice, "dim"))
     if rest:
-        parts += [Text(), Text(f"{rest} (--top 0 shows all)", style="dim")]
+        first = "" if model.result.device else "; --device NAME says what to do first"
+        parts += [Text(), Text(f"{rest} (--top 0 shows all{first})", style="dim")]
     return parts
 
 

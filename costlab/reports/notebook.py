@@ -7,6 +7,7 @@ from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import LintResult
+from costlab.guidelines.what_ifs import WhatIfs
 from costlab.latency.prediction import Prediction
 from costlab.reports import findings
 from costlab.reports.header import latency, what_first
@@ -35,6 +36,12 @@ def prediction_html(prediction: Prediction) -> str:
         Column("bound", bounds, left=True),
     ]
     return page(prediction.setup, header.html(facts), tables.html(Table(columns, rest=bool(rest))))
+
+
+@render.register
+def what_ifs_html(what_ifs: WhatIfs) -> str:
+    """What to do first."""
+    return page(what_ifs.setup, header.html(what_first(what_ifs)))
 
 
 @render.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from array import array
 from collections import deque
@@ -18,6 +19,7 @@ from costlab.sweeps.columns import ERROR, all_columns, row_checker
 from costlab.sweeps.dask_cluster import dask_cluster, dask_executor
 from costlab.sweeps.journal import Journal, open_journal
 from costlab.sweeps.pools import WorkerPool
+from costlab.sweeps.progress import progress_bar
 from costlab.sweeps.results import Sweep, SweepState
 from costlab.sweeps.rows import FinishedRow, RowTask, compute_rows, failed_row, row_task
 from costlab.sweeps.space import Space, space_of
@@ -42,7 +44,7 @@ def sweep(
     cluster: str | None = None,
     tls: Mapping[str, str | Path] | None = None,
     retry: bool = False,
-    progress: Callable[[SweepState], None] | None = None,
+    progress: Callable[[SweepState], None] | bool = False,
 ) -> Sweep:
     """Profile every network of a design space. The rows are in the order of the space, and equal wherever they run.
 
@@ -58,7 +60,8 @@ def sweep(
             code, and this process unpickles their answers: use only a cluster you trust.
         tls: PEM files for a `tls://` address: `{"ca": ..., "cert": ..., "key": ...}`. Default: Dask's configuration.
         retry: compute rows that failed before again.
-        progress: called with the state of the sweep after each batch of rows.
+        progress: True shows a bar, on a terminal's stderr or in a notebook. Or a function, called with the state of
+            the sweep after each batch of rows.
 
     Raises:
         CostlabError: the space is invalid, the journal cannot be written, or the workers are gone.
@@ -73,9 +76,9 @@ def sweep(
     columns = all_columns(space)
     condition = parse_condition(space.where, columns) if space.where else None
     task = row_task(space)
-    with open_journal(Path(journal) if journal is not None else None) as file:
+    bar = progress_bar() if progress is True else contextlib.nullcontext(progress or (lambda _: None))
+    with open_journal(Path(journal) if journal is not None else None) as file, bar as report:
         offsets, state = known_rows(space, file, retry)
-        report = progress or (lambda _: None)
         report(state)
         if state.left:
             with worker_pool(executor, jobs, cluster, tls) as pool:

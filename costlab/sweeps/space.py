@@ -193,7 +193,10 @@ def space_of(source: Space | Mapping[str, Any] | str | Path, options: Mapping[st
         prefix = f"{source}: "
         source = read_document(Path(source))
     if not isinstance(source, Mapping):
-        raise CostlabError(f"a space is a mapping or a TOML file; got {type(source).__name__}")
+        example = "{'factory': 'nets.py:build', 'arguments': {'width': [16, 32]}}"
+        raise CostlabError(f"a space is a TOML file or a mapping such as {example}; got {type(source).__name__}")
+    if callable(source.get("factory")):
+        raise CostlabError("factory: name it, as in 'nets.py:build', so that other processes can import it")
     merged = {str(key).replace("_", "-"): value for key, value in {**source, **(options or {})}.items()}
     for name in ("arguments", "training"):
         if options and isinstance(source.get(name), Mapping):

@@ -94,7 +94,8 @@ def test_networks_are_found_without_running_any_file(project):
 def test_it_writes_networks_with_inputs_and_budgets_that_lint_then_checks(project, capsys):
     assert run(["init"]) == 0
     out = capsys.readouterr().out
-    assert out.endswith("written to pyproject.toml; next: costlab lint\n")
+    accepts = "costlab lint --write-baseline costlab-baseline.json accepts what it finds now"
+    assert out.endswith(f"written to pyproject.toml; next: costlab lint; {accepts}\n")
     assert "more/digits.py:Odd: could not be traced" in out
     settings = configuration.read(project / "pyproject.toml").settings
     models = {model.name: model for model in settings.model}

@@ -140,3 +140,32 @@ def test_without_a_device_nothing_is_predicted(capsys):
     assert costlab.lint(network("MobileNet V2")).what_ifs is None
     run(["report", "zoo:mobilenet_v2"])
     assert "do first" not in capsys.readouterr().out
+
+
+def test_results_say_what_matters_when_they_are_printed():
+    profile = costlab.profile(nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16)), (1, 3, 64, 64))
+    result = costlab.lint(profile, device="i9-10940x")
+    head, *lines = str(result).splitlines()
+    assert head == f"Sequential: {len(result.findings)} findings, broken: {', '.join(result.broken) or 'nothing'}"
+    assert "\n".join(lines) == str(result.what_ifs)
+    assert len(lines) == len(result.what_ifs.changes)
+    assert lines[0].startswith(f"1. {result.what_ifs.changes[0].change}: saves ")
+    assert str(costlab.lint(profile)).count("\n") == 0
+    assert lines[0].partition(": ")[0] in result.what_ifs._repr_html_()
+    larger = costlab.profile(nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32)), (1, 3, 64, 64))
+    printed = str(costlab.compare(profile, larger))
+    assert printed.startswith(
+        "Sequential (python) → Sequential (python): mult-adds 1.661 M → 3.321 M (+100.0%), params"
+    )
+    assert "(" not in str(costlab.compare(profile, profile)).partition(": ")[2]
+
+
+def test_fused_attention_says_where():
+    class Attention(nn.Module):
+        def forward(self, x):
+            return (x @ x.transpose(-2, -1)).softmax(-1) @ x
+
+    blocks = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64), Attention()) for _ in range(5)))
+    changes = costlab.lint(costlab.profile(blocks, (4, 512, 64)), device="rtx3090").what_ifs.changes
+    (fused,) = (each for each in changes if each.change == "fuse attention")
+    assert fused.how.endswith(" in {0-4}.1")

@@ -187,7 +187,8 @@ def test_a_toml_file_is_a_space_and_options_come_first(tmp_path):
         ({**FACTORY, "timeout": 0}, "timeout"),
         ({"factory": "profile.json"}, "takes a factory"),
         ({"factory": "nosuch.py:net"}, "does not exist"),
-        (3, "mapping or a TOML file"),
+        (3, "a space is a TOML file or a mapping such as"),
+        ({"factory": len}, "name it, as in 'nets.py:build'"),
     ],
 )
 def test_an_invalid_space_is_rejected_in_one_line(document, message):

@@ -101,7 +101,7 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
         words = None if op.free or not op.outputs or not op.inputs else objection(op)
         if words is not None:
             share = percent(now.by_op.get(op.name, 0.0) / now.seconds)
-            message = f"ExecuTorch's XNNPACK backend {words}: a slower kernel runs what has {share} of the time"
+            message = f"ExecuTorch's XNNPACK backend {words}: it runs in a slower kernel, {share} of the time or more"
             advice = "an operator that the backend has, or another backend"
             findings.append(Finding(module=op.module, op=op.name, message=message, advice=advice))
     return CheckResult(findings)
