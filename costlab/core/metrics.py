@@ -88,6 +88,8 @@ def metric_named(
 ) -> Metric:
     """The metric that `name` means, with dashes or spaces for underscores, of those that `among` accepts.
 
+    The first words are enough if no other metric begins with them: "predicted", "trainable".
+
     Args:
         others: what may be named instead, for the error.
 
@@ -96,6 +98,9 @@ def metric_named(
     """
     keys = [metric.key for metric in METRICS.values() if among(metric)]
     key = re.sub(r"[ -]+", "_", name.strip().lower())
+    begun = [each for each in keys if each.startswith(f"{key}_")]
+    if key not in keys and len(begun) == 1:
+        key = begun[0]
     if key not in keys:
         close = difflib.get_close_matches(key, [*keys, *others], n=1, cutoff=0.5)
         hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join([*keys, *others])}"

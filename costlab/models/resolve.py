@@ -71,6 +71,8 @@ def resolve(target: str) -> Resolved:
     if target.endswith(".py") and os.path.isfile(target):
         found = [f"{target}:{name}" for name in factories_in(target)]
         raise CostlabError(f"{target} is a file: name the network in it, as {' or '.join(found[:3]) or 'net.py:Net'}")
+    if target.endswith(".py"):
+        raise CostlabError(f"{target} does not exist")
     if os.path.isdir(target):
         raise CostlabError(f"{target} is a folder: give hf:{target} if it holds a config.json, or a file in it")
     missing = [p for p in LISTED if not installed(p)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from costlab.core.cost import COST_KEYS, FAMILY_OF, Cost, total
 from costlab.core.graph import Op
-from costlab.core.metrics import MEASURED, PREDICTED, metric_named, sortable_metric
+from costlab.core.metrics import MEASURED, PREDICTED, metric_named
 from costlab.core.profile import CostRow, Profile, Total, cut
 from costlab.errors import CostlabError
 from costlab.formatting import units
@@ -115,8 +115,8 @@ def table(
     """
     timed = seconds is not None
     check_choice(by, depth, top, sort, timed)
-    sort = sort or (PREDICTED if timed else None)
-    key = sortable_metric(sort if sort and sort not in WORDS else PREDICTED if timed else "mult_adds", timed)
+    sort = column_key(sort, timed) if sort else PREDICTED if timed else None
+    key = sort if sort and sort not in WORDS else PREDICTED if timed else "mult_adds"
     everything = list(rows_by(profile, by, depth))
     if seconds is not None:
         everything = with_seconds(everything, profile, by, depth, seconds)
@@ -139,8 +139,8 @@ def table(
 def column_key(name: str, timed: bool) -> str:
     """The key of the column that a name means. Raises CostlabError if there is none."""
     word = name.strip().lower()
-    if word in WORDS:
-        return word
+    if word in WORDS or word in BY:
+        return "name" if word in BY else word
     key = metric_named(word, lambda metric: metric.per_module and metric.key != MEASURED, WORDS).key
     if key == PREDICTED and not timed:
         raise CostlabError(f"{PREDICTED} needs a device: choose one with --device")
@@ -157,9 +157,8 @@ def check_choice(by: str, depth: int | None, top: int | None, sort: str | None, 
         raise CostlabError(f"depth must be 0 or greater, got {depth}")
     if top is not None and top < 1:
         raise CostlabError(f"top must be 1 or greater, got {top}")
-    if sort is not None and sort not in WORDS:
-        metric = metric_named(sort, lambda metric: metric.sortable, WORDS)
-        sortable_metric(metric.key, timed)
+    if sort is not None:
+        column_key(sort, timed)
 
 
 def rows_by(profile: Profile, by: str, depth: int | None) -> Iterator[ReportRow]:

@@ -171,6 +171,7 @@ def test_wrong_shapes_are_one_line_with_module_and_input(factories):
         ("zoo:nothing_like_it", "zoo has no model 'nothing_like_it'"),
         ("no.such.module:factory", "no Python module 'no"),
         ("no/such/file.py:factory", "does not exist"),
+        ("no/such/file.py", "does not exist"),
         ("missing.pt2", "does not exist"),
         ("missing.json", "missing.json"),
         ("hf:missing.json", "does not exist"),

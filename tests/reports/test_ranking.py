@@ -183,3 +183,24 @@ def test_the_page_opens_on_time_and_its_guidelines_are_in_order_of_price():
     assert first["lines"][0].startswith("1. ")
     labels = [rule["label"].split()[0] for rule in data["lint"]["rules"]]
     assert labels.index("X3") < labels.index("G2")  # it saves most
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *((name, name) for name in ("name", "type", "output", "calls", "flops", "trainable_params", "unused_params")),
+        *(("module", "name"), ("trainable", "trainable_params"), ("predicted", PREDICTED), ("memory", "memory_access")),
+    ],
+)
+def test_a_table_is_sorted_by_the_name_of_any_column(name, key):
+    profile, _, seconds = timed("MobileNet V2")
+    rows = table(profile, sort=name, **seconds)
+    assert rows.lines == table(profile, sort=key, **seconds).lines
+    values = [WORDS[key](line) if key in WORDS else -(getattr(line, key) or 0) for line in rows.lines]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "peak", "read_byte"])
+def test_a_name_that_means_no_column_is_an_error(name):
+    with pytest.raises(CostlabError, match="unknown metric"):
+        table(network("MobileNet V2"), sort=name)

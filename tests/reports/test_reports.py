@@ -150,7 +150,7 @@ def test_the_default_depth_is_the_deepest_that_fits_a_screen(layers):
         ({"top": 0}, "must be 1 or greater, got 0"),
         ({"depth": -1}, "must be 0 or greater, got -1"),
         ({"by": "kind", "depth": 1}, "got rows by kind"),
-        ({"sort": "flops"}, "unknown metric 'flops'"),
+        ({"sort": "flop"}, "unknown metric 'flop'"),
     ],
 )
 def test_rows_that_cannot_be_are_an_error_of_the_user(choice, message):
