@@ -11,7 +11,7 @@ from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.latency.device import Device
 from costlab.plots._pareto import column_text, scale_axis
-from costlab.plots.network_rows import NetworkRow, column, counted, rows_of
+from costlab.plots.network_rows import NetworkRow, column, counted, predicted_on, rows_of
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, headline, only_spines
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def distribution(
         ax.plot([value, value], [0, share], color=FAINT, linewidth=1, zorder=0)
         ax.annotate(write(value), (value, share), (5, -3), **label)
     count, left_out = counted(len(values), len(rows), "this number")
-    headline(ax, count, f"quartiles marked{left_out}")
+    headline(ax, count, f"quartiles marked{predicted_on(device, x)}{left_out}")
     fix_layout(ax)
     return ax
 

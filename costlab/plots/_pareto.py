@@ -12,7 +12,8 @@ from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK, PALE
 from costlab.latency.device import Device
-from costlab.plots.network_rows import NetworkRow, column, counted, name_of, rows_of
+from costlab.measurement.verified import mark
+from costlab.plots.network_rows import NetworkRow, column, counted, name_of, predicted_on, rows_of
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines, shortened
 
@@ -74,7 +75,7 @@ def pareto(
     scale_axis(ax.xaxis, ax.set_xscale, x, x in larger, [point.x for point in points])
     scale_axis(ax.yaxis, ax.set_yscale, y, y in larger, [point.y for point in points])
     count, left_out = counted(len(points), len(rows), "these numbers")
-    headline(ax, count, f"dark: Pareto front ({len(front)}){left_out}")
+    headline(ax, count, f"dark: Pareto front ({len(front)}){predicted_on(device, x, y)}{left_out}")
     fix_layout(ax)
     labelled = len(points) if len(points) <= MOST else min(len(front), MOST)
     label_points(ax, front + others, labelled, boxes_along(ax, xs, ys, 1))
@@ -106,7 +107,8 @@ def scale_axis(
 def column_text(key: str) -> tuple[str, Callable[[float], str]]:
     """The name of a column, and how its numbers are written."""
     if key.startswith(f"{PREDICTED}_"):
-        return f"predicted time on {key.removeprefix(f'{PREDICTED}_')}", units.seconds
+        device = key.removeprefix(f"{PREDICTED}_")
+        return f"predicted time on {device}{mark(device)}", units.seconds
     metric = METRICS.get(key)
     if metric is None or metric.unit not in ("", "B", "s"):
         return key, "{:g}".format

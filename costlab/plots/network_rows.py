@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.validation import finite_float
 from costlab.errors import CostlabError
+from costlab.formatting.escaping import visible
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
+from costlab.latency.devices import find_device
+from costlab.measurement.verified import mark
 
 NAME = "name"
 LARGEST = 50_000_000  # bytes of a table
@@ -92,10 +96,25 @@ def rows_of(
 ) -> list[NetworkRow]:
     """The rows of networks, with predicted seconds of profiles if there is a device.
 
+    Profiles of the same name are told apart by their position: `Net [0]`, `Net [1]`.
+
     Args:
         execution: as for `costlab.predict`.
     """
-    return [profile_row(n, device, **execution) if isinstance(n, Profile) else n for n in networks]
+    rows = [profile_row(n, device, **execution) if isinstance(n, Profile) else n for n in networks]
+    times = Counter(row[NAME] for n, row in zip(networks, rows, strict=True) if isinstance(n, Profile))
+    return [
+        {**row, NAME: f"{row[NAME]} [{i}]"} if isinstance(n, Profile) and times[row[NAME]] > 1 else row
+        for i, (n, row) in enumerate(zip(networks, rows, strict=True))
+    ]
+
+
+def predicted_on(device: str | Path | Device | None, *keys: str) -> str:
+    """Where the seconds of profiles are predicted for, if a column has them: `; predicted on rtx3090`."""
+    if device is None or PREDICTED not in keys:
+        return ""
+    name = (device if isinstance(device, Device) else find_device(device)).name
+    return f"; predicted on {visible(name)}{mark(name)}"
 
 
 def profile_row(profile: Profile, device: str | Path | Device | None = None, **execution: Any) -> NetworkRow:

@@ -16,7 +16,7 @@ from costlab.comparison import compare
 from costlab.latency import devices
 from costlab.latency.devices import find_device, list_devices
 from costlab.measurement.verified import MEASURED, is_verified, mark, measured_on
-from costlab.plots import breakdown, roofline, stages, treemap
+from costlab.plots import breakdown, distribution, pareto, roofline, stages, treemap
 from costlab.reports import comparison, header
 
 UNVERIFIED, VERIFIED = "raspberry-pi-4", "rtx3090"
@@ -65,6 +65,25 @@ def test_every_view_of_a_prediction_says_so(device, capsys):
             run([*words, "--device", device, "--top", "3", "--format", form])
             shown.append(capsys.readouterr().out)
     assert [("unverified" in each) for each in shown] == [device == UNVERIFIED] * len(shown), shown
+
+
+@pytest.mark.parametrize("device", [UNVERIFIED, VERIFIED])
+def test_plots_of_several_networks_say_so_and_tell_equal_names_apart(device):
+    profiles = [network("MobileNet V2"), network("MobileNet V1"), network("MobileNet V2")]
+    names = [f"{profiles[0].name} [0]", profiles[1].name, f"{profiles[2].name} [2]"]
+    axes = pareto(profiles, "params", "predicted_seconds", device=device)
+    texts = [text.get_text() for text in axes.texts]
+    assert all(any(name in text for text in texts) for name in (names[0], names[2]))
+    for drawn in (axes, distribution(profiles, "predicted_seconds", device=device)):
+        title = " ".join(
+            [*(drawn.get_title(where) for where in ("left", "center")), *(t.get_text() for t in drawn.texts)]
+        )
+        assert f"predicted on {device}" in title
+        assert ("unverified" in title) == (device == UNVERIFIED)
+        plt.close(drawn.get_figure())
+    drawn = pareto([{f"predicted_seconds_{device}": 1e-3, "params": 1}], "params", f"predicted_seconds_{device}")
+    assert ("unverified" in drawn.get_ylabel()) == (device == UNVERIFIED)
+    plt.close(drawn.get_figure())
 
 
 @pytest.mark.parametrize("device", [UNVERIFIED, VERIFIED])
