@@ -20,6 +20,7 @@ from costlab.cli.options import (
     NoCache,
     TracedModelOptions,
     argument,
+    check_spelling,
     check_top,
     flag,
     option,
@@ -212,14 +213,10 @@ def load_profile(model: ModelConfig, cached: bool, names: Sequence[str]) -> Prof
     from costlab.cli.against import spec_of
     from costlab.models import profile_of
 
-    try:
-        with working(f"tracing {model.target}"):
-            return profile_of(spec_of(model), cached=cached)
-    except CostlabError as error:
-        close = difflib.get_close_matches(model.target, names, n=1) if model.name == model.target else []
-        if not close:
-            raise
-        raise CostlabError(f"{error}; did you mean {close[0]!r}, which the configuration names?") from None
+    if model.name == model.target:
+        check_spelling(model.target, names)
+    with working(f"tracing {model.target}"):
+        return profile_of(spec_of(model), cached=cached)
 
 
 def description(context: typer.Context, error: BaseException) -> str:

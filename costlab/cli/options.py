@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -209,8 +210,11 @@ def configured(given: ModelSpec) -> ModelSpec | None:
 
     path = configuration.find(Path())
     file = configuration.read(path) if path else None
-    model = next((m for m in file.settings.model if m.name == given.target), None) if file else None
-    if model is None or file is None:
+    if file is None:
+        return None
+    model = next((m for m in file.settings.model if m.name == given.target), None)
+    if model is None:
+        check_spelling(given.target, [m.name for m in file.settings.model])
         return None
     return replace(
         given,
@@ -221,6 +225,18 @@ def configured(given: ModelSpec) -> ModelSpec | None:
         resolution=given.resolution or model.resolution,
         dtype=given.dtype or model.dtype,
     )
+
+
+def check_spelling(target: str, names: Sequence[str]) -> None:
+    """Raise CostlabError that suggests a similar name of the configuration if there is no such MODEL."""
+    from costlab.models.resolve import resolve
+
+    close = difflib.get_close_matches(target, names, n=1)
+    if close:
+        try:
+            resolve(target)
+        except CostlabError as error:
+            raise CostlabError(f"{error}; did you mean {close[0]!r}, which the configuration names?") from None
 
 
 def names_models(path: Path) -> bool:

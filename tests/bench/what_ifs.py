@@ -2,6 +2,7 @@
 
     python tests/bench/what_ifs.py --calibrate here.toml         # a quarter of an hour, once
     python tests/bench/what_ifs.py --device here.toml            # half an hour: writes docs/latency/what-ifs.json
+    python tests/bench/what_ifs.py --device here.toml --again    # predicts what was measured again, in minutes
     python tests/bench/what_ifs.py --page                        # the page again, from that file
 
 Network and changed network run in turns, in one thread; the clock counts the CPU seconds of this process, so that other
@@ -49,12 +50,17 @@ def main() -> int:
     parser.add_argument("--device", default="here", help="the device to predict for")
     parser.add_argument("--only", nargs="*", default=NETWORKS, help="networks instead of all")
     parser.add_argument("--output", type=Path, default=RESULTS, help="instead of docs/latency/what-ifs.json")
+    parser.add_argument("--again", action="store_true", help="predict again; what was measured stays")
     parser.add_argument("--page", action="store_true", help="only write the page from the results")
     asked = parser.parse_args()
     if asked.calibrate:
         write_device(calibrate(threads=1).device, asked.calibrate)
         return 0
-    if not asked.page:
+    if asked.again:
+        document = json.loads(RESULTS.read_text())
+        changes = [row for name in asked.only for row in predicted_again(name, find_device(asked.device), document)]
+        asked.output.write_text(json.dumps({**document, "changes": changes}, indent=1) + "\n")
+    elif not asked.page:
         torch.set_num_threads(1)
         rows = [row for name in asked.only for row in judged(name, find_device(asked.device))]
         facts = environment(torch.device("cpu"))
@@ -68,14 +74,10 @@ def main() -> int:
 # Measuring.
 
 
-def judged(name: str, device: Any) -> Iterator[dict[str, Any]]:
-    """The best changes of a network by prediction, each with its predicted and measured saving."""
+def network(name: str) -> tuple[Any, Any]:
+    """A network with weights, and an image for it."""
     import torch
 
-    import costlab
-    from costlab.guidelines.what_ifs import candidates, what_ifs
-    from costlab.latency._predict import predict_with
-    from costlab.latency.execution import ExecutionConfig
     from costlab.models import ModelSpec, load_model
     from costlab.models.providers.torchvision import import_torchvision
 
@@ -85,13 +87,37 @@ def judged(name: str, device: Any) -> Iterator[dict[str, Any]]:
         import timm.layers
 
         timm.layers.set_fused_attn(False)  # attention is written out: fusing it is one of the changes
-    loaded = load_model(ModelSpec(name, {}), weights=True)
-    model, images = loaded.model.eval(), torch.randn(1, 3, 224, 224)
+    return load_model(ModelSpec(name, {}), weights=True).model.eval(), torch.randn(1, 3, 224, 224)
+
+
+def predicted(model: Any, images: Any, device: Any) -> tuple[float, dict[str, float], list[str]]:
+    """The predicted seconds of a network, what each change saves of them, and the changes that are shown."""
+    import costlab
+    from costlab.guidelines.what_ifs import candidates, what_ifs
+    from costlab.latency._predict import predict_with
+    from costlab.latency.execution import ExecutionConfig
+
     profile, config = costlab.profile(model, (images,)), ExecutionConfig(device)
     now = predict_with(profile, config).seconds
     found = costlab.lint(profile, device=device).findings
     saved = {change: now - seconds for change, _, seconds in candidates(profile, config, found)}
-    shown = [each.change for each in what_ifs(profile, config, found).changes]
+    return now, saved, [each.change for each in what_ifs(profile, config, found).changes]
+
+
+def predicted_again(name: str, device: Any, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The changes of a network that were measured, predicted by the present model."""
+    now, saved, shown = predicted(*network(name), device)
+    for row in (row for row in document["changes"] if row["network"] == name):
+        change = row["change"]
+        new = {"shown": change in shown, "predicted_now": now, "predicted_saved": saved[change]}
+        print(f"{name:32}{change:26}{saved[change] / now:>8.1%}{shares(row)[1]:>8.1%}", flush=True)
+        yield {**row, **new}
+
+
+def judged(name: str, device: Any) -> Iterator[dict[str, Any]]:
+    """The best changes of a network by prediction, each with its predicted and measured saving."""
+    model, images = network(name)
+    now, saved, shown = predicted(model, images, device)
     for change in sorted(saved, key=saved.__getitem__, reverse=True):
         if "findings" in change:
             continue

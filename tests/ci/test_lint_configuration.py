@@ -323,3 +323,14 @@ def test_a_pyproject_without_costlab_is_skipped(project, tmp_path):
 )
 def test_the_line_of_a_model_is_that_of_its_table_header(text, lines):
     assert configuration.entry_lines(text, len(lines)) == lines
+
+
+@pytest.mark.parametrize("command", ["lint", "report", "check"])
+def test_a_misspelt_name_of_the_configuration_is_suggested(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "pyproject.toml").write_text('[[tool.costlab.model]]\nname = "mobi"\ntarget = "zoo:mobilenet_v2"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run([command, "mobbi"]) == 2
+    assert "no model 'mobbi'" in (err := capsys.readouterr().err)
+    assert "did you mean 'mobi', which the configuration names?" in err
+    assert run([command, "quite_another"]) == 2
+    assert "mobi" not in capsys.readouterr().err
