@@ -206,7 +206,10 @@ OTHERS: dict[str, Rule] = {
         per_output(1),
     ),
     "_pdist_backward": per_input(3),
-    **dict.fromkeys("select_backward slice_backward diagonal_backward _nested_select_backward".split(), copy),
+    **dict.fromkeys(
+        "select_backward slice_backward diagonal_backward _nested_select_backward embedding_sparse_backward".split(),
+        copy,
+    ),
 }
 
 BACKWARD: dict[str, Rule] = {**PRODUCTS, **ATTENTION, **OTHERS}

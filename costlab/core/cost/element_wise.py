@@ -55,8 +55,14 @@ def fourier(op: Op) -> Cost:
 
 
 def optimizer_step(op: Op) -> Cost:
-    """Fused: every parameter, gradient and state is read once; parameters and states are written once."""
-    optimizer = OPTIMIZERS[op.kind]
-    elements = sum(t.numel for t in op.each("params"))
-    written = [(t.elements, t) for t in op.inputs if not t.name.startswith("grads.")]
-    return traffic(op, element_wise_ops=optimizer.operations * elements, writes=written)
+    """Fused: every parameter, gradient and state is read once; parameters and states are written once.
+
+    Plain SGD touches those rows of a parameter that a sparse gradient has.
+    """
+    touched = {t.name: t.elements for t in op.inputs}
+    if op.kind == "sgd":
+        touched = {name: min(n, touched[name.replace("params", "grads")]) for name, n in touched.items()}
+    elements = sum(touched[t.name] for t in op.each("params"))
+    read = [(touched[t.name], t) for t in op.inputs]
+    written = [(n, t) for n, t in read if not t.name.startswith("grads.")]
+    return traffic(op, element_wise_ops=OPTIMIZERS[op.kind].operations * elements, reads=read, writes=written)

@@ -11,10 +11,12 @@ import gc
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from costlab.core.graph import Op
+from costlab.tracing.layouts import SPARSE, size_of
 from costlab.tracing.specs import spec_of
 from costlab.tracing.tensor_table import Storage, TensorRecord, TensorTable
 from costlab.tracing.tensors import is_meta, storage_key
@@ -70,6 +72,12 @@ def unsaved(saved: tuple[torch.Tensor, int]) -> torch.Tensor:
     return tensor
 
 
+def bytes_of_sparse(tensor: torch.Tensor) -> int:
+    """The bytes of the values of a sparse tensor and of the indices beside them."""
+    values = size_of(tensor)[1]
+    return values + tensor._indices().nbytes if tensor.layout is torch.sparse_coo else values
+
+
 class WeakTable(TensorTable):
     """Records of tensors that do not keep them alive, and the lifetimes of all storages."""
 
@@ -81,7 +89,7 @@ class WeakTable(TensorTable):
         self.ops: Sequence[Op] = ()  # before the one that runs
         self.running = False
         self._touched: dict[int, int] | None = None  # while garbage is collected: the last operator that used each
-        self._watches: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._watches: dict[int, weakref.ref[Any]] = {}
 
     def find(self, tensor: torch.Tensor) -> TensorRecord | None:
         """The record of a tensor, if it was seen before."""
@@ -106,9 +114,11 @@ class WeakTable(TensorTable):
         key = storage_key(tensor)
         storage = self._storages.get(key)
         if storage is None:
-            number, memory = len(self.lifetimes), tensor.untyped_storage()
+            number, sparse = len(self.lifetimes), tensor.layout in SPARSE
+            memory: Any = tensor if sparse else tensor.untyped_storage()
+            size = bytes_of_sparse(tensor) if sparse else tensor.untyped_storage().nbytes()
             storage = self._storages[key] = Storage(number, role, abstract, external)
-            self.lifetimes[number] = Lifetime(storage, memory.nbytes(), -1 if external else len(self.ops))
+            self.lifetimes[number] = Lifetime(storage, size, -1 if external else len(self.ops))
             self._watches[number] = weakref.ref(memory, functools.partial(self._freed, key, storage))
         return storage
 

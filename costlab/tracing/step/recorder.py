@@ -20,9 +20,11 @@ from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autograd import grad_mode, passing_autograd
 from costlab.tracing.calls import Call, bind
 from costlab.tracing.inference import infer
+from costlab.tracing.layouts import SPARSE
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
+from costlab.tracing.step.checkpointing import unchecked
 from costlab.tracing.step.forms import FORMS
 from costlab.tracing.step.lifetimes import Unrecorded, WeakTable, unsaved
 from costlab.tracing.tensors import META, all_tensors, is_meta, moved, on_meta, storage_key, with_device
@@ -50,10 +52,12 @@ class DifferentiatingRecorder(Recorder):
     ) -> None:
         super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
         self.table.ops = self.ops
+        answers.differentiates = True  # if it fails, no floating-point tensor of the network has values
         self.twins: dict[int, torch.Tensor] = {}  # by the id of a parameter with data: its like on the meta device
         self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first
         self._parts = False  # the parts of an operator arrive, not the operators of the network
         self._guessed = False
+        self._sparse = False  # there are sparse gradients
         self._unrecorded = Unrecorded()
         self._last_nodes: list[int] = []  # sequence number of the last node that autograd made for an operator,
         self._positions: list[int] = []  # and the position of that operator
@@ -66,7 +70,7 @@ class DifferentiatingRecorder(Recorder):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """In the body the network runs, and what autograd keeps is noted."""
-        with self, torch.autograd.graph.saved_tensors_hooks(self.table.save, unsaved):
+        with unchecked(), self, torch.autograd.graph.saved_tensors_hooks(self.table.save, unsaved):
             yield
 
     def __torch_dispatch__(
@@ -95,6 +99,10 @@ class DifferentiatingRecorder(Recorder):
                     if view is not None:
                         return view
                 self._place_node()
+                if operator.makes_sparse or self._sparse:
+                    result = self._sparse_gradient(operator, args, kwargs)
+                    if result is not None:
+                        return result
             return super()._run(operator, args, kwargs)
         finally:
             self.table.running = False
@@ -196,6 +204,25 @@ class DifferentiatingRecorder(Recorder):
             self.table.add_view(view, known)
         return result
 
+    def _sparse_gradient(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A sparse gradient without values, its parts, or the sum of two; None for any other operator."""
+        self._sparse = True
+        tensors = all_tensors((args, kwargs))
+        known = next((t for t in tensors if t.layout in SPARSE), None)
+        if known is None and not operator.makes_sparse:
+            return None
+        if known is not None and operator.kind in ("clone", "detach", "_indices", "_values"):
+            result = operator.overload(*args, **kwargs) if operator.kind.startswith("_") else same_sparse(known)
+            self.table.add_view(result, self.table.record(known))
+            return result
+        call = bind(operator, args, kwargs, self.table)
+        if operator.kind == "add":
+            result = sum_of_sparse(tensors)
+        else:
+            args, kwargs = with_device(moved(args, on_meta), moved(kwargs, on_meta), META)
+            result = operator.overload(*args, **kwargs)
+        return self.operations.add(call, result, True)
+
     def _place_node(self) -> None:
         """Attribute the next operator to the module whose forward operator autograd differentiates."""
         node: Any = torch._C._current_autograd_node()
@@ -218,6 +245,20 @@ class DifferentiatingRecorder(Recorder):
     def source(self) -> Source | None:
         """The line of the forward operator that is differentiated."""
         return self._source
+
+
+def same_sparse(tensor: torch.Tensor) -> torch.Tensor:
+    """Another sparse tensor with as many elements."""
+    return torch.sparse_coo_tensor(tensor._indices(), tensor._values(), tensor.shape, check_invariants=False)
+
+
+def sum_of_sparse(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """The sum of two gradients: sparse with the elements of both, unless one is dense."""
+    dense = next((t for t in tensors if t.layout not in SPARSE), None)
+    if dense is not None:
+        return on_meta(dense)
+    indices, values = torch.cat([t._indices() for t in tensors], 1), torch.cat([t._values() for t in tensors])
+    return torch.sparse_coo_tensor(indices, values, tensors[0].shape, check_invariants=False)
 
 
 def without_device(tensor: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from costlab.core.graph import ITEM_BYTES, Op, StorageInfo, Tensor, TrainingStep
 from costlab.core.optimizers import OPTIMIZERS
 from costlab.errors import CostlabError
 from costlab.tracing.autograd import grad_mode
+from costlab.tracing.layouts import SPARSE
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.step.checkpointing import checkpoint_modules
 from costlab.tracing.step.lifetimes import Lifetime
@@ -154,11 +155,18 @@ class StepRecorder(DifferentiatingRecorder):
         return TrainingStep(
             optimizer=self.options.optimizer,
             trainable_params=sum(p.numel() for p in trained),
-            gradient_bytes=sum(p.numel() * p.element_size() for p in trained),
+            gradient_bytes=sum(self._gradient_bytes(p) for p in trained),
             optimizer_bytes=sum(lifetimes[number].bytes for number in states),
             shards=self.options.shards,
             storages=tuple(self._storages(gradients, states)),
         )
+
+    def _gradient_bytes(self, parameter: torch.Tensor) -> int:
+        """The bytes of a gradient: those of the parameter, unless it is sparse."""
+        grad = parameter.grad
+        if grad is not None and grad.layout in SPARSE:
+            return self.table.lifetimes[self.table.record(grad).storage.number].bytes
+        return parameter.numel() * parameter.element_size()
 
     def _storages(self, gradients: set[int], states: set[int]) -> Iterable[StorageInfo]:
         """The storages of the step, with their category and lifetime."""
