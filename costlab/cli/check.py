@@ -6,7 +6,7 @@ import typer
 
 from costlab.cli.exits import FINDINGS
 from costlab.cli.options import Format, ModelOptions, Output, argument, option, reject_saved_profile
-from costlab.cli.screen import put, render, working
+from costlab.cli.screen import put, report_in, working
 
 
 def check(
@@ -37,13 +37,6 @@ def check(
         result = compare_counters(loaded.model, loaded.inputs.args, loaded.inputs.kwargs, traced)
         written = compare_activations(traced, result.readings, result.differences)
     column = count_like(traced, convention) if convention else None
-    page = render(
-        form,
-        output,
-        text=lambda width, ascii_only: report.text(result, written, column, width, ascii_only),
-        json=lambda: report.to_json(result, written, column),
-        markdown=lambda: report.markdown(result, written, column),
-    )
-    put(page, output)
+    put(report_in(form, output, report, result, written, column), output)
     typer.echo(report.verdict(result, written), err=True)
     return FINDINGS if result.unexplained or written.unexplained else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import FORMAT, FUSION_HELP, Amp, ChannelsLast, Output, check_top, flag, option
-from costlab.cli.screen import counting, put, render
+from costlab.cli.screen import counting, put, report_in
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
@@ -59,15 +59,7 @@ def choose(
             table=table,
             progress=show,
         )
-    page = render(
-        form,
-        output,
-        text=lambda width, ascii_only: report.text(choice, top or None, width, ascii_only),
-        json=lambda: report.document(choice, top or None),
-        csv=lambda: report.csv(choice),
-        markdown=lambda: report.markdown(choice, top or None),
-    )
-    put(page, output)
+    put(report_in(form, output, report, choice, top or None), output)
     if plot is not None:
         draw(choice, plot)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import Output, argument, option, parse_arguments
-from costlab.cli.screen import counting, put, render, working
+from costlab.cli.screen import counting, put, report_in, working
 from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
@@ -89,15 +89,7 @@ def llm(
         for done, (batch, prompt) in enumerate(pairs):
             show(done, len(pairs))
             results.append(setting.generation(batch, prompt, sizes.generate).without_profiles())
-    page = render(
-        form,
-        output,
-        text=lambda width, ascii_only: report.text(results, width, ascii_only),
-        json=lambda: report.document(results),
-        csv=lambda: report.csv(results),
-        markdown=lambda: report.markdown(results),
-    )
-    put(page, output)
+    put(report_in(form, output, report, results), output)
     if plot is not None:
         draw(results, plot)
 

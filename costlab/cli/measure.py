@@ -95,7 +95,7 @@ def measure(
     page = render(
         form,
         output,
-        text=lambda width, ascii_only: timings.text(measurement, by, top or None, width, ascii_only),
+        text=lambda *room: timings.page(measurement, by, top or None).text(*room),
         json=measurement.to_json,
         html=lambda: timings.document(measurement),
     )

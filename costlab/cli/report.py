@@ -19,7 +19,7 @@ from costlab.cli.options import (
     reject_saved_profile,
     spec_to_run,
 )
-from costlab.cli.screen import put, render, working
+from costlab.cli.screen import put, render, report_in, working
 from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
@@ -290,11 +290,4 @@ def growth_page(
         from costlab.cli.plot import save
 
         save(lambda: plots.growth(grown), plot)
-    return render(
-        form,
-        output,
-        text=lambda width, ascii_only: report.text(grown, width, ascii_only),
-        json=lambda: report.document(grown),
-        csv=lambda: report.csv(grown),
-        markdown=lambda: report.markdown(grown),
-    )
+    return report_in(form, output, report, grown)

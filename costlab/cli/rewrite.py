@@ -19,7 +19,7 @@ from costlab.cli.options import (
     option,
     reject_saved_profile,
 )
-from costlab.cli.screen import put, render, working
+from costlab.cli.screen import put, report_in, working
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
@@ -111,14 +111,7 @@ def rewrite(
                 return INTERRUPTED
         else:
             change = rewritten(loaded, rule, options, output)
-    page = render(
-        form,
-        None,
-        text=lambda width, ascii_only: report.text(change, width, ascii_only),
-        json=lambda: report.document(change),
-        markdown=lambda: report.markdown(change),
-    )
-    put(page)
+    put(report_in(form, None, report, change))
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -55,6 +55,20 @@ def render(
         return others[form]()
     console = console_for(output)
     return drawn(console, text(console.width, console.options.ascii_only))
+
+
+def report_in(form: str, output: Path | None, report: Any, *about: Any) -> str:
+    """A report on `about` in one of its formats.
+
+    `report` is a module with a function for each format (`document` for JSON); `page` stands for text and Markdown.
+    """
+    if form in ("text", "markdown") and hasattr(report, "page"):
+        page = report.page(*about)
+        return render(form, output, page.text, markdown=page.markdown)
+    if form == "text":
+        return render(form, output, lambda width, ascii_only: report.text(*about, width, ascii_only))
+    made: str = getattr(report, "document" if form == "json" else form)(*about)
+    return made
 
 
 def console_for(path: Path | None) -> Console:

@@ -151,10 +151,10 @@ def markdown(check: CrossCheck, activations: ActivationCheck, printed: Conventio
     return "\n".join([*lines, "", markdown_text(verdict(check, activations)), ""])
 
 
-def to_json(check: CrossCheck, activations: ActivationCheck, printed: ConventionCount | None) -> str:
+def document(check: CrossCheck, activations: ActivationCheck, printed: ConventionCount | None) -> str:
     """Everything, exact; schema version 1 (docs/conventions.md)."""
     profile = check.profile
-    document = {
+    content = {
         "schema_version": SCHEMA_VERSION,
         "costlab": profile.costlab,
         "torch": profile.torch,
@@ -185,7 +185,7 @@ def to_json(check: CrossCheck, activations: ActivationCheck, printed: Convention
         "unconfirmed": check.unconfirmed,
         "explained": not (check.unexplained or activations.unexplained),
     }
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in document.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {json_lines(value)}" for key, value in content.items()) + "\n}\n"
 
 
 def difference_object(difference: CountDifference) -> dict[str, object]:

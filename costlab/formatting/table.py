@@ -5,11 +5,13 @@ A row is the same position in every column. Cells need no escaping: each format 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from costlab.formatting.escaping import html_text, markdown_code, markdown_text, visible
+from costlab.formatting.escaping import html_text, markdown_code, markdown_text, spreadsheet, visible
 from costlab.formatting.units import bar
 
 if TYPE_CHECKING:
@@ -222,3 +224,11 @@ def html_cell(tag: str, words: str, column: Column, tone: str = "") -> str:
     """One cell, its side and its tone as classes."""
     side = "left" if column.left else "right"
     return f'<{tag} class="{f"{side} {tone}".strip()}">{html_text(words)}</{tag}>'
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows for spreadsheets and data frames, the head first; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([spreadsheet(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return text.getvalue()

@@ -1,67 +1,44 @@
-"""A choice of networks as text, Markdown, CSV and JSON."""
+"""A choice of networks as a page, as CSV and as JSON."""
 
 from __future__ import annotations
 
-import csv as tables_of_text
-import io
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import astuple, fields
 
 from costlab._version import __version__
 from costlab.choosing.result import Choice, Network
 from costlab.core.serialization import SCHEMA_VERSION
-from costlab.formatting import facts as header
-from costlab.formatting import table as tables
 from costlab.formatting import units
-from costlab.formatting.escaping import spreadsheet
 from costlab.formatting.facts import Fact
-from costlab.formatting.notebook import page, render
-from costlab.formatting.table import Column, Table
+from costlab.formatting.notebook import render
+from costlab.formatting.page import Page
+from costlab.formatting.table import Column, Table, csv_text
 from costlab.measurement.verified import mark
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 ROWS = 20
 
 
-def text(choice: Choice, top: int | None, width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(title(choice), style="bold"), header.text(facts(choice)), Text()]
-    if choice.networks:
-        parts.append(tables.text(grid(choice, top), width, ascii_only))
-    return Group(*parts)
+def page(choice: Choice, top: int | None) -> Page:
+    """The facts and the best networks."""
+    return Page(title(choice), facts(choice), [grid(choice, top)] if choice.networks else [])
 
 
-def markdown(choice: Choice, top: int | None) -> str:
-    """For issues and pull requests."""
-    lines = [f"### {title(choice)}", "", *header.markdown(facts(choice)), ""]
-    return "\n".join([*lines, *([tables.markdown(grid(choice, top))] if choice.networks else []), ""])
+@render.register
+def html(choice: Choice) -> str:
+    """For notebooks."""
+    return page(choice, ROWS).html()
 
 
-def csv(choice: Choice) -> str:
-    """Every network inside the budgets, with every digit."""
-    page = io.StringIO()
-    writer = tables_of_text.DictWriter(page, list(Network.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**asdict(network), "model": spreadsheet(network.model)} for network in choice.networks)
-    return page.getvalue()
+def csv(choice: Choice, top: int | None = None) -> str:
+    """Every network inside the budgets, whatever `top` is, with every digit."""
+    head = [field.name for field in fields(Network)]
+    return csv_text([head, *map(astuple, choice.networks)])
 
 
 def document(choice: Choice, top: int | None) -> str:
     """Everything, exact; schema version 1 (docs/json.md)."""
     content = {"schema_version": SCHEMA_VERSION, "costlab": __version__, **choice.data(top)}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-@render.register
-def choice_html(choice: Choice) -> str:
-    """The facts and the best networks."""
-    return page(title(choice), header.html(facts(choice)), tables.html(grid(choice, ROWS)) if choice.networks else "")
 
 
 def title(choice: Choice) -> str:

@@ -1,11 +1,8 @@
 """A report for spreadsheets and data frames: raw numbers, one line a row, no total."""
 
-import csv
-import io
-
 from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.formatting import units
-from costlab.formatting.escaping import spreadsheet
+from costlab.formatting.table import csv_text
 from costlab.reports.profile_table import CostTable, ReportRow
 
 WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}
@@ -13,13 +10,9 @@ WORDS = {"module": ("module", "type"), "kind": ("kind",), "op": ("op", "kind")}
 
 def report(table: CostTable) -> str:
     """The rows of a table; an unknown cost is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     timed = [PREDICTED] if table.predicted_seconds is not None else []
     head = [*WORDS[table.by], "output_shape", "ops", *SORTABLE, "unused_params", "uncounted", "estimated"]
-    writer.writerow([*head, *timed])
-    writer.writerows(cells(table, row) for row in (*table.lines, *table.rest))
-    return text.getvalue()
+    return csv_text([[*head, *timed], *(cells(table, row) for row in (*table.lines, *table.rest))])
 
 
 def cells(table: CostTable, row: ReportRow) -> list[str | int | float]:
@@ -29,4 +22,4 @@ def cells(table: CostTable, row: ReportRow) -> list[str | int | float]:
     costs = ["" if (cost := row.cost(key)) is None else cost for key in SORTABLE]
     seconds = [row.predicted_seconds or 0.0] if table.predicted_seconds is not None else []
     counts = row.unused_params, row.uncounted, row.estimated
-    return [*map(spreadsheet, words), shape, row.ops, *costs, *counts, *seconds]
+    return [*words, shape, row.ops, *costs, *counts, *seconds]

@@ -1,49 +1,33 @@
-"""A generation as text, Markdown, CSV and JSON, and a table of many over batch and context."""
+"""A generation as a page, as CSV and as JSON, and a table of many over batch and context."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
-from csv import DictWriter
-from typing import TYPE_CHECKING
 
 from costlab._version import __version__
 from costlab.core.serialization import SCHEMA_VERSION
-from costlab.formatting import facts as header
-from costlab.formatting import table as tables
 from costlab.formatting import units
-from costlab.formatting.escaping import spreadsheet
 from costlab.formatting.facts import Fact
-from costlab.formatting.notebook import page, render
-from costlab.formatting.table import Column, Table
+from costlab.formatting.notebook import render
+from costlab.formatting.page import Page
+from costlab.formatting.table import Column, Table, csv_text
 from costlab.generations.result import Generation
 from costlab.measurement.verified import mark
 
-if TYPE_CHECKING:
-    from rich.console import Group
 
-
-def text(results: Sequence[Generation], width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide: one generation in full, several as a table."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
+def page(results: Sequence[Generation]) -> Page:
+    """One generation in full, several as a table."""
     first = results[0]
-    parts: list[RenderableType] = [Text(title(first), style="bold")]
     if len(results) > 1:
-        parts += [header.text(setting(first)), Text(), tables.text(grid(results), width, ascii_only)]
-    else:
-        parts += [header.text(facts(first)), Text(), tables.text(steps(first), width, ascii_only)]
-    return Group(*parts)
+        return Page(title(first), setting(first), [grid(results)])
+    return Page(title(first), facts(first), [steps(first)])
 
 
-def markdown(results: Sequence[Generation]) -> str:
-    """For issues and pull requests."""
-    first = results[0]
-    one = len(results) == 1
-    lines = [f"### {title(first)}", "", *header.markdown(facts(first) if one else setting(first)), ""]
-    return "\n".join([*lines, tables.markdown(steps(first) if one else grid(results)), ""])
+@render.register
+def html(result: Generation) -> str:
+    """For notebooks."""
+    return page([result]).html()
 
 
 def csv(results: Sequence[Generation]) -> str:
@@ -56,11 +40,7 @@ def csv(results: Sequence[Generation]) -> str:
         for step in ("prefill", "decode"):
             row |= {f"{step}_{key}": value for key, value in data[step].items() if key != "parts"}
         rows.append(row)
-    page = io.StringIO()
-    writer = DictWriter(page, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: spreadsheet(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows)
-    return page.getvalue()
+    return csv_text([list(rows[0]), *([row[key] for key in rows[0]] for row in rows)])
 
 
 def document(results: Sequence[Generation]) -> str:
@@ -69,12 +49,6 @@ def document(results: Sequence[Generation]) -> str:
     data = [result.data() for result in results]
     content = {**about, **data[0]} if len(data) == 1 else {**about, "generations": data}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-@render.register
-def generation_html(result: Generation) -> str:
-    """The facts and the two steps."""
-    return page(title(result), header.html(facts(result)), tables.html(steps(result)))
 
 
 def title(result: Generation) -> str:

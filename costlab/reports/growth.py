@@ -1,67 +1,46 @@
-"""The growth of a network's costs as text, Markdown, CSV and JSON."""
+"""The growth of a network's costs as a page, as CSV and as JSON."""
 
 from __future__ import annotations
 
-import csv as tables_of_text
-import io
 import json
-from typing import TYPE_CHECKING
 
 from costlab._version import __version__
 from costlab.core.growth import Growth
 from costlab.core.metrics import METRICS
 from costlab.core.serialization import SCHEMA_VERSION
-from costlab.formatting import facts as header
-from costlab.formatting import table as tables
 from costlab.formatting import units
-from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
-from costlab.formatting.notebook import page, render
-from costlab.formatting.table import Column, Table
+from costlab.formatting.notebook import render
+from costlab.formatting.page import Page
+from costlab.formatting.table import Column, Table, csv_text
 from costlab.measurement.verified import mark
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 VARIABLES = {"batch": "b", "resolution": "r", "length": "l", "context": "c"}
 DROPPED = {"element_wise_ops": 2, "params": 1, "activations": 3, "bytes_accessed": 4, "memory_access": 5}
 
 
-def text(growth: Growth, width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide."""
-    from rich.console import Group
-    from rich.text import Text
-
-    title = Text(visible(heading(growth)), style="bold")
-    return Group(title, header.text(facts(growth)), Text(), tables.text(grid(growth), width, ascii_only))
+def page(growth: Growth) -> Page:
+    """The closed forms, and a row for each size."""
+    return Page(heading(growth), facts(growth), [grid(growth)])
 
 
-def markdown(growth: Growth) -> str:
-    """For issues and pull requests."""
-    lines = [f"### {heading(growth)}", "", *header.markdown(facts(growth)), "", tables.markdown(grid(growth)), ""]
-    return "\n".join(lines)
+@render.register
+def html(growth: Growth) -> str:
+    """For notebooks."""
+    return page(growth).html()
 
 
 def csv(growth: Growth) -> str:
     """A row for each size, with every digit."""
-    page = io.StringIO()
-    writer = tables_of_text.writer(page, lineterminator="\n")
-    timed = [growth.seconds] if growth.seconds else []
-    writer.writerow([growth.axis, *growth.totals, *(["predicted_seconds"] if timed else [])])
-    writer.writerows(zip(growth.sizes, *growth.totals.values(), *timed, strict=True))
-    return page.getvalue()
+    timed = {"predicted_seconds": growth.seconds} if growth.seconds else {}
+    columns = {growth.axis: growth.sizes, **growth.totals, **timed}
+    return csv_text([[*columns], *zip(*columns.values(), strict=True)])
 
 
 def document(growth: Growth) -> str:
     """Everything, exact; schema version 1 (docs/json.md)."""
     content = {"schema_version": SCHEMA_VERSION, "costlab": __version__, **growth.data()}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-@render.register
-def growth_html(growth: Growth) -> str:
-    """The closed forms, and a row for each size."""
-    return page(heading(growth), header.html(facts(growth)), tables.html(grid(growth)))
 
 
 def heading(growth: Growth) -> str:

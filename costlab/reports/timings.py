@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from costlab.core.cost import FAMILY_OF
 from costlab.core.profile import cut
-from costlab.formatting import facts as header
-from costlab.formatting import table as tables
 from costlab.formatting import units
 from costlab.formatting.escaping import html_text
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
-from costlab.formatting.notebook import page, render
+from costlab.formatting.notebook import render
+from costlab.formatting.page import Page
 from costlab.formatting.table import Column, Table
 from costlab.measurement.result import Kernel, Measurement
 from costlab.reports.header import inputs
 from costlab.reports.profile_table import fitting_depth
-
-if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
 
 COUNTED = re.compile(r"_\d+$")  # the number that makes the name of an operator unique
 ROWS = 20  # shown by default
@@ -171,34 +167,28 @@ def contraction_seconds(measurement: Measurement) -> float | None:
     return sum(t.median for op, t in measurement.ops.items() if FAMILY_OF.get(kind_of(op)) in CONTRACTIONS)
 
 
-def text(measurement: Measurement, by: str, top: int | None, width: int, ascii_only: bool = False) -> Group:
-    """For terminals and pipes, `width` cells wide if that is 40 or more; `top` None shows every row."""
-    from rich.console import Group
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(title(measurement), style="bold"), header.text(facts(measurement))]
+def page(measurement: Measurement, by: str, top: int | None) -> Page:
+    """The header, and the rows of one table; `top` None shows every row."""
     shown = table_by(measurement, by, top)
-    if shown is not None:
-        parts += [Text(), tables.text(shown, width, ascii_only)]
-    return Group(*parts)
+    return Page(title(measurement), facts(measurement), [shown] if shown else [])
+
+
+def operators_and_kernels(measurement: Measurement, top: int | None) -> Page:
+    """The header, and below it the operators and the kernels, as far as there are any."""
+    shown = [table_by(measurement, by, top) for by in (["op"] if measurement.ops else []) + ["kernel"]]
+    return Page(title(measurement), facts(measurement), [table for table in shown if table])
 
 
 @render.register
 def html(measurement: Measurement) -> str:
     """For notebooks: the most expensive operators, and the most expensive kernels of a GPU."""
-    return html_with(measurement, ROWS)
+    return operators_and_kernels(measurement, ROWS).html()
 
 
 def document(measurement: Measurement) -> str:
     """A page of its own, with every operator and every kernel."""
     head = f'<meta charset="utf-8">\n<title>{html_text(title(measurement))}</title>\n{PAGE_STYLE}'
-    return f'<!doctype html>\n<html lang="en">\n{head}\n{html_with(measurement, None)}\n</html>\n'
-
-
-def html_with(measurement: Measurement, top: int | None) -> str:
-    """The header, and below it the operators and the kernels, as far as there are any."""
-    shown = [table_by(measurement, by, top) for by in (["op"] if measurement.ops else []) + ["kernel"]]
-    return page(title(measurement), header.html(facts(measurement)), *(tables.html(one) for one in shown if one))
+    return f'<!doctype html>\n<html lang="en">\n{head}\n{operators_and_kernels(measurement, None).html()}\n</html>\n'
 
 
 def table_by(measurement: Measurement, by: str, top: int | None) -> Table | None:

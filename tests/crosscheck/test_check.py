@@ -475,7 +475,7 @@ def test_words_of_a_failing_tool_stay_text():
     markdown = rendering.markdown(check, written(check), None)
     assert "\x1b" not in markdown
     assert "<b>" not in markdown
-    assert json.loads(rendering.to_json(check, written(check), None))["differences"][0]["why"] == hostile
+    assert json.loads(rendering.document(check, written(check), None))["differences"][0]["why"] == hostile
 
 
 @torch.jit.script

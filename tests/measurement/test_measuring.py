@@ -449,7 +449,7 @@ def test_lines_fit_the_width(measurement, by, width):
 
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(report.text(measurement, by, None, width))
+        console.print(report.page(measurement, by, None).text(width))
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= width
     assert sum(line.startswith("total") for line in lines) == 1

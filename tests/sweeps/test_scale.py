@@ -175,7 +175,7 @@ def test_every_format_shows_the_same_numbers():
     assert data["totals"]["mult_adds"] == list(grown.totals["mult_adds"])
     assert data["forms"]["mult_adds"] == {"coefficients": ["0", "1814073344"], "domain": [1, 16, 1]}
     assert report.csv(grown).splitlines()[2].startswith("3,5442220032,")
-    assert "1,814,073,344 b" in report.markdown(grown)
+    assert "1,814,073,344 b" in report.page(grown).markdown()
     assert "1,814,073,344 b" in grown._repr_html_()
 
 
