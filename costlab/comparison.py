@@ -1,23 +1,18 @@
 """Two networks side by side: totals, and modules matched by path, or by what they compute if their path has changed."""
 
-from __future__ import annotations
-
 from collections import defaultdict, deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from costlab.core.cost import COST_KEYS
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import CostRow, Profile
 from costlab.formatting.facts import title
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 from costlab.formatting.units import ratio
-
-if TYPE_CHECKING:
-    from costlab.latency.device import Device
-    from costlab.latency.prediction import Prediction
+from costlab.latency.device import Device
+from costlab.latency.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class ModulePair:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShownInNotebooks):
     """`head` beside `base`. The pairs hold every module of both with its own cost: their changes sum to the totals'."""
 
     base: Profile
@@ -79,9 +74,6 @@ class Comparison:
         keys = ("mult_adds", "params", "memory_access", *([PREDICTED] if self.head_latency else []))
         changes = (f"{METRICS[key].label} {before_and_after(key, *self.totals(key))}" for key in keys)
         return f"{title(self.base)} → {title(self.head)}: {', '.join(changes)}"
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)
 
 
 def before_and_after(key: str, before: float | None, after: float | None) -> str:

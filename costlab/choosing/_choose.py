@@ -1,7 +1,5 @@
 """`costlab.choose`: the most accurate pretrained networks inside budgets of time and cost."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Callable, Sequence
 from pathlib import Path

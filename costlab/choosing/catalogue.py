@@ -1,7 +1,5 @@
 """Networks with published accuracies: timm's, which ship with costlab, or a table of the user's."""
 
-from __future__ import annotations
-
 import csv
 import io
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """How much longer than predicted a network may take, by the published errors of predictions."""
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 

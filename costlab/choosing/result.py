@@ -1,11 +1,9 @@
 """What `costlab.choose` returns."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(ShownInNotebooks):
     """The networks inside the budgets, best first."""
 
     device: str
@@ -48,6 +46,3 @@ class Choice:
             "frontier": [network.model for network in self.frontier],
             "nearest": asdict(self.nearest) if self.nearest else None,
         }
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)

@@ -1,11 +1,8 @@
 """Budgets: the most that a network may cost, checked with a verdict for each and a finding for each that is broken."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from costlab.comparison import Comparison, compare, seconds_by_module, total_of
 from costlab.core.amounts import Amount, parse_amount
@@ -15,10 +12,8 @@ from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.module_paths import ROOT
 from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
-
-if TYPE_CHECKING:
-    from costlab.latency.device import Device
-    from costlab.latency.prediction import Prediction
+from costlab.latency.device import Device
+from costlab.latency.prediction import Prediction
 
 MODULES_NAMED = 3  # in a message
 

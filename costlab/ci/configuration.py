@@ -63,9 +63,7 @@ Rule = Annotated[str, AfterValidator(as_validator(lambda name: find_guideline(na
 Device = Annotated[str, AfterValidator(as_validator(known_device))]
 TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 Inputs = Annotated[
-    list[str],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema(TEXTS),
+    list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value), WithJsonSchema(TEXTS)
 ]
 Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -148,27 +146,6 @@ class ProjectConfig(TomlTable):
         if duplicate is not None:
             raise ValueError(f"two models have the name {duplicate!r}")
         return models
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of `[tool.costlab]` for editors, in the form of SchemaStore's partial schemas."""
-
-    def strict(part: Any) -> Any:
-        if isinstance(part, list):
-            return [strict(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        closed = {"additionalProperties": False} if "properties" in part else {}
-        return {**{key: strict(value) for key, value in part.items()}, **closed}
-
-    schema = strict(ProjectConfig.model_json_schema(by_alias=True))
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "$id": "https://json.schemastore.org/partial-costlab.json",
-        **schema,
-        "title": "costlab",
-        "description": "The models of a project, and how costlab lints them.",
-    }
 
 
 @dataclass(frozen=True)

@@ -236,13 +236,8 @@ def base_and_budgets(job: LintJob, bases: Mapping[str, Profile] | None) -> tuple
 def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:
     """The models to lint: all of the configuration, or those of `targets`, which may be names in the configuration.
 
-    Args:
-        targets: models of the command line.
-        file: the configuration, if there is one.
-        given: inputs and arguments for targets that are not in the configuration.
-
-    Raises:
-        CostlabError: no model is given, or inputs or arguments without a model that takes them.
+    `given` are inputs and arguments for targets that are not in the configuration. Raises CostlabError if no model is
+    given, or inputs or arguments without a model that takes them.
     """
     configured = configured_jobs(file) if file else {}
     others = [target for target in dict.fromkeys(targets) if target not in configured]

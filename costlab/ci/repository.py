@@ -1,7 +1,5 @@
 """Where a network is written in the repository: the lines that reports point to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from costlab.core.graph import Source

@@ -1,7 +1,5 @@
 """Another revision of the repository, in a folder of its own for as long as it is needed."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import shutil
@@ -19,12 +17,7 @@ NAMES = ("refs/heads", "refs/remotes", "refs/tags")  # that a misspelt revision 
 def checked_out(revision: str, folder: Path) -> Iterator[Path]:
     """A folder's counterpart at another revision, in a git worktree that is removed afterwards, also after Ctrl-C.
 
-    Args:
-        revision: a branch, tag or commit.
-        folder: a folder of the repository.
-
-    Raises:
-        CostlabError: git is not installed, the folder is in no repository, or the revision is unknown.
+    Raises CostlabError if git is not installed, the folder is in no repository, or the revision is unknown.
     """
     root = Path(git(folder, "rev-parse", "--show-toplevel", missing=f"{folder} is in no git repository"))
     commit = find_commit(revision, root)

@@ -37,11 +37,7 @@ class AtRevision(NamedTuple):
 
 
 def profiles_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, AtRevision]:
-    """The models of jobs at another revision, by name.
-
-    Raises:
-        CostlabError: the revision cannot be checked out.
-    """
+    """The models of jobs at another revision, by name. Raises CostlabError if the revision cannot be checked out."""
     from costlab.ci.revision import checked_out, is_dirty
 
     folder = next((job.folder for job in jobs), Path()).resolve()

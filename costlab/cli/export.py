@@ -1,17 +1,12 @@
 """`costlab export MODEL --to FORMAT`: a profile for other programs' viewers."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from costlab.cli.options import ExecutionOptions, Model, NoCache, Output, TracedModelOptions, option
 from costlab.cli.report import predicted
 from costlab.cli.screen import put, working
 from costlab.errors import CostlabError
-
-if TYPE_CHECKING:
-    from costlab.measurement.result import Measurement
 
 ViewerFormat = Literal["model-explorer", "model-explorer-data", "graphml", "dot", "perfetto"]
 
@@ -33,6 +28,8 @@ def export(
 ) -> None:
     """Export the costs of MODEL to a viewer: Model Explorer, Graphviz (dot), Gephi or yEd (graphml), Perfetto."""
     from costlab.exporters import export as export_profile
+    from costlab.measurement.documents import read
+    from costlab.measurement.result import Measurement
     from costlab.models import profile_of
 
     if cost is not None and to not in ("model-explorer-data", "dot"):
@@ -42,7 +39,7 @@ def export(
     if measured is not None and execution.fusion != "none":
         raise CostlabError("--measured needs --fusion none: operators were measured one by one")
     config = execution.config()
-    measurement = read_measurement(measured) if measured is not None else None
+    measurement = read(measured, Measurement.from_json) if measured is not None else None
     spec = network.spec(model)
     with working(f"tracing {model}"):
         profile = profile_of(spec, cached=not no_cache)
@@ -50,11 +47,3 @@ def export(
     if prediction is None:
         profile = profile.fused(execution.fusion)
     put(export_profile(profile, to, prediction=prediction, measurement=measurement, cost=cost or "mult_adds"), output)
-
-
-def read_measurement(path: Path) -> Measurement:
-    """A measurement from its file. Raises CostlabError."""
-    from costlab.measurement.documents import read
-    from costlab.measurement.result import Measurement
-
-    return read(path, Measurement.from_json)

@@ -20,9 +20,7 @@ INPUTS = (  # that a network is tried with
 )
 
 
-def init(
-    folder: Annotated[Path, argument("The folder of the project.", "FOLDER")] = Path(),
-) -> None:
+def init(folder: Annotated[Path, argument("The folder of the project.", "FOLDER")] = Path()) -> None:
     """Write a first [tool.costlab] into pyproject.toml: the networks of FOLDER, with budgets at what they cost now.
 
     Python files are searched without running them; the networks that they define are then traced with usual inputs.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from costlab.ci.configuration import ModelConfig
-    from costlab.ci.lint_run import LintJob, LintRun, ModelLint
+    from costlab.ci.lint_run import LintRun, ModelLint
     from costlab.core.profile import Profile
 
 Format = Literal["text", "json", "github", "gitlab", "junit", "sarif", "markdown"]
@@ -162,6 +162,7 @@ def lint(
     """
     from costlab.ci import configuration
     from costlab.ci.lint_run import lint_jobs, run_lint
+    from costlab.cli.against import bases_of
     from costlab.formatting.facts import title
     from costlab.reports.findings import verdicts
 
@@ -175,7 +176,7 @@ def lint(
     jobs = lint_jobs(models or (), file, given(network))
     names = [model.name for model in file.settings.model] if file else []
     load, describe = partial(load_profile, cached=not no_cache, names=names), partial(description, context)
-    bases = bases_at(against, jobs) if against is not None else None
+    bases = bases_of(against, jobs) if against is not None else None
     run = run_lint(jobs, load, settings, title=title, describe=describe, bases=bases)
     run = baseline.apply(run, every_model=not models)
     for form, place in destinations:
@@ -188,13 +189,6 @@ def lint(
     if any(each.result.failed for each in run.models):
         return FAILED
     return FINDINGS if not exit_zero and any(map(run.fails, run.findings)) else 0
-
-
-def bases_at(revision: str, jobs: Sequence[LintJob]) -> dict[str, Profile]:
-    """The profiles of models at another revision."""
-    from costlab.cli.against import bases_of
-
-    return bases_of(revision, jobs)
 
 
 def given(network: TracedModelOptions, amp: bool = False) -> dict[str, Any]:

@@ -1,20 +1,15 @@
 """`costlab llm hf:CONFIG`: memory, time to first token and time for each further token of a language model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from costlab.cli.options import Output, argument, option, parse_arguments
 from costlab.cli.screen import counting, put, report_in, working
 from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
-
-if TYPE_CHECKING:
-    from costlab.generations.result import Generation
 
 AXES = ("batch", "context")
 LARGEST_GRID = 400  # generations
@@ -91,15 +86,10 @@ def llm(
             results.append(setting.generation(batch, prompt, sizes.generate).without_profiles())
     put(report_in(form, output, report, results), output)
     if plot is not None:
-        draw(results, plot)
+        from costlab import plots
+        from costlab.cli.plot import save
 
-
-def draw(results: Sequence[Generation], path: Path) -> None:
-    """Save a picture of the results. Raises CostlabError."""
-    from costlab import plots
-    from costlab.cli.plot import save
-
-    save(lambda: plots.generations(results), path)
+        save(lambda: plots.generations(results), plot)
 
 
 def parse_axes(texts: Sequence[str]) -> dict[str, list[int]]:

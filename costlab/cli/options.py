@@ -73,10 +73,7 @@ class ModelOptions:
     argument: Annotated[
         list[str] | None, option("Pass an argument to the factory (repeatable).", "KEY=VALUE", "-a", "--argument")
     ] = None
-    inputs: Annotated[
-        list[str] | None,
-        option(INPUT_HELP, "SPEC", "--input"),
-    ] = None
+    inputs: Annotated[list[str] | None, option(INPUT_HELP, "SPEC", "--input")] = None
     batch: Annotated[int | None, option("Set the batch size of the inputs.", "N")] = None
     resolution: Annotated[int | None, option("Set the height and width of images.", "N")] = None
     dtype: Annotated[str | None, option("Set the floating-point type of network and inputs.", "D")] = None
@@ -121,11 +118,7 @@ class TrainingOptions:
     ] = None
 
     def training(self) -> dict[str, Any]:
-        """The options of a training step that are given.
-
-        Raises:
-            CostlabError: one is given in another mode.
-        """
+        """The options of a training step that are given. Raises CostlabError if one is given in another mode."""
         names = ("optimizer", "freeze", "checkpoint", "loss", "accumulate", "shards")
         given = {name: getattr(self, name) for name in names if getattr(self, name)}
         if given and self.mode != "step":
@@ -164,14 +157,15 @@ class ExecutionOptions:
         """Which operators run as one."""
         return "pointwise" if self.compiled else self.fused
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The options by the names that the functions of costlab give them."""
+        return {name: getattr(self, name) for name in ("device", "amp", "fusion", "channels_last")}
+
     def config(self, traced_amp: bool = False) -> ExecutionConfig | None:
-        """The configuration to predict for; None without a device.
+        """The configuration to predict for; None without a device. `traced_amp`: the trace has the casts of autocast.
 
-        Args:
-            traced_amp: autocast is part of the trace, not of the prediction.
-
-        Raises:
-            CostlabError: the device is unknown, or missing although another option needs it.
+        Raises CostlabError if the device is unknown, or missing although another option needs it.
         """
         if self.device is None:
             if self.anchor:
@@ -254,14 +248,7 @@ def beside(target: str, folder: Path) -> str:
 
 
 def split_arguments(arguments: Sequence[str] | None, twice: str = "") -> dict[str, str]:
-    """`-a width=0.75 -a groups=3` by name.
-
-    Args:
-        twice: what to do instead of giving an argument twice.
-
-    Raises:
-        CostlabError: one is not KEY=VALUE, or is given twice.
-    """
+    """`-a width=0.75 -a groups=3` by name; an error says after `twice` what to do instead. Raises CostlabError."""
     result: dict[str, str] = {}
     for argument in arguments or ():
         key, equals, value = argument.partition("=")

@@ -277,12 +277,9 @@ def growth_page(
             loaded.model,
             loaded.inputs,
             over={name: numbers},
-            device=execution.device,
-            amp=execution.amp,
-            fusion=execution.fusion,
-            channels_last=execution.channels_last,
             name=loaded.name,
             mode=spec.mode,
+            **execution.keywords,
             **training_options(spec),
         )
     if plot is not None:

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from costlab.cli.exits import INTERRUPTED
 from costlab.cli.netadapt import AdaptOptions, adapted
-from costlab.cli.options import (
-    ExecutionOptions,
-    Format,
-    ModelOptions,
-    argument,
-    flag,
-    option,
-    reject_saved_profile,
-)
+from costlab.cli.options import ExecutionOptions, Format, ModelOptions, argument, flag, option, reject_saved_profile
 from costlab.cli.screen import put, report_in, working
 from costlab.errors import CostlabError
 

@@ -46,10 +46,7 @@ class SpaceOptions:
             "--argument",
         ),
     ] = None
-    input: Annotated[
-        list[str] | None,
-        option(INPUT_HELP, "SPEC"),
-    ] = None
+    input: Annotated[list[str] | None, option(INPUT_HELP, "SPEC")] = None
     batch: Annotated[str | None, option("Set batch sizes of the inputs.", "VALUES")] = None
     resolution: Annotated[str | None, option("Set heights and widths of images.", "VALUES")] = None
     dtype: Annotated[str | None, option("Set floating-point types.", "VALUES")] = None

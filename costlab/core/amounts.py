@@ -39,11 +39,7 @@ class Amount:
     text: str
 
     def applied_to(self, base: float | None) -> Fraction:
-        """The value of the amount.
-
-        Raises:
-            CostlabError: the amount is a change and has no base.
-        """
+        """The value of the amount. Raises CostlabError if the amount is a change and has no base."""
         if not self.relative:
             return self.value
         if base is None:
@@ -52,14 +48,9 @@ class Amount:
 
 
 def parse_amount(text: str, key: str) -> Amount:
-    """Read an amount of a metric; a number with a sign is a change.
+    """Read an amount of a metric: a number, perhaps with a prefix, a unit of the metric or a percent sign.
 
-    Args:
-        text: a number, with an optional prefix or unit of the metric or a percent sign.
-        key: the metric; a key that is not in the table of metrics is a plain number.
-
-    Raises:
-        CostlabError: the text is not an amount of this metric.
+    A number with a sign is a change. A key that is not in the table of metrics is a plain number. Raises CostlabError.
     """
     text = text.strip()
     metric = METRICS.get(key)

@@ -73,14 +73,9 @@ class Criterion:
     text: str
 
     def holds(self, value: float | None, base: float | None = None) -> bool:
-        """Whether the criterion is met by a number, compared exactly.
+        """Whether the criterion is met by a number, compared exactly; a change such as `+1%` counts from `base`.
 
-        Args:
-            value: the number.
-            base: the number that a change such as `+1%` counts from.
-
-        Raises:
-            CostlabError: the number is not known, or the amount is a change and has no base.
+        Raises CostlabError if the number is not known, or the amount is a change and has no base.
         """
         if value is None:
             raise CostlabError(f"{self.text}: {self.key} is not known for this network")

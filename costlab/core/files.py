@@ -32,13 +32,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int, *, encoding: str = "utf-8", longest_line: int | None = None) -> str:
-    """The text of a file of at most `limit` bytes.
+    """The text of a file of at most `limit` bytes. Raises CostlabError; the message names the file.
 
-    Args:
-        longest_line: characters of a line. A dotted key of TOML is one line, and takes memory by its square.
-
-    Raises:
-        CostlabError: the file cannot be read, is larger, or is not text; the message names it.
+    Lines have at most `longest_line` characters: a dotted key of TOML is one line, and takes memory by its square.
     """
     try:
         text = io.TextIOWrapper(io.BytesIO(read_bytes(path, limit)), encoding=encoding).read()

@@ -6,13 +6,13 @@ from typing import Any
 
 from costlab.core.graph import Mode
 from costlab.core.polynomials import Polynomial
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 
 LINEAR = 0.5  # share of proportional growth above which launches no longer decide the time
 
 
 @dataclass(frozen=True)
-class Growth:
+class Growth(ShownInNotebooks):
     """The costs of a network over one size of its inputs."""
 
     model: str
@@ -55,6 +55,3 @@ class Growth:
         }
         plain = {key: value for key, value in vars(self).items() if key != "forms"}
         return {**plain, "forms": forms, "largest": self.largest, "knee": self.knee}
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)

@@ -95,11 +95,7 @@ def live_bytes(step: TrainingStep, operators: int, block: int = 1) -> dict[str, 
 
 
 def peak_of_step(trace: Trace, block: int = 1) -> Peak:
-    """The peak of a training step; its trace has one.
-
-    Raises:
-        ValueError: the trace is of a forward pass.
-    """
+    """The peak of a training step; its trace has one. Raises ValueError if the trace is of a forward pass."""
     if trace.step is None:
         raise ValueError(f"a trace in {trace.mode} mode has no training step")
     live = live_bytes(trace.step, len(trace.ops), block)

@@ -68,14 +68,9 @@ SORTABLE = tuple(
 
 
 def sortable_metric(name: str, timed: bool = False) -> str:
-    """The key of the metric that `name` means, if tables can be sorted by it.
+    """The key of the metric that `name` means, if tables can be sorted by it; `timed`: predicted times are known.
 
-    Args:
-        name: with dashes or spaces for underscores: `mult-adds`.
-        timed: predicted times are known.
-
-    Raises:
-        CostlabError: unknown metric, or it needs a device.
+    Raises CostlabError if the metric is unknown, or needs a device.
     """
     key = metric_named(name, lambda metric: metric.sortable).key
     if key == PREDICTED and not timed:

@@ -55,11 +55,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def optimizer_named(name: str) -> Optimizer:
-    """The optimizer of that name.
-
-    Raises:
-        CostlabError: there is none; the message names the nearest.
-    """
+    """The optimizer of that name. Raises CostlabError if there is none; the message names the nearest."""
     if name not in OPTIMIZERS:
         close = difflib.get_close_matches(name.lower(), OPTIMIZERS, n=1)
         hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join(OPTIMIZERS)}"

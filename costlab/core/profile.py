@@ -16,7 +16,7 @@ from costlab.core.metrics import METRICS
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
 from costlab.formatting.facts import title
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 from costlab.formatting.units import times
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class EndedLoop(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(ShownInNotebooks):
     """The cost of one forward pass or training step, operator by operator: plain data that never changes."""
 
     name: str
@@ -300,9 +300,6 @@ class Profile:
         totals = ", ".join(f"{METRICS[key].format(getattr(self.total, key))} {METRICS[key].label}" for key in PRINTED)
         left_out = f"; not counted: {times(self.uncounted)}" if self.uncounted else ""
         return f"{title(self)}: {totals}{left_out}"
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)
 
 
 def cut(path: str, depth: int | None) -> str:

@@ -41,12 +41,8 @@ def to_json(
 ) -> str:
     """The profile as a JSON document: one line an operator, a module and an edge.
 
-    Args:
-        latency: what was predicted for a device, which readers of the profile pass over.
-        seconds: the same for each operator, by its name.
-
-    Raises:
-        CostlabError: arguments or attributes nest too deep to be read again.
+    `latency` and `seconds` of the operators are what was predicted for a device; readers of the profile pass over it.
+    Raises CostlabError if arguments or attributes nest too deep to be read again.
     """
     deep = next((op.name for op in profile.ops if nests_deeper(dict(op.attrs), DEEPEST)), None)
     if deep is not None:
@@ -78,11 +74,7 @@ def to_json(
         },
         "modules": list(module_rows(profile)),
         "ops": [
-            {
-                "name": op.name,
-                **op_data(op, cost),
-                **({} if seconds is None else {PREDICTED: seconds.get(op.name)}),
-            }
+            {"name": op.name, **op_data(op, cost), **({} if seconds is None else {PREDICTED: seconds.get(op.name)})}
             for op, cost in zip(profile.ops, profile.costs, strict=True)
         ],
         "edges": profile.edges(),

@@ -47,11 +47,7 @@ def step_data(trace: Trace, step: TrainingStep) -> dict[str, Any]:
 
 
 def read_step(document: Any, operators: int) -> TrainingStep:
-    """The step of a document.
-
-    Raises:
-        CostlabError: a field is missing or has the wrong type; the message names it.
-    """
+    """The step of a document. Raises CostlabError if a field is missing or has the wrong type; the message names it."""
     entry = field(document, "step", "the document")
     optimizer = string(entry, "optimizer", "step")
     if optimizer not in OPTIMIZERS:

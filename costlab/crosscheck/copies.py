@@ -1,7 +1,5 @@
 """Copies of a network with real or meta tensors, for other tools to run, so that the user's network is not touched."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,10 +16,7 @@ Call = tuple[torch.nn.Module, list[Any], dict[str, Any]]  # a network with the a
 
 
 def copied(
-    model: torch.nn.Module,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    make: Callable[[torch.Tensor], torch.Tensor],
+    model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], make: Callable[[torch.Tensor], torch.Tensor]
 ) -> Call:
     """A copy of `model` in eval mode and of its inputs, with every tensor replaced by `make(tensor)`.
 

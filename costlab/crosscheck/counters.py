@@ -1,7 +1,5 @@
 """The counts of other tools: fvcore's FlopCountAnalysis and torch's FlopCounterMode, run on copies of the network."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import logging
 import warnings

@@ -77,11 +77,7 @@ class CrossCheck:
 def compare_counters(
     model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], profile: Profile
 ) -> CrossCheck:
-    """Run fvcore's and torch's counters on copies of `model`, and explain how they differ from its profile.
-
-    Args:
-        args, kwargs: the arguments of forward with which the profile was made. They and `model` are not changed.
-    """
+    """Run fvcore's and torch's counters on copies of `model`, and explain how they differ from its profile."""
     from costlab.crosscheck.counters import run_fvcore, run_torch
 
     memory = profile.total.param_bytes + profile.total.peak_activation_bytes

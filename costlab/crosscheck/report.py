@@ -1,11 +1,11 @@
 """A check as text, as Markdown and as JSON."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from costlab.core.serialization import SCHEMA_VERSION, json_lines, jsonable
 from costlab.crosscheck.activations import ActivationCheck
@@ -19,9 +19,6 @@ from costlab.formatting.escaping import markdown_text
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.table import Column, Table
 from costlab.reports.header import coverage, inputs
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 COUNTERS = {"fvcore": "FlopCountAnalysis", "torch": "FlopCounterMode, its FLOPs halved"}
 
@@ -127,9 +124,6 @@ def text(
     ascii_only: bool = False,
 ) -> Group:
     """For terminals and pipes, `width` cells wide. Numbers are shown in full if there is room."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
     parts: list[RenderableType] = [Text(title(check.profile), style="bold"), header.text(facts(check, printed))]
     for make in (functools.partial(counts_table, check, printed), functools.partial(activations_table, activations)):
         shown = make(units.exact)

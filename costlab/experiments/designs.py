@@ -1,7 +1,5 @@
 """The networks that each experiment compares, and the paper's measurements of them. No torch."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -47,7 +45,7 @@ class Experiment:
 
 @cache
 def published() -> dict[str, Any]:
-    """The paper's tables, from the data file."""
+    """The experiments in words, and the paper's tables, from the data file."""
     return tomllib.loads((files(__package__) / "data" / "shufflenet_v2.toml").read_text(encoding="utf-8"))
 
 
@@ -145,64 +143,13 @@ def networks(widths: str) -> list[Subject]:
     return found
 
 
-EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in (
-        Experiment(
-            "g1",
-            "G1 equal channel width",
-            "Table 1",
-            "Equal channel width minimises memory access: at equal mult-adds 1:1 is the fastest.",
-            "10 blocks of two 1x1 convolutions, c1 to c2 and c2 to c1",
-            g1,
-            faster="first",
-        ),
-        Experiment(
-            "g2",
-            "G2 group convolution",
-            "Table 2",
-            "Groups increase memory access: at equal mult-adds more groups are slower.",
-            "10 grouped 1x1 convolutions",
-            g2,
-            faster="first",
-        ),
-        Experiment(
-            "g3",
-            "G3 fragmentation",
-            "Table 3",
-            "Fragments reduce parallelism: at equal mult-adds one convolution is faster than several.",
-            "10 blocks of one to four 1x1 convolutions in series, or in parallel and added",
-            g3,
-            faster="first",
-        ),
-        Experiment(
-            "g4",
-            "G4 element-wise operators",
-            "Table 4",
-            "Element-wise operators take time: without ReLU and shortcut a bottleneck is faster.",
-            "10 bottlenecks, 1x1 c to c/4, 3x3, 1x1 c/4 to c, with and without ReLU and shortcut",
-            g4,
-            faster="last",
-        ),
-        Experiment(
-            "kernel",
-            "Kernel size",
-            "section 2",
-            "Mult-adds are not time: a 3x3 convolution does not take nine times as long as a 1x1.",
-            "10 convolutions, dense or depthwise",
-            kernel,
-        ),
-        Experiment(
-            "networks",
-            "Whole networks",
-            "Table 8",
-            "Mult-adds order networks by their time less well than the platform does.",
-            "those rows of Table 8 that the zoo of costlab builds",
-            networks,
-            gpu_batch=8,
-        ),
-    )
-}
+def experiment_of(design: Callable[[str], list[Subject]]) -> Experiment:
+    """The experiment with these subjects, in the words of the data file."""
+    words = {key: value for key, value in published()[design.__name__].items() if key != "rows"}
+    return Experiment(design.__name__, subjects=design, **words)
+
+
+EXPERIMENTS = {design.__name__: experiment_of(design) for design in (g1, g2, g3, g4, kernel, networks)}
 
 
 def experiment_named(name: str) -> Experiment:

@@ -1,7 +1,5 @@
 """The networks of the experiments, without weights: convolutions without bias or batch norm, as in Tables 1 to 4."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -172,27 +172,6 @@ def times_of_networks(record: Record) -> Figure:
     return figure
 
 
-def savings(records: Sequence[Record]) -> Figure:
-    """Predicted against measured savings of following a guideline, one point for each network."""
-    figure = figure_of("Time saved by following the guidelines", 5.5, 5.2)
-    ax = figure.add_subplot()
-    ax.axline((0, 0), slope=1, color=QUIET, linewidth=1, linestyle="--", label="as predicted")
-    ax.axhline(0, color=FAINT, linewidth=1, zorder=0)
-    ax.axvline(0, color=FAINT, linewidth=1, zorder=0)
-    for record, series in zip(records, SERIES, strict=False):
-        shares = [(s.measured_share, s.predicted_share) for s in record.savings()]
-        known = [(measured, predicted) for measured, predicted in shares if predicted is not None]
-        mark(ax, known, series, record.name.upper())
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.set_xlabel("measured, as a share of the network's time", fontsize=SMALL, color=INK)
-    ax.set_ylabel("predicted, as a share of the network's time", fontsize=SMALL, color=INK)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(tick_format(units.percent))
-    only_spines(ax, "bottom", "left")
-    key(figure, ax, machine(records[0]))
-    return figure
-
-
 def mark(ax: Axes, points: Sequence[tuple[float, float]], series: Series, name: str) -> None:
     """Draw points with a series' marker."""
     across, up = [x for x, _ in points], [y for _, y in points]

@@ -1,11 +1,10 @@
 """The report of an experiment for terminals and pages: one row for each network, the paper's numbers, conclusions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from statistics import median
-from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
 
 from costlab.core.correlation import rank_correlation
 from costlab.experiments.designs import WIDTHS, rows_of
@@ -17,9 +16,6 @@ from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.facts import Fact
 from costlab.formatting.table import Column, Table
 from costlab.reports.timings import NOISY, machine, many
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 GUIDELINES = ("g1", "g2", "g3", "g4")
 
@@ -105,39 +101,6 @@ def guideline_sentence(record: Record) -> str:
     )
 
 
-def batch_sentences(records: Sequence[Record]) -> Iterator[str]:
-    """What holds at which batch, and by how much, of one guideline's experiment at several batches."""
-    parts = []
-    for record in records:
-        last = record.column(record.columns[0])[-1].row
-        savings = [saving for saving in record.savings() if saving.cell.row == last]
-        measured = share_range(saving.measured_share for saving in savings)
-        shares = [saving.predicted_share for saving in savings if saving.predicted_share is not None]
-        beside = f", {share_range(shares)} predicted" if shares else ""
-        parts.append(f"at batch {record.batch} it {verdicts(record)} (saves {measured} of the time{beside})")
-    yield f"{records[0].name.upper()}: {'; '.join(parts)}."
-
-
-def growth_sentence(small: Sequence[Record], large: Sequence[Record]) -> str:
-    """How much longer the same networks take at the larger batch, which tells whether the smaller one fills a card."""
-    pairs = [pair for one, other in zip(small, large, strict=True) for pair in zip(one.cells, other.cells, strict=True)]
-    growth = [other.seconds / one.seconds for one, other in pairs]
-    times = units.factor(large[0].batch / small[0].batch)
-    return (
-        f"From batch {small[0].batch} to {large[0].batch} the work grows {times} times, but the time"
-        f" {units.factor(median(growth))} times (median of the {len(growth)} networks of"
-        f" {listed(record.name.upper() for record in small)}, {units.factor(min(growth))} to"
-        f" {units.factor(max(growth))})."
-        " Where the time hardly grows, the smaller batch waits for the CPU to launch kernels."
-    )
-
-
-def share_range(shares: Iterable[float]) -> str:
-    """`-35.0% to 6.0%`."""
-    low, *_, high = sorted(shares)
-    return f"{units.percent(low)} to {units.percent(high)}"
-
-
 def verdicts(record: Record) -> str:
     """`holds at x1 and is open at x2`."""
     found = sorted((record.verdict(name) or "", name) for name in record.columns)
@@ -203,9 +166,6 @@ def listed(words: Iterable[str]) -> str:
 
 def text(record: Record, width: int, ascii_only: bool = False) -> Group:
     """For terminals and pipes, `width` cells wide if that is 40 or more."""
-    from rich.console import Group
-    from rich.text import Text
-
     sentences = [Text(visible(sentence)) for sentence in (*conclusions(record), *notes(record))]
     shown = tables.text(table(record), width, ascii_only)
     return Group(Text(heading(record), style="bold"), header.text(facts(record)), Text(), shown, Text(), *sentences)
@@ -236,34 +196,3 @@ def table(record: Record) -> Table:
         return Table([networks, *columns])
     starts = [n for n, cell in enumerate(cells) if not n or cell.column != cells[n - 1].column]
     return Table([Column("at", [cell.column for cell in cells], left=True), networks, *columns], sections=starts)
-
-
-def savings_markdown(records: Sequence[Record]) -> str:
-    """Measured and predicted savings of following the guidelines, as Markdown."""
-    savings = [(record.name.upper(), saving) for record in records for saving in record.savings()]
-    columns = [
-        Column("guideline", [guideline for guideline, _ in savings], left=True),
-        Column("at", [saving.cell.column for _, saving in savings], left=True),
-        Column("network", [saving.cell.row for _, saving in savings], left=True),
-        Column("measured saving", [units.seconds(saving.measured) for _, saving in savings]),
-        Column("share", [units.percent(saving.measured_share) for _, saving in savings]),
-        Column("predicted saving", [units.seconds(saving.predicted) for _, saving in savings]),
-        Column("share", [units.percent(saving.predicted_share) for _, saving in savings]),
-    ]
-    return tables.markdown(Table(columns)) + "\n"
-
-
-def savings_sentence(records: Sequence[Record]) -> str:
-    """How far predicted savings are from measured ones."""
-    savings = [saving for record in records for saving in record.savings()]
-    pairs = [(s.measured_share, s.predicted_share) for s in savings if s.predicted_share is not None]
-    if not pairs:
-        return "These times have no predictions."
-    agree = sum((measured > 0) == (predicted > 0) for measured, predicted in pairs)
-    error = median(abs(measured - predicted) for measured, predicted in pairs)
-    correlation = rank_correlation(*zip(*pairs, strict=True))
-    return (
-        f"The prediction has the right sign for {agree} of {len(pairs)} savings. As shares of the time, predicted"
-        f" and measured savings differ by {units.percent(error)} (median); their rank correlation is"
-        f" {units.factor(correlation)}."
-    )

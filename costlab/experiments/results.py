@@ -116,18 +116,6 @@ class Record:
         share = self.rounds_faster(kept, broken)
         return "holds" if share >= CERTAIN else "reversed" if share <= 1 - CERTAIN else "open"
 
-    def savings(self) -> list[Saving]:
-        """Measured and predicted savings of following a guideline (G1 to G4), for each row."""
-        if self.experiment.faster is None:
-            return []
-        found = []
-        for cell in self.cells:
-            first = self.first(cell)
-            if cell is not first:
-                kept, broken = (first, cell) if self.experiment.faster == "first" else (cell, first)
-                found.append(Saving(cell, kept, broken))
-        return found
-
     def rank_correlations(self) -> dict[str, float | None]:
         """Rank correlations of measured time with mult-adds, memory access, prediction and the paper's times."""
         measured = [cell.seconds for cell in self.cells]
@@ -206,33 +194,3 @@ def problem_of(record: Record) -> str | None:
 def read_record(path: Path) -> Record:
     """The record in a file. Raises CostlabError, with the name of the file."""
     return read(path, Record.from_json)
-
-
-@dataclass(frozen=True)
-class Saving:
-    """What following a guideline saves in one forward pass."""
-
-    cell: Cell  # the row compared with the first
-    kept: Cell  # the one of the two that follows the guideline
-    broken: Cell
-
-    @property
-    def measured(self) -> float:
-        """Seconds; negative if following the guideline costs time."""
-        return self.broken.seconds - self.kept.seconds
-
-    @property
-    def predicted(self) -> float | None:
-        """Seconds; None if one of the two has no prediction."""
-        kept, broken = self.kept.predicted_seconds, self.broken.predicted_seconds
-        return None if kept is None or broken is None else broken - kept
-
-    @property
-    def measured_share(self) -> float:
-        """As a share of the time of the network that breaks the guideline."""
-        return self.measured / self.broken.seconds
-
-    @property
-    def predicted_share(self) -> float | None:
-        """The predicted saving as a share of the predicted time."""
-        return None if self.predicted is None else self.predicted / self.broken.predicted_seconds  # type: ignore[operator]

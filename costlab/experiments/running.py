@@ -1,7 +1,5 @@
 """Run an experiment: all of its networks in turn, round by round, so that slow periods affect all of them equally."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -154,13 +152,9 @@ def predicted_seconds(profile: Profile, device: Device | None) -> float | None:
 def in_rounds(
     runs: Sequence[Callable[[], Any]], rounds: int, turn: float, clock: Callable[[], float], report: Progress
 ) -> tuple[list[Timing], bool]:
-    """Time everything once a round, each round in another order.
+    """Time everything once a round, each round in another order; also whether Ctrl-C stopped it.
 
-    Returns:
-        A timing for each run, with as many repeats as there are complete rounds, and whether Ctrl-C stopped it.
-
-    Raises:
-        KeyboardInterrupt: before the first round is complete.
+    Raises KeyboardInterrupt before the first round is complete.
     """
     numbers = [min(MOST_RUNS, max(1, ceil(turn / max(seconds_of(run, 1, clock), 1e-9)))) for run in runs]
     order = list(range(len(runs)))

@@ -1,17 +1,11 @@
 """`costlab.export`: a profile as a file for another viewer."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.exporters import dot, graphml, model_explorer, perfetto
 from costlab.exporters.context import export_context
-
-if TYPE_CHECKING:
-    from costlab.latency.prediction import Prediction
-    from costlab.measurement.result import Measurement
+from costlab.latency.prediction import Prediction
+from costlab.measurement.result import Measurement
 
 FORMATS = {
     "model-explorer": model_explorer.graph,

@@ -1,21 +1,17 @@
 """What the formats export: a profile with the predicted and measured seconds of its operators."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from costlab.core.metrics import MEASURED, METRICS, PREDICTED, SORTABLE
 from costlab.core.profile import Profile
 from costlab.core.serialization import op_data
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import visible
-
-if TYPE_CHECKING:
-    from costlab.latency.prediction import Prediction
-    from costlab.measurement.result import Measurement
+from costlab.latency.prediction import Prediction
+from costlab.measurement.result import Measurement
 
 NEEDS = {PREDICTED: "needs a device", MEASURED: "needs a measurement"}
 

@@ -17,10 +17,7 @@ from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ancestry
 from costlab.reports.header import facts
 
-HEAT = (
-    {"stop": 0, "bgColor": "#FFFFFF"},
-    {"stop": 1, "bgColor": "#D55E00"},
-)  # white to orange
+HEAT = ({"stop": 0, "bgColor": "#FFFFFF"}, {"stop": 1, "bgColor": "#D55E00"})  # white to orange
 
 
 def graph(context: ExportContext) -> str:

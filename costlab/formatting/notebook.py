@@ -1,7 +1,7 @@
 """Notebooks: the hook through which results show themselves, and the page that they become.
 
-A result's `_repr_html_` calls `html_repr`; the modules that render results register with it and are imported when the
-first result is shown, so that nothing below the reports imports them.
+The modules that render results register with `render` and are imported when the first result is shown, so that nothing
+below the reports imports them.
 """
 
 import functools
@@ -45,11 +45,13 @@ def render(result: Any) -> str:
     raise TypeError(f"no renderer is registered for {type(result).__name__}")
 
 
-def html_repr(result: Any) -> str:
-    """The HTML that a notebook shows for a result."""
-    for name in RENDERERS:
-        importlib.import_module(name)
-    return render(result)
+class ShownInNotebooks:
+    """A result that a notebook shows as HTML."""
+
+    def _repr_html_(self) -> str:
+        for name in RENDERERS:
+            importlib.import_module(name)
+        return render(self)
 
 
 def page(heading: str, *tables: str) -> str:

@@ -46,13 +46,9 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The sizes of a checkpoint.
+    """The sizes of a checkpoint: a `.safetensors` or `.gguf` file, or `model.safetensors.index.json`.
 
-    Args:
-        path: a `.safetensors` or `.gguf` file, or `model.safetensors.index.json`.
-
-    Raises:
-        CostlabError: the file is missing, of another format, or its header does not agree with itself.
+    Raises CostlabError if the file is missing, of another format, or its header does not agree with itself.
     """
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")

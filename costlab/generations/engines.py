@@ -1,7 +1,5 @@
 """What runs a language model: how it launches kernels, keeps its cache and divides memory among sequences."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from costlab.errors import CostlabError

@@ -1,7 +1,5 @@
 """Mixtures of experts: which parameters are experts', and how many experts a batch reaches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -48,15 +48,9 @@ class LanguageModel:
 
 
 def language_model(reference: str, arguments: Mapping[str, Any], dtype: str = "bfloat16") -> LanguageModel:
-    """The causal language model of a transformers configuration.
+    """The causal language model of a transformers configuration, with weights of `dtype`; `arguments` override entries.
 
-    Args:
-        reference: a configuration file, its folder or a hub id, with or without `hf:`.
-        arguments: override entries of the configuration.
-        dtype: type of the weights: "float32", "float16" or "bfloat16".
-
-    Raises:
-        CostlabError: the configuration cannot be read, or its network does not generate text.
+    Raises CostlabError if the configuration cannot be read, or its network does not generate text.
     """
     reference = reference.removeprefix("hf:")
     with global_state_restored(), offline():

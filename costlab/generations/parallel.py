@@ -45,15 +45,9 @@ class Plan:
 
 
 def split(model: torch.nn.Module, config: Any, devices: int) -> Plan:
-    """Make a network the part that one device holds; its parameters have no data.
+    """Make a network the part that one of `devices` holds, in place; its parameters have no data.
 
-    Args:
-        model: changed in place.
-        config: of transformers.
-        devices: among which the network is split.
-
-    Raises:
-        CostlabError: the network has no plan, or its heads or widths cannot be divided.
+    Raises CostlabError if the network has no plan, or its heads or widths cannot be divided.
     """
     if devices == 1:
         return Plan(1, {})

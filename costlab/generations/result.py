@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from costlab.core.profile import Profile
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(ShownInNotebooks):
     """The cost of generating text with a language model."""
 
     model: str
@@ -101,6 +101,3 @@ class Generation:
             "decode": self.decode.data(),
             "warnings": list(self.warnings),
         }
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)

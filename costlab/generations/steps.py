@@ -1,8 +1,5 @@
 """The two steps of a generation, traced from the model: prefill makes the cache, decode reads and grows it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -11,15 +8,13 @@ import torch
 
 from costlab.core.cost import RULES
 from costlab.core.gc import gc_paused
-from costlab.core.graph import Op
 from costlab.core.memory import allocated
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.generations.language_model import LanguageModel, forward_arguments
 from costlab.tracing._profile import costed
-from costlab.tracing.answers import Answers
 from costlab.tracing.forward import stand_ins, trace
-from costlab.tracing.modules import ModuleTracker, tensors_in
+from costlab.tracing.modules import tensors_in
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.lifetimes import WeakTable
 
@@ -34,15 +29,8 @@ class ReturningRecorder(Recorder):
     returned: Any = None
     live: tuple[int, ...] = ()  # bytes of inputs and activations at every operator
 
-    def __init__(
-        self,
-        tracker: ModuleTracker,
-        kinds: Collection[str],
-        weigh: Callable[[Op], int],
-        answers: Answers,
-        home: torch.device,
-    ) -> None:
-        super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, table=WeakTable())
         self.table.ops = self.ops
 
     def finish(self, result: Any) -> None:
@@ -80,12 +68,7 @@ class Step:
 def prefill(language: LanguageModel, batch: int, length: int) -> Step:
     """The forward pass over a prompt: it fills the cache and computes the logits of the last position.
 
-    Args:
-        batch: sequences.
-        length: tokens of each prompt.
-
-    Raises:
-        CostlabError: the model fails, or returns no cache.
+    Raises CostlabError if the model fails, or returns no cache.
     """
     ids = torch.empty(batch, length, dtype=torch.int64, device="meta")
     kwargs: dict[str, Any] = {"input_ids": ids, "use_cache": True}
@@ -95,14 +78,9 @@ def prefill(language: LanguageModel, batch: int, length: int) -> Step:
 
 
 def decode(language: LanguageModel, before: Step, batch: int) -> Step:
-    """The forward pass of one further token for each sequence.
+    """The forward pass of one further token for each sequence, after the step that left the cache.
 
-    Args:
-        before: the step that left the cache.
-        batch: sequences.
-
-    Raises:
-        CostlabError: the model fails on its own cache.
+    Raises CostlabError if the model fails on its own cache.
     """
     ids = torch.empty(batch, 1, dtype=torch.int64, device="meta")
     return step(language, {"input_ids": ids, before.cache_name: before.cache, "use_cache": True})

@@ -1,7 +1,5 @@
 """Seconds of one step on a device, and what they are spent on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ their members. Every edit is of operators by name, so that it holds for a networ
 operators that a profile does not have, because they are already fused, change nothing.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

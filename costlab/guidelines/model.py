@@ -12,6 +12,7 @@ from costlab.core.cost import Cost
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.module_paths import merge_paths, path_pattern
+from costlab.formatting.notebook import ShownInNotebooks
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
@@ -118,7 +119,7 @@ class RuleVerdict:
 
 
 @dataclass(frozen=True)
-class LintResult:
+class LintResult(ShownInNotebooks):
     """The findings on one network, most expensive first, and a verdict for each rule. Prints nothing."""
 
     model: str
@@ -148,11 +149,6 @@ class LintResult:
         """What is broken, and what to do first if there is a device."""
         head = f"{self.model}: {len(self.findings)} findings, broken: {', '.join(self.broken) or 'nothing'}"
         return f"{head}\n{self.what_ifs}" if self.what_ifs else head
-
-    def _repr_html_(self) -> str:
-        from costlab.formatting.notebook import html_repr
-
-        return html_repr(self)
 
 
 def summarize(results: Sequence[LintResult]) -> dict[str, int]:

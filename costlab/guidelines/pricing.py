@@ -4,8 +4,6 @@ Everything outside the fix stays as it is: a saving is that of one group of find
 CPU to launch kernels, a faster operator saves little, and a removed one saves its launch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,13 +15,7 @@ from costlab.latency.execution import ExecutionConfig
 
 
 def seconds_saved(profile: Profile, fixes: Iterable[Sequence[Fix]], config: ExecutionConfig) -> list[float]:
-    """Seconds of one forward pass that each group of fixes saves alone; negative if it costs time.
-
-    Args:
-        profile: the network as traced.
-        fixes: groups of fixes that are made together.
-        config: how the network runs.
-    """
+    """Seconds of one forward pass that each group of fixes saves alone; negative if it costs time."""
     view = profile.fused(config.fusion)
     before = predict_with(profile, config).seconds
     return [before - predict_with(profile, config, edited(view, group)).seconds for group in fixes]

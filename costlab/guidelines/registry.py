@@ -1,7 +1,5 @@
 """The table of guidelines by code, and the look-up by code or name."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 

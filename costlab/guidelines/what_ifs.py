@@ -1,7 +1,5 @@
 """What to do first: changes of the whole network, each predicted by running the changed network through the model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,7 +9,7 @@ from costlab.core.fusion import folds
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.module_paths import ROOT
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 from costlab.guidelines.edits import edited
 from costlab.guidelines.model import Finding, group_findings
 from costlab.latency._predict import predict_with, traced_batch
@@ -46,7 +44,7 @@ class WhatIf:
 
 
 @dataclass(frozen=True)
-class WhatIfs:
+class WhatIfs(ShownInNotebooks):
     """The changes that save most, best first; none if nothing is worth more than WORTH."""
 
     setup: str  # of the prediction: device, batch and mode
@@ -63,9 +61,6 @@ class WhatIfs:
         if not self.changes:
             return f"nothing here is worth more than {WORTH:.0%} of {now}"
         return "\n".join(f"{number}. {each}" for number, each in enumerate(self.changes, 1))
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)
 
 
 Candidate = tuple[str, str, float]  # the change, how, and the predicted seconds

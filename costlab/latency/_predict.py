@@ -1,7 +1,5 @@
 """`costlab.predict`: the latency of a network on a device that is not at hand."""
 
-from __future__ import annotations
-
 import weakref
 from collections import Counter
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The ceilings of a roofline: what a device can compute at most, and the dtype a network computes in."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from costlab.core.profile import Profile

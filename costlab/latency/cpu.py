@@ -1,7 +1,5 @@
 """The equations of a CPU: the seconds of a kernel on its memory and on its vector units (docs/latency.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

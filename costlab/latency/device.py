@@ -1,7 +1,5 @@
 """A device as numbers: the peaks that its maker publishes, and the source of each."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Devices: the peaks that makers publish, from files in which every number has its source (docs/devices.md)."""
 
-from __future__ import annotations
-
 import os
 from importlib.resources import files
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The parameters of a device: those of the software (`costlab.latency.parameters`), and what its file overrides."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

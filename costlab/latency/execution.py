@@ -1,7 +1,5 @@
 """How a network is executed: what a prediction needs in addition to the network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """The equations of a GPU: the seconds of a kernel on memory, matrix units and schedulers (docs/latency.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import product
 

@@ -4,8 +4,6 @@ A layout lists the dimensions, outermost first: (0, 1, 2, 3) is a contiguous ima
 channels-last (NHWC). Layouts are inferred from the operators of a trace.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

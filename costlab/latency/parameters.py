@@ -4,8 +4,6 @@ The values of eager mode and of `torch.compile` are fitted together to the measu
 `tests/bench/latency.py --fit`; PyTorch 2.4. A device file may override them (`[efficiency.eager]`).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 SHARE, OF_BANDWIDTH = "of the peak", "of the bandwidth"

@@ -4,8 +4,6 @@ A profile is traced in the network's own type. Autocast runs contractions in the
 float32; all others take the widest type of their inputs (PyTorch documentation, "CUDA Op-Specific Behavior").
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from costlab.core.cost import FAMILIES, FAMILY_OF

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
 from costlab.formatting.escaping import visible
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -18,7 +18,7 @@ RUNS = {"none": "as traced", "bn": "batch norms folded", "pointwise": "torch.com
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(ShownInNotebooks):
     """The predicted latency of one forward pass or training step."""
 
     device: str
@@ -75,6 +75,3 @@ class Prediction:
         for name, node in graph.nodes.items():
             node["predicted_seconds"] = self.by_op.get(name, 0.0 if node["free"] else None)
         return graph
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)

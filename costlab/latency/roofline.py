@@ -1,7 +1,5 @@
 """The extended roofline model: the longest of memory, matrix units and instruction issue, and a launch, per kernel."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

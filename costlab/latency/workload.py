@@ -1,7 +1,5 @@
 """The kernels of a network at a batch: what grows with the batch, grown."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from costlab.latency.lowering.kernels import FACTOR, FACTORS, WORK, KernelTable

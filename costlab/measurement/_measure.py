@@ -1,7 +1,5 @@
 """`costlab.measure`: the wall time of a network on this machine, in total and by operator."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any

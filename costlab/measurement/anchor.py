@@ -1,7 +1,5 @@
 """A device anchored by a network that was measured on it: its operators adjust the parameters of the latency model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -72,14 +70,7 @@ def adjusted(timed: Samples, before: Mapping[str, float]) -> dict[str, float]:
 
 
 def launch(values: Mapping[str, float], whole: float, works: float, launches: float) -> float:
-    """Seconds of the CPU for each launch: known where the device waits for it, otherwise at most those of the pass.
-
-    Args:
-        values: the parameters of the device.
-        whole: seconds of the pass.
-        works: seconds in which the device works.
-        launches: number of kernels that the CPU launches.
-    """
+    """Seconds of the CPU for each launch: known where the device waits for it, otherwise at most those of the pass."""
     most = whole / max(launches, 1.0)
     return most if works < WAITING * whole else min(values["launch_seconds"], most)
 

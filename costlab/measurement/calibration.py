@@ -1,7 +1,5 @@
 """Fit a device profile to this machine: its measured peaks, and the share of them that operators reach."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

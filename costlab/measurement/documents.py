@@ -1,7 +1,5 @@
 """Results as JSON documents: read back, with one clear error for anything else."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +15,9 @@ T = TypeVar("T")
 
 
 def parse(cls: type[T], text: str, what: str, raw: Callable[[dict[str, Any]], dict[str, Any]]) -> T:
-    """The result in a JSON document of schema version 1.
+    """The result, in words `what`, in a JSON document of schema version 1. Raises CostlabError for anything else.
 
-    Args:
-        cls: the dataclass of the result.
-        what: the result in words, for errors.
-        raw: drops the numbers that follow from others; raises ValueError for a malformed document.
-
-    Raises:
-        CostlabError: the text is not such a document.
+    `raw` drops the numbers that follow from others; it raises ValueError for a malformed document.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -1,7 +1,5 @@
 """The memory that a forward pass allocates at most."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any

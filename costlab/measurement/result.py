@@ -12,7 +12,7 @@ from costlab.core.serialization import jsonable
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.facts import title
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 from costlab.measurement.documents import SCHEMA_VERSION, parse, without
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(ShownInNotebooks):
     """The result of `costlab.measure`. Seconds are of one forward pass or training step of the whole batch."""
 
     __pydantic_config__: ClassVar = {"allow_inf_nan": False, "extra": "forbid"}
@@ -174,9 +174,6 @@ class Measurement:
         """The time of the whole and its spread."""
         spread = f"{units.seconds(self.whole.median)} measured (IQR {units.seconds(self.whole.iqr)})"
         return f"{title(self)}: {spread} on {self.device}, batch {self.batch}, {self.dtype}"
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)
 
 
 def raw_measurement(document: dict[str, Any]) -> dict[str, Any]:

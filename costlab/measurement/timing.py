@@ -1,7 +1,5 @@
 """The whole network and its operators timed in turns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 The learning rate is 0: an optimizer does the same work, and the weights stay, so that every step is like the first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """On which devices measurements were compared with predictions; those for all others are marked as unverified."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

@@ -1,7 +1,5 @@
 """What is measured: a network with values for its weights and inputs, on the device it runs on."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -53,13 +53,9 @@ def load(target: str, **arguments: Any) -> tuple[torch.nn.Module, Inputs]:
 
 
 def load_model(spec: ModelSpec, *, weights: bool = False) -> Loaded:
-    """The network of a specification with its inputs, by default without memory for its weights.
+    """The network of a specification with its inputs; with `weights` the values that its constructor gives them.
 
-    Args:
-        weights: build the weights for real, with the values that the network's constructor gives them.
-
-    Raises:
-        CostlabError: unknown network, or it cannot be built.
+    Raises CostlabError if the network is unknown or cannot be built.
     """
     from costlab.models.inputs import adjusted, dtype_of, parse
     from costlab.models.meta_init import plain, weightless

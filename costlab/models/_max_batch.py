@@ -1,7 +1,5 @@
 """The largest batch that fits into memory, found by tracing at several."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

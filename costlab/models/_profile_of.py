@@ -1,7 +1,5 @@
 """The profile of whatever a MODEL names: read, taken from the cache, or traced."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

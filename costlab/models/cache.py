@@ -4,8 +4,6 @@ An entry is a hash and a compressed saved profile. Its name is a hash of everyth
 cannot be read, the network is traced again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -139,11 +137,7 @@ def usage() -> Usage | None:
 
 
 def clear() -> int:
-    """Remove every entry, and return their number.
-
-    Raises:
-        CostlabError: an entry cannot be removed.
-    """
+    """Remove every entry, and return their number. Raises CostlabError if an entry cannot be removed."""
     where = folder()
     found = list(entries(where)) if where else []
     for path, _, _ in found:

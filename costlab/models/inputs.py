@@ -4,8 +4,6 @@ An input whose shape alone is known has no values. One that comes with values ke
 network does with them: how many places a mask selects, which expert a token takes.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence

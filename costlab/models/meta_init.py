@@ -1,7 +1,5 @@
 """Build a network without memory for its weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Which provider a MODEL belongs to, and the networks that providers list by name."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import fnmatch
@@ -43,11 +41,7 @@ class Resolved(NamedTuple):
 
 
 def resolve(target: str) -> Resolved:
-    """The provider of a MODEL.
-
-    Raises:
-        CostlabError: no provider has the name, or the file is a pickle.
-    """
+    """The provider of a MODEL. Raises CostlabError if no provider has the name, or the file is a pickle."""
     prefix, colon, name = target.partition(":")
     if target.endswith(PICKLES):
         raise CostlabError(
@@ -98,14 +92,9 @@ def is_listed(target: str) -> bool:
 
 
 def list_models(provider: str | None = None, pattern: str | None = None) -> dict[str, list[str]]:
-    """The names that each installed provider offers.
+    """The names that each installed provider offers: those that contain `pattern`, or match it as a glob.
 
-    Args:
-        provider: only this one.
-        pattern: only names that contain it, or match it as a glob.
-
-    Raises:
-        CostlabError: unknown provider, or it is not installed.
+    Raises CostlabError if a provider is unknown or not installed.
     """
     if provider is not None and provider not in LISTED:
         raise CostlabError(f"no provider {provider!r}; choose from {', '.join(LISTED)}")

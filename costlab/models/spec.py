@@ -1,7 +1,5 @@
 """What a user asks for: a network by name, file or factory, and the inputs to give it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

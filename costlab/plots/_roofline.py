@@ -152,11 +152,7 @@ def operations(cost: Cost) -> int:
 
 
 def draw_ceilings(ax: Axes, device: Device, dtype: str) -> list[Bbox]:
-    """Draw the memory bandwidth, the peak of each dtype, and the ridge point of `dtype`.
-
-    Returns:
-        The boxes in pixels that they occupy.
-    """
+    """Draw memory bandwidth, the peak of each dtype, and the ridge point of `dtype`; return their boxes in pixels."""
     (left, right), (bottom, _) = ax.get_xlim(), ax.get_ylim()
     peaks = ceilings(device)
     ridge, top = device.ridge_point(dtype), max(peaks) / device.bandwidth

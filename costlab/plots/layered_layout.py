@@ -1,7 +1,5 @@
 """Positions for the nodes of a DAG: in layers, edges downwards, with few crossings (Sugiyama, Tagawa, Toda 1981)."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean

@@ -133,11 +133,7 @@ def name_of(row: NetworkRow) -> str:
 
 
 def column(rows: Sequence[NetworkRow], key: str) -> list[float | None]:
-    """The numbers of a column; None for a row without one.
-
-    Raises:
-        CostlabError: no row has a number there.
-    """
+    """The numbers of a column; None for a row without one. Raises CostlabError if no row has a number there."""
     values = [number(row.get(key)) for row in rows]
     if all(value is None for value in values):
         known = dict.fromkeys(k for row in rows for k, value in row.items() if number(value) is not None)

@@ -1,19 +1,18 @@
 """A NetAdapt run as text, Markdown and JSON: totals, the layers that shrank, the steps, and why others stayed."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from costlab.comparison import Comparison, compare
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.formatting import facts as header
+from costlab.formatting import notebook, units
 from costlab.formatting import table as tables
-from costlab.formatting import units
 from costlab.formatting.escaping import markdown_code, visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
-from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.measurement.verified import mark
 from costlab.reports.comparison import totals_table
@@ -21,15 +20,9 @@ from costlab.reports.header import coverage, inputs
 from costlab.reports.rewriting import DROPPED, beside, document_of, unchanged_items, unchanged_lines, with_rest
 from costlab.rewrite.adaptation.result import Adaptation
 
-if TYPE_CHECKING:
-    from rich.console import Group
-
 
 def text(change: Adaptation, width: int, ascii_only: bool = False) -> Group:
     """For terminals and pipes, `width` cells wide."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
     both = comparison_of(change)
     parts: list[RenderableType] = [Text(heading(change), style="bold"), header.text(facts(change)), Text()]
     for table in (totals_table(both, ("", "before", "after")), layers_table(change, both), steps_table(change)):
@@ -46,12 +39,12 @@ def markdown(change: Adaptation) -> str:
     return "\n".join([*lines, "", *unchanged_items(change.left), ""])
 
 
-@render.register
+@notebook.render.register
 def html(change: Adaptation) -> str:
     """For notebooks."""
     both = comparison_of(change)
     shown = (totals_table(both, ("total", "before", "after")), layers_table(change, both), steps_table(change))
-    return page(heading(change), header.html(facts(change)), *map(tables.html, shown))
+    return notebook.page(heading(change), header.html(facts(change)), *map(tables.html, shown))
 
 
 def heading(change: Adaptation) -> str:

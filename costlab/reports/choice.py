@@ -1,7 +1,5 @@
 """A choice of networks as a page, as CSV and as JSON."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import astuple, fields
 

@@ -1,13 +1,14 @@
 """A comparison as text, Markdown, notebook HTML and JSON: totals, the modules that differ, and the conditions given."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from costlab.comparison import Comparison, ModulePair, before_and_after
 from costlab.core.conditions import Criterion
@@ -22,9 +23,6 @@ from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
 from costlab.measurement.verified import mark
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 STEP = ("saved_bytes", "gradient_bytes", "optimizer_bytes", "peak_bytes")  # known of training steps
 TOTALS = (
@@ -61,9 +59,6 @@ def text(
     revision: str | None = None,
 ) -> Group:
     """For terminals and pipes, `width` cells wide; `revision`: of the base, if it is the same network."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
     parts: list[RenderableType] = [Text(f"{label:<4}  {value}") for label, value in networks(comparison, revision)]
     parts += [Text(), tables.text(totals_table(comparison, ("", "base", "head")), width, ascii_only), Text()]
     modules = modules_table(comparison, top)
@@ -221,12 +216,6 @@ def comment(
     """The comparisons with a revision as the comment of a pull request: the verdict, a line for each model, then each.
 
     The hidden first line lets a workflow find the comment and update it.
-
-    Args:
-        revision: what the models are compared with.
-        pages: each comparison as Markdown.
-        compared: the comparisons.
-        failed: why the other models could not be analysed, by name.
     """
     lines = ["<!-- costlab -->", f"## Costs compared with {markdown_code(revision)}", ""]
     lines += [*verdict_lines(compared, list(failed), markdown_code), ""]

@@ -1,7 +1,5 @@
 """A generation as a page, as CSV and as JSON, and a table of many over batch and context."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

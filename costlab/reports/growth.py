@@ -1,7 +1,5 @@
 """The growth of a network's costs as a page, as CSV and as JSON."""
 
-from __future__ import annotations
-
 import json
 
 from costlab._version import __version__

@@ -1,7 +1,5 @@
 """A report for the browser: one self-contained file that works from disk and never uses the network."""
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64encode
@@ -11,17 +9,14 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
 
 from costlab.core.profile import Profile
 from costlab.formatting.facts import title
 from costlab.guidelines.model import Guideline, LintResult
 from costlab.guidelines.registry import GUIDELINES
+from costlab.latency.device import Device
+from costlab.latency.prediction import Prediction
 from costlab.reports.html_data import document
-
-if TYPE_CHECKING:
-    from costlab.latency.device import Device
-    from costlab.latency.prediction import Prediction
 
 STYLES = ("page.css", "views.css", "print.css")
 SCRIPTS = (  # each after its imports

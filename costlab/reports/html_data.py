@@ -1,7 +1,5 @@
 """The data of the HTML report: columns, so that no key repeats, and each distinct text once."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -279,10 +277,7 @@ def lint(result: LintResult, paths: Mapping[str, int], rules: Mapping[str, Guide
 def saving(result: LintResult, rule: str) -> tuple[float, float]:
     """What the advice of a rule saves together: seconds if there is a device, then elements."""
     found = [f for f in result.findings if f.rule == rule and f.helps]
-    return (
-        -sum(f.predicted_seconds_saved or 0.0 for f in found),
-        -sum(f.excess_memory_access or 0 for f in found),
-    )
+    return (-sum(f.predicted_seconds_saved or 0.0 for f in found), -sum(f.excess_memory_access or 0 for f in found))
 
 
 def finding_entry(group: FindingGroup, device: str | None, paths: Mapping[str, int]) -> dict[str, Any]:

@@ -33,14 +33,7 @@ INDENT = 4
 
 
 def text(run: LintRun, top: int | None, width: int, ascii_only: bool = False, statistics: bool = False) -> Group:
-    """The report for a terminal.
-
-    Args:
-        top: groups of findings to show for each model; None for all of them.
-        width: columns of the terminal.
-        ascii_only: draw tables without Unicode.
-        statistics: show the number of findings of each rule instead of the findings.
-    """
+    """The report for a terminal: `top` groups of findings of each model, or only the numbers for each rule."""
     parts: list[RenderableType] = []
     for model in run.models:
         parts += [Text()] * bool(parts)
@@ -86,12 +79,7 @@ def indented(words: str, style: str = "") -> Padding:
 
 
 def markdown(run: LintRun, top: int | None, statistics: bool = False) -> str:
-    """The same as the text report.
-
-    Args:
-        top: groups of findings to show for each model; None for all of them.
-        statistics: show the number of findings of each rule instead of the findings.
-    """
+    """The same as the text report."""
     lines: list[str] = []
     for model in run.models:
         lines += [f"### {markdown_code(model.title)}", ""]

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Group
+from rich.padding import Padding
+from rich.text import Text
+
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
 from costlab.formatting import facts as header
@@ -19,8 +23,6 @@ from costlab.reports.profile_table import WORDS, CostTable, ReportRow, default_d
 from costlab.reports.profile_table import table as table_of
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.prediction import Prediction
 
@@ -38,10 +40,6 @@ def text(
     tree: Table | None = None,
 ) -> Group:
     """For terminals and pipes, `width` cells wide if that is 40 or more."""
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.text import Text
-
     return Group(
         Text(header.title(profile), style="bold"),
         header.text(facts(profile, prediction, what_ifs)),

@@ -1,10 +1,11 @@
 """A rewrite as text, Markdown and JSON: totals, the layers that were replaced, and why others were not."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from costlab.comparison import compare
 from costlab.core.cost import COST_KEYS, Cost, total
@@ -22,19 +23,12 @@ from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
 from costlab.rewrite.result import KeptConvolution, RewriteComparison
 
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
-
 DROPPED = {"mult_adds": 0, "params": 2, "memory_access": 1}  # the costs shown, and when a narrow terminal drops them
 NAMES_SHOWN = 8  # of the layers left unchanged for one reason
 
 
 def text(change: RewriteComparison, width: int, ascii_only: bool = False) -> Group:
     """For terminals and pipes, `width` cells wide."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
     totals = totals_table(compare(change.base, change.head), ("", "before", "after"))
     layers = tables.text(layers_table(change), width, ascii_only) if change.layers else Text("no layer was replaced")
     parts: list[RenderableType] = [Text(heading(change), style="bold"), header.text(facts(change)), Text()]
@@ -94,8 +88,6 @@ def with_rest(parts: Sequence[Cost], whole: Cost) -> list[Cost]:
 
 def unchanged_lines(left: Sequence[KeptConvolution]) -> list[Text]:
     """Why layers are unchanged, one line for each reason."""
-    from rich.text import Text
-
     return [
         Text(f"unchanged, {visible(why)} ({len(paths)}): {named(paths, visible)}", style="dim")
         for why, paths in reasons(left).items()

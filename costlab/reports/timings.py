@@ -1,7 +1,5 @@
 """Measured times for terminals and notebooks: the whole, its parts, and the overhead between them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,10 +22,7 @@ ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
 PAGE_STYLE = "<style>:root {color-scheme: light dark; font: 14px sans-serif} body {margin: 2em}</style>"
-MODES = {
-    "train": "train, one forward pass",
-    "step": "training step: forward, backward and {}, learning rate 0",
-}
+MODES = {"train": "train, one forward pass", "step": "training step: forward, backward and {}, learning rate 0"}
 BUSY = 0.8  # share of the whole below which a device waits for the host
 UNATTRIBUTED = "none"
 CONTRACTIONS = ("convolution", "matmul", "attention", "linear_algebra", "recurrent", "quantised", "fourier")

@@ -45,11 +45,8 @@ def replaceable_convolutions(
 ) -> tuple[list[SharedWeight], list[KeptConvolution]]:
     """The convolutions that can be replaced, grouped by weight, and those that cannot or should not be.
 
-    Args:
-        skip, only: globs on module paths; a glob that matches a module includes its submodules.
-
-    Raises:
-        CostlabError: the model has no convolution, or a glob matches no module.
+    A glob in `skip` or `only` that matches a module includes its submodules. Raises CostlabError if there is no
+    convolution, or a glob matches no module.
     """
     paths = module_paths(model)
     every = [path for names in paths.values() for path in names]

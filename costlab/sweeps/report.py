@@ -22,11 +22,7 @@ DROPPED = {"memory_access": 1, "broken": 2, "params": 3}  # in this order, befor
 
 
 def text(
-    rows: Sequence[Mapping[str, Any]],
-    axes: Sequence[str],
-    judged: Sequence[str],
-    width: int,
-    ascii_only: bool = False,
+    rows: Sequence[Mapping[str, Any]], axes: Sequence[str], judged: Sequence[str], width: int, ascii_only: bool = False
 ) -> Grid:
     """One line a network, for terminals and pipes; the arguments are as in `table`."""
     return tables.text(table(rows, axes, judged), width, ascii_only)
@@ -42,12 +38,9 @@ def html(
 
 
 def table(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], judged: Sequence[str], others: int = 0) -> Table:
-    """The arguments of each network, its costs, the guidelines it breaks, and what failed.
+    """The arguments (`axes`) of each network, its costs, the guidelines that it breaks (of `judged`), and what failed.
 
-    Args:
-        axes: the columns of arguments to show.
-        judged: the columns of verdicts.
-        others: how many more networks there are, as one row at the end.
+    One more row counts the `others`.
     """
     timed = [key for key in (rows[0] if rows else ()) if key.startswith(PREDICTED)]
     columns = [

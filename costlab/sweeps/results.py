@@ -90,11 +90,7 @@ class Sweep:
     def frontier(self, x: str, y: str, larger: Collection[str] = ()) -> list[SweepRow]:
         """The Pareto front: the rows that no other one beats in both columns, the best in `x` first.
 
-        Args:
-            larger: the columns in which more is better.
-
-        Raises:
-            CostlabError: unknown column.
+        More is better in the columns `larger`. Raises CostlabError if a column is unknown.
         """
         for column in (x, y, *larger):
             self.check(column)

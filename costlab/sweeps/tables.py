@@ -29,13 +29,9 @@ def check_format(path: Path) -> None:
 
 
 def write_table(path: Path, rows: Iterable[SweepRow], types: Mapping[str, str]) -> None:
-    """Write rows to a file, atomically.
+    """Write rows to a file, atomically; `types` of the columns are as pyarrow names them.
 
-    Args:
-        types: the columns with their types as pyarrow names them.
-
-    Raises:
-        CostlabError: the file cannot be written, or its format is unknown.
+    Raises CostlabError if the file cannot be written, or its format is unknown.
     """
     check_format(path)
     with atomic_write(path) as file:

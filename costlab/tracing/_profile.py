@@ -138,11 +138,7 @@ def costed(
 
 
 def step_options(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options of a training step that differ from the defaults.
-
-    Raises:
-        TypeError: there is no such option.
-    """
+    """Those options of a training step that differ from the defaults. Raises TypeError if there is no such option."""
     unknown = next((name for name in training if name not in DEFAULTS), None)
     if unknown is not None:
         raise TypeError(f"profile() got an unexpected keyword argument {unknown!r}")

@@ -1,7 +1,5 @@
 """Attributes of operators that costs rest on and that no argument states: read from shapes, or from known values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

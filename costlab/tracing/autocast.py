@@ -4,8 +4,6 @@ The tables of casts are PyTorch's ("CUDA Op-Specific Behavior"); a test compares
 dispatcher has.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Whether operators pass torch's autograd on their way to the recorder."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from typing import Any

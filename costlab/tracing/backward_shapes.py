@@ -1,7 +1,5 @@
 """Shape rules for what autograd runs: the parts that it takes operators into, and their gradients (see `shapes`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

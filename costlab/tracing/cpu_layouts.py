@@ -3,8 +3,6 @@
 A network may take a `view` of what follows: what a CPU accepts must not fail in a trace.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Operators written out in others: torch's fused inference paths, and those whose sizes only their parts tell."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ places where `topk(scores, k)` chose one of E experts, one in E is a given exper
 the operators that made a tensor; `places` gives each expert whole places of its own, whose sum is what went in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import floor, prod

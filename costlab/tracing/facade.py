@@ -4,8 +4,6 @@ Activations and weightless parameters live on the meta device, masks and tables 
 devices, or reads values past the dispatcher (`tolist`, `numpy`), must not notice: both go through the recorder here.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Run the forward pass of a model under the recorder, and leave the model as it was."""
 
-from __future__ import annotations
-
 import copy
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -256,11 +254,7 @@ def module_rows(
 
 
 def failure(
-    model: torch.nn.Module,
-    tracker: ModuleTracker,
-    inputs: list[InputInfo],
-    error: BaseException,
-    phase: Phase,
+    model: torch.nn.Module, tracker: ModuleTracker, inputs: list[InputInfo], error: BaseException, phase: Phase
 ) -> str:
     """One line: what failed, in which module, on which inputs."""
     where = type(model).__name__ + (f".{tracker.failed_in}" if tracker.failed_in else "")

@@ -1,7 +1,5 @@
 """The global state of torch and Python that the code of a model may change, restored afterwards."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import os

@@ -1,7 +1,5 @@
 """Results of operators that need unknown values: everything is kept, nothing is special."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol
 

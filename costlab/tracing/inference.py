@@ -1,7 +1,5 @@
 """Results of operators on tensors without values: from own shape rules or torch's meta kernels once, then repeated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Tensors that are not plain and strided: wrapper subclasses, sparse tensors, packed weights of quantised modules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lazy modules: the shapes of their parameters come from a first call, which a copy of the network makes."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a network asks of its tensors past the dispatcher: devices, values, memory, copies."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

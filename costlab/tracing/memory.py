@@ -3,8 +3,6 @@
 torch refuses it between devices; here known tensors are on the CPU and unknown ones on meta, whatever their device is.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

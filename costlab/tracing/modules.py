@@ -1,7 +1,5 @@
 """The paths of modules, and which of them is running."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator

@@ -1,7 +1,5 @@
 """The operators of a trace, in execution order, and the tensors that flow between them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Facts about torch's operators: their kinds, their arguments, and which of them need care when traced."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ gave) are computed, so that control flow on them is exact. An unknown value that
 (guesses.py), and the operator is marked as an estimate.
 """
 
-from __future__ import annotations
-
 import functools
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -33,17 +31,7 @@ from costlab.tracing.sources import compared_integers, goes_on
 from costlab.tracing.sparse import run_sparse
 from costlab.tracing.specs import Spec
 from costlab.tracing.tensor_table import TensorTable
-from costlab.tracing.tensors import (
-    CPU,
-    META,
-    all_tensors,
-    is_mask,
-    is_meta,
-    moved,
-    on_meta,
-    true_device,
-    with_device,
-)
+from costlab.tracing.tensors import CPU, META, all_tensors, is_mask, is_meta, moved, on_meta, true_device, with_device
 
 STATISTICS = {"running_mean", "running_var"}  # batch and instance norm write them, which their schemas do not say
 FAKE = torch._C._TorchDispatchModeKey.FAKE
@@ -62,6 +50,7 @@ class Recorder(TorchDispatchMode):
         weigh: Callable[[Op], int],
         answers: Answers,
         home: torch.device,
+        *,
         table: TensorTable | None = None,
     ) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 """Results of recurrent layers and grouped products, whose meta kernels run every time step, or refuse real inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ that torch would give them, or NotImplemented wherever the arguments are not of 
 dtype, in the order of their dimensions. Then torch is asked, which also knows what is wrong with them.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -152,10 +150,7 @@ def softmax(input: torch.Tensor, dim: int, dtype: torch.dtype | None = None, *re
 
 
 def reduction(
-    input: torch.Tensor,
-    dim: Sequence[int] | None = None,
-    keepdim: bool = False,
-    dtype: torch.dtype | None = None,
+    input: torch.Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, dtype: torch.dtype | None = None
 ) -> Result:
     """Any shape -> that of the dimensions left over, of size 1 with `keepdim`."""
     rank = input.dim()

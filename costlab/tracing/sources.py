@@ -1,7 +1,5 @@
 """The line of user code that called an operator."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import linecache

@@ -1,7 +1,5 @@
 """Operators on sparse tensors, which stay real: their indices decide what is computed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

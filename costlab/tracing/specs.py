@@ -1,7 +1,5 @@
 """Shape, strides and dtype of a tensor: what the results of operators depend on, besides values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,8 +3,6 @@
 Tensors with values are ordinary ones, right for any later use. One without data would break the next call to find it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import gc

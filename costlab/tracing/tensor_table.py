@@ -1,7 +1,5 @@
 """What the recorder knows of the tensors and storages that it has seen."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass

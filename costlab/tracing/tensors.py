@@ -1,7 +1,5 @@
 """Tensors in nested values, and placeholder tensors."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Layers that a network runs in threads of its own: recorded as if they ran one after another."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -83,11 +81,7 @@ def under(recorder: Recorder, ours: set[int], function: Callable[..., Any], done
 
 
 def await_end(done: Future[int]) -> None:
-    """Wait until a thread has done its work.
-
-    Raises:
-        CostlabError: it waits for something.
-    """
+    """Wait until a thread has done its work. Raises CostlabError if it waits for something."""
     if wait([done], SECONDS).not_done:
         raise CostlabError(
             f"a thread that forward starts has not ended after {SECONDS:g} s; costlab runs threads one after another: "

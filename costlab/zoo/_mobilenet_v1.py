@@ -12,17 +12,7 @@ from costlab.zoo.layers import conv_bn, initialise
 # Table 1: output channels and stride of the layers between the first convolution and the pooling. The table prints
 # stride 2 for the last one too, but its 7 x 7 output and the printed mult-adds are those of stride 1.
 FIRST_CHANNELS = 32
-TABLE_1 = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    *5 * ((512, 1),),
-    (1024, 2),
-    (1024, 1),
-)
+TABLE_1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *5 * ((512, 1),), (1024, 2), (1024, 1))
 SHALLOW = tuple(layer for layer in TABLE_1 if layer != (512, 1))  # Table 5: without the five layers of 14 x 14 x 512
 
 
@@ -57,11 +47,7 @@ class MobileNetV1(nn.Module):
 
 
 def mobilenet_v1(
-    width: float = 1.0,
-    resolution: int = 224,
-    shallow: bool = False,
-    full_conv: bool = False,
-    num_classes: int = 1000,
+    width: float = 1.0, resolution: int = 224, shallow: bool = False, full_conv: bool = False, num_classes: int = 1000
 ) -> MobileNetV1:
     """MobileNet V1: 568,740,352 mult-adds and 4,231,976 parameters at width 1 and 224 x 224.
 

@@ -12,15 +12,7 @@ from costlab.zoo.layers import conv_bn, initialise, round_channels
 
 # Table 2: expansion t, output channels c, repeats n, stride s of the first.
 FIRST_CHANNELS, LAST_CHANNELS = 32, 1280
-TABLE_2 = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+TABLE_2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 class InvertedResidual(nn.Module):

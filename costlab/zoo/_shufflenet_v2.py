@@ -13,12 +13,7 @@ from costlab.zoo.layers import channel_shuffle, conv_bn, initialise
 
 # Table 5: output channels of stages 2, 3 and 4 and of the last convolution, by width; units in the stages.
 FIRST_CHANNELS = 24
-TABLE_5 = {
-    0.5: (48, 96, 192, 1024),
-    1.0: (116, 232, 464, 1024),
-    1.5: (176, 352, 704, 1024),
-    2.0: (244, 488, 976, 2048),
-}
+TABLE_5 = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024), 1.5: (176, 352, 704, 1024), 2.0: (244, 488, 976, 2048)}
 REPEATS = (4, 8, 4)
 
 
@@ -32,8 +27,7 @@ class Unit(nn.Module):
         self.branch1 = nn.Sequential()
         if stride == 2:
             self.branch1 = nn.Sequential(
-                *conv_bn(inputs, inputs, stride=2, groups=inputs, activation=None),
-                *conv_bn(inputs, half, kernel=1),
+                *conv_bn(inputs, inputs, stride=2, groups=inputs, activation=None), *conv_bn(inputs, half, kernel=1)
             )
         self.branch2 = nn.Sequential(
             *conv_bn(inputs if stride == 2 else half, half, kernel=1),
@@ -82,7 +76,4 @@ def shufflenet_v2(width: float = 1.0, num_classes: int = 1000) -> ShuffleNetV2:
     Raises:
         ValueError: an argument is out of range.
     """
-    return ShuffleNetV2(
-        arguments.choice("width", width, tuple(TABLE_5)),
-        arguments.size("num_classes", num_classes),
-    )
+    return ShuffleNetV2(arguments.choice("width", width, tuple(TABLE_5)), arguments.size("num_classes", num_classes))

@@ -52,10 +52,7 @@ def regnet(depth: int, w0: int, wa: float, wm: float, group_width: int, num_clas
 
 def conv(c1: int, c2: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """A convolution and its batch norm."""
-    return nn.Sequential(
-        nn.Conv2d(c1, c2, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(c2),
-    )
+    return nn.Sequential(nn.Conv2d(c1, c2, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(c2))
 
 
 class Block(nn.Module):

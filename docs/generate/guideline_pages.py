@@ -193,10 +193,7 @@ def moving(rule: str) -> list[str]:
 
 def between(rule: str, blamed: Iterable[str], praised: Iterable[str]) -> tuple[float, float]:
     """The largest value of the networks that must hold, and the smallest of those that must break."""
-    return (
-        max(value(network(name), rule) for name in praised),
-        min(value(network(name), rule) for name in blamed),
-    )
+    return (max(value(network(name), rule) for name in praised), min(value(network(name), rule) for name in blamed))
 
 
 def shown(command: list[str]) -> list[str]:

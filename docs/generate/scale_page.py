@@ -50,10 +50,7 @@ def measured(found: Mapping[str, Any]) -> str:
 
 def extrapolated(found: Mapping[str, Any]) -> str:
     row, sizes = 1 / found["in_process"]["cpu"], found["sizes"]
-    lines = [
-        "| cores | time | rows and chunks per second | client | scheduler |",
-        "| ---: | --- | --- | --- | --- |",
-    ]
+    lines = ["| cores | time | rows and chunks per second | client | scheduler |", "| ---: | --- | --- | --- | --- |"]
     for cores in CORES:
         rows, chunks = cores / row, cores / min(max(CHUNK_SECONDS, cores / CHUNKS_A_SECOND), LARGEST_CHUNK * row)
         busy = units.percent(rows * asking(found)), units.percent(chunks / found["scheduler"]["tasks"])

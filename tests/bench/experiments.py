@@ -19,9 +19,10 @@ BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work 
 
 def main() -> int:
     from generate.experiment_pages import FOLDER, SAVINGS, page, saved
+    from generate.experiment_savings import savings_picture
 
     from costlab.core.files import write_text
-    from costlab.experiments.pictures import save_figure, savings, write_picture
+    from costlab.experiments.pictures import save_figure, write_picture
     from costlab.experiments.report import GUIDELINES
     from costlab.experiments.results import read_record
 
@@ -42,7 +43,7 @@ def main() -> int:
             write_picture(record, place / f"{record.name}.svg")
         guidelines = [record for record in records if record.name in GUIDELINES]
         if any(record.predicted_for for record in guidelines):
-            save_figure(savings(guidelines), place / f"{SAVINGS}.svg")
+            save_figure(savings_picture(guidelines), place / f"{SAVINGS}.svg")
     write_text(asked.folder / "README.md", page(saved(asked.folder)))
     return 0
 

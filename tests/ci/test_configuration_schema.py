@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from generate.configuration_schema import schema_text
+from generate.configuration_schema import json_schema, schema_text
 from pydantic import ValidationError
 
-from costlab.ci.configuration import ProjectConfig, json_schema
+from costlab.ci.configuration import ProjectConfig
 
 ROOT = Path(__file__).parents[2]
 MODEL = {"name": "a", "target": "net.py:Net"}

@@ -212,10 +212,7 @@ def test_a_model_that_fails_does_not_hide_the_others(repository, capsys):
     (repository / "net.py").write_text(CHANGED.replace("width=16", "width=24"))
     assert run(["compare", "--against", "HEAD", "--format", "markdown"]) == 2
     out, err = capsys.readouterr()
-    assert out.splitlines()[3:5] == [
-        "1 of 2 models over budget: `net`",
-        "1 of 2 models could not be analysed: `new`",
-    ]
+    assert out.splitlines()[3:5] == ["1 of 2 models over budget: `net`", "1 of 2 models could not be analysed: `new`"]
     assert "- `new`: `forward fails in Net.body.0" in out
     assert "### `net (python)`" in out
     assert err.endswith("1 of 2 models over budget: net\n1 of 2 models could not be analysed: new\n")

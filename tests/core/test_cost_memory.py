@@ -205,11 +205,7 @@ INDEXING = {
     ),
     "index_put by a mask": (lambda x, m, v: x.index_put((m,), v), [(3, 4), MASK, (2, 4)], 3, 8, 8),
     "index_put of one row by a mask": (lambda x, m, v: x.index_put((m,), v), [(3, 4), MASK, (4,)], 3, 4, 12),
-    "index_put of a number by a mask": (
-        lambda x, m, v: x.index_put((m,), v),
-        [(3, 4), GRID_MASK, ()],
-        *(12, 1, 12),
-    ),
+    "index_put of a number by a mask": (lambda x, m, v: x.index_put((m,), v), [(3, 4), GRID_MASK, ()], *(12, 1, 12)),
     "masked_scatter": (lambda x, m, v: x.masked_scatter(m, v), [(3, 4), GRID_MASK, (6,)], 12, 6, 6),
 }
 

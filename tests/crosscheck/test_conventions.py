@@ -252,10 +252,7 @@ def test_families_are_the_products_of_the_published_formulas(tool, families):
 
 @pytest.mark.parametrize(
     ("model", "shapes", "kind"),
-    [
-        (nn.LayerNorm(8), [(8,)], "layer_norm"),
-        (Call(lambda x, y: x @ y), [(3, 5), (5,)], "matmul"),
-    ],
+    [(nn.LayerNorm(8), [(8,)], "layer_norm"), (Call(lambda x, y: x @ y), [(3, 5), (5,)], "matmul")],
 )
 def test_where_fvcore_ends_with_an_error_there_is_no_total_but_the_place(model, shapes, kind):
     inputs = [torch.randn(shape) for shape in shapes]

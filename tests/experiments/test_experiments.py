@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from generate import experiment_pages
+from generate import experiment_pages, experiment_savings
+from generate.experiment_savings import savings_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -348,13 +349,13 @@ def test_rounds_faster_of_one_and_the_other_make_all_rounds(pairs):
 
 def test_a_saving_is_the_time_of_the_row_that_breaks_the_guideline_less_that_of_the_one_that_keeps_it():
     kept = made("g2", {"1 group": 1.0, "2 groups": 2.0, "4 groups": 3.0, "8 groups": 4.0}, predicted=True)
-    assert [s.measured for s in kept.savings()[:3]] == pytest.approx([1.0, 2.0, 3.0])
-    assert [s.predicted for s in kept.savings()[:3]] == pytest.approx([1.5, 3.0, 4.5])
-    assert [s.predicted_share for s in kept.savings()[:3]] == pytest.approx([1 / 2, 2 / 3, 3 / 4])
+    assert [s.measured for s in savings_of(kept)[:3]] == pytest.approx([1.0, 2.0, 3.0])
+    assert [s.predicted for s in savings_of(kept)[:3]] == pytest.approx([1.5, 3.0, 4.5])
+    assert [s.predicted_share for s in savings_of(kept)[:3]] == pytest.approx([1 / 2, 2 / 3, 3 / 4])
     left_out = made("g4", {"ReLU and shortcut": 4.0, "ReLU only": 3.0, "shortcut only": 2.0, "neither": 1.0})
-    found = [(s.measured, s.measured_share, s.predicted, s.predicted_share) for s in left_out.savings()[:3]]
+    found = [(s.measured, s.measured_share, s.predicted, s.predicted_share) for s in savings_of(left_out)[:3]]
     assert found == [(1.0, 0.25, None, None), (2.0, 0.5, None, None), (3.0, 0.75, None, None)]
-    assert made("kernel").savings() == []
+    assert savings_of(made("kernel")) == []
 
 
 def test_correlations_are_of_the_measured_times():
@@ -388,12 +389,12 @@ def test_sentences_over_batches_give_verdict_and_saving_of_each():
     alike = dict.fromkeys(("1:1", "1:2", "1:6", "1:12"), 1.0)
     small = made("g1", alike, predicted=True)
     large = made("g1", {**alike, "1:2": 2.0, "1:12": 4.0}, batch=32)
-    (sentence,) = report.batch_sentences([small, large])
+    (sentence,) = experiment_savings.batch_sentences([small, large])
     assert sentence == (
         "G1: at batch 1 it is open at x1, x2 and x4 (saves 0.0% to 0.0% of the time, 0.0% to 0.0% predicted);"
         " at batch 32 it holds at x1, x2 and x4 (saves 75.0% to 75.0% of the time)."
     )
-    grown = report.growth_sentence([small], [large])
+    grown = experiment_savings.growth_sentence([small], [large])
     assert "the work grows 32.0 times, but the time 1.50 times (median of the 12 networks of G1, 1.00 to 4.00)" in grown
 
 
@@ -524,8 +525,8 @@ def test_pictures_show_every_number(name, predicted):
 
 def test_savings_are_drawn_for_every_row_but_the_first():
     records = [made(name, predicted=True) for name in GUIDELINES]
-    (ax,) = pictures.savings(records).axes
-    assert [len(c.get_offsets()) for c in ax.collections] == [len(record.savings()) for record in records]
+    (ax,) = experiment_savings.savings_picture(records).axes
+    assert [len(c.get_offsets()) for c in ax.collections] == [len(savings_of(record)) for record in records]
 
 
 def test_the_same_record_is_the_same_file(tmp_path):

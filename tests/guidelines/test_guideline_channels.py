@@ -51,8 +51,7 @@ def test_table_1_memory_access_over_the_bound_of_equation_1(c1, c2, ratio):
 
 
 @pytest.mark.parametrize(
-    ("groups", "channels", "memory"),
-    [(1, 128, 819_200), (2, 180, 1_145_160), (4, 256, 1_622_016), (8, 360, 2_274_120)],
+    ("groups", "channels", "memory"), [(1, 128, 819_200), (2, 180, 1_145_160), (4, 256, 1_622_016), (8, 360, 2_274_120)]
 )
 def test_table_2_memory_access_and_its_excess_over_one_group(groups, channels, memory):
     layer = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)

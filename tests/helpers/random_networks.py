@@ -633,7 +633,7 @@ FUNCTIONS: dict[str, Maker] = {
     "grid": call(
         lambda x: F.grid_sample(
             x, F.affine_grid(torch.ones(x.shape[0], 2, 3), list(x.shape), align_corners=False), align_corners=False
-        ),
+        )
     ),
     "gates": call(lambda x: x.sigmoid() * x, lambda x: torch.addcmul(x, x, x), lambda x: torch.lerp(x, x + 1, 0.5)),
     "norms": call(lambda x: F.layer_norm(x, x.shape[1:]), lambda x: F.instance_norm(x), lambda x: x / x.norm()),

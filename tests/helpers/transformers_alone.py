@@ -30,10 +30,7 @@ def attention_flop(query: Any, key: Any, value: Any, *args: Any, out_shape: Any 
 
 
 # Products that torch's counter has no formula for.
-FORMULAS = {
-    aten._grouped_mm: grouped_mm_flop,
-    aten._scaled_dot_product_flash_attention_for_cpu: attention_flop,
-}
+FORMULAS = {aten._grouped_mm: grouped_mm_flop, aten._scaled_dot_product_flash_attention_for_cpu: attention_flop}
 
 
 def build_error(owner: Any, config: Any) -> str:

@@ -163,12 +163,7 @@ def test_members_that_are_not_data_are_refused(net, tmp_path, owned, name):
 
 @pytest.mark.parametrize(
     "target",
-    [
-        "torch.os.system",
-        "torch.ops.load_library",
-        "builtins.exec",
-        "torch._functorch.predispatch._add_batch_dim",
-    ],
+    ["torch.os.system", "torch.ops.load_library", "builtins.exec", "torch._functorch.predispatch._add_batch_dim"],
 )
 def test_only_operators_are_called(net, tmp_path, owned, target):
     hostile = rewritten(

@@ -254,11 +254,7 @@ def test_a_report_in_ascii_is_ascii(name):
 
 def every_format(shown: Profile) -> dict[str, str]:
     rows = table(shown)
-    return {
-        "text": "\n".join(drawn(shown, 200)),
-        "markdown": markdown(shown, rows),
-        "html": html(shown),
-    }
+    return {"text": "\n".join(drawn(shown, 200)), "markdown": markdown(shown, rows), "html": html(shown)}
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "html"])

@@ -121,11 +121,7 @@ FOUND = (
         "attention over a batch of 0 keys, for which torch returns zeros, was counted as if the batch were 1",
         "without keys there are no scores",
     ),
-    (
-        "faults",
-        "writing stdout to a full disk raised a Python error",
-        "it is reported as for any other file",
-    ),
+    ("faults", "writing stdout to a full disk raised a Python error", "it is reported as for any other file"),
 )
 
 
@@ -207,11 +203,7 @@ def progress(words: str) -> None:
 
 
 def page(
-    asked: argparse.Namespace,
-    kinds: Counter[str],
-    codes: dict[str, Counter[int]],
-    failures: list[str],
-    seconds: float,
+    asked: argparse.Namespace, kinds: Counter[str], codes: dict[str, Counter[int]], failures: list[str], seconds: float
 ) -> str:
     """docs/reliability.md."""
     import torch

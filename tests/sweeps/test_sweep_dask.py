@@ -23,10 +23,7 @@ from costlab.sweeps import _sweep, dask_cluster
 from costlab.sweeps.results import SweepState
 
 pytest.importorskip("distributed")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")]
 
 TINY = f"{Path(__file__).parents[1] / 'helpers' / 'sweep_networks.py'}:tiny"
 SPACE = {"factory": TINY, "arguments": {"width": "1:60", "seconds": 0.05}, "resolution": 8}

@@ -35,10 +35,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "default device": (lambda: torch.set_default_device("meta"), torch.get_default_device),
     "gradients": (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
     "anomalies": (lambda: torch.autograd.set_detect_anomaly(True), torch.is_anomaly_enabled),
-    "autocast": (
-        lambda: torch.set_autocast_enabled("cpu", True),
-        lambda: torch.is_autocast_enabled("cpu"),
-    ),
+    "autocast": (lambda: torch.set_autocast_enabled("cpu", True), lambda: torch.is_autocast_enabled("cpu")),
     "autocast's dtype": (
         lambda: torch.set_autocast_dtype("cpu", torch.float16),
         lambda: torch.get_autocast_dtype("cpu"),
@@ -72,10 +69,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "log messages": (lambda: logging.disable(logging.ERROR), lambda: logging.root.manager.disable),
     "folder": (lambda: os.chdir("/"), os.getcwd),
     "environment": (lambda: os.environ.update(COSTLAB_TEST="1", PATH=""), lambda: dict(os.environ)),
-    "signals": (
-        lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
-        lambda: signal.getsignal(signal.SIGTERM),
-    ),
+    "signals": (lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGTERM)),
 }
 
 

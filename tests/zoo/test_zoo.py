@@ -138,13 +138,7 @@ def test_the_papers_print_these_mult_adds_rounded_or_cut_off_but_for_nine():
 
 @pytest.mark.parametrize(
     ("groups", "without", "printed"),
-    [
-        (1, 142_502_976, 143),
-        (2, 140_036_512, 140),
-        (3, 136_500_672, 137),
-        (4, 133_251_776, 133),
-        (8, 136_829_952, 137),
-    ],
+    [(1, 142_502_976, 143), (2, 140_036_512, 140), (3, 136_500_672, 137), (4, 133_251_776, 133), (8, 136_829_952, 137)],
 )
 def test_shufflenet_v1_is_printed_without_its_fully_connected_layer(groups, without, printed):
     found = of_zoo("shufflenet_v1", groups=groups)
@@ -432,20 +426,12 @@ def test_no_module_hides_the_network_of_its_name():
     [
         ("shufflenet_v1", {"groups": 5}, "groups must be one of 1, 2, 3, 4, 8; got 5"),
         ("shufflenet_v1", {"groups": True}, "groups must be one of 1, 2, 3, 4, 8; got True"),
-        (
-            "shufflenet_v1",
-            {"width": "wide"},
-            "width must be greater than 0, such as 0.5, 0.75 or 1; got 'wide'",
-        ),
+        ("shufflenet_v1", {"width": "wide"}, "width must be greater than 0, such as 0.5, 0.75 or 1; got 'wide'"),
         ("shufflenet_v2", {"width": 0.75}, "width must be one of 0.5, 1.0, 1.5, 2.0; got 0.75"),
         ("mobilenet_v1", {"width": 0}, "width must be greater than 0, such as 0.5, 0.75 or 1; got 0"),
         ("mobilenet_v1", {"resolution": -1}, "resolution must be a positive integer; got -1"),
         ("mobilenet_v1", {"shallow": "no"}, "shallow must be true or false; got 'no'"),
-        (
-            "mobilenet_v2",
-            {"width": float("inf")},
-            "width must be greater than 0, such as 0.5, 0.75 or 1; got inf",
-        ),
+        ("mobilenet_v2", {"width": float("inf")}, "width must be greater than 0, such as 0.5, 0.75 or 1; got inf"),
         ("mobilenet_v2", {"num_classes": 0}, "num_classes must be a positive integer; got 0"),
         ("mobilenet_v3_large", {"activation": "gelu"}, "activation must be one of hswish, swish, relu; got 'gelu'"),
         ("mobilenet_v3_small", {"last_stage": 2}, "last_stage must be one of v3, v2; got 2"),
@@ -656,14 +642,7 @@ def other_sentences() -> list[str]:
     ]
 
 
-TABLES = [
-    figures_table,
-    shufflenet_widths_table,
-    layer_types_table,
-    rivals_table,
-    separable_table,
-    v3_table,
-]
+TABLES = [figures_table, shufflenet_widths_table, layer_types_table, rivals_table, separable_table, v3_table]
 SENTENCES = [gap_sentences, channel_sentences, v3_sentences, other_sentences]
 
 

@@ -1,7 +1,5 @@
 """Cost formulas of attention: fused kernels, sequences of different lengths, block masks."""
 
-from __future__ import annotations
-
 from math import prod
 
 from costlab.core.cost.algebra import Cost, traffic

@@ -3,8 +3,6 @@
 Shapes: batch n, channels c, features i and o, positions p, groups g, kernel k, heads h, lengths l and s.
 """
 
-from __future__ import annotations
-
 from math import prod
 
 from costlab.core.cost.algebra import Cost, Rule, traffic

@@ -1,7 +1,5 @@
 """The table of cost rules: one for each kind of operator, by family. Kinds without a rule are uncounted, never zero."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from costlab.core.cost.algebra import Cost, Rule
@@ -223,7 +221,7 @@ FAMILIES: dict[str, dict[str, Rule]] = {
             " _reshape_copy lift_fresh_copy"
             " _convert_indices_from_coo_to_csr _convert_indices_from_csr_to_coo",
             copy,
-        ),
+        )
     },
     "indexing": {
         **each_of("embedding index gather index_select take take_along_dim masked_select pack_padded_sequence", gather),

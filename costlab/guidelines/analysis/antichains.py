@@ -1,7 +1,5 @@
 """Chains and antichains of a DAG: how many nodes can run in parallel, and in how many steps."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,12 +10,7 @@ def max_antichain_size(order: Sequence[int], before: Before, chosen: Collection[
     """The largest number of `chosen` nodes of which none depends on another.
 
     By Dilworth's theorem this is the smallest number of chains that cover the nodes: those that a maximum matching of
-    nodes with predecessors leaves without one. Sets are bits of an integer.
-
-    Args:
-        order: the nodes in topological order; nodes outside are ignored.
-        before: direct predecessors.
-        chosen: the nodes to count.
+    nodes with predecessors leaves without one. Sets are bits of an integer; `order` is topological.
     """
     candidates = predecessors(order, before, chosen)
     everyone = (1 << len(candidates)) - 1

@@ -1,7 +1,5 @@
 """Blocks of a network: modules in which a value forks into branches that meet again."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,12 +62,7 @@ def blocks(profile: Profile) -> list[Block]:
 def measure_block(path: str, positions: Sequence[int], fragments: set[int], ops: Sequence[Op], reads: Reads) -> Block:
     """The block at a path: the width of its widest call, and what its parallel branches read several times.
 
-    Args:
-        path: the module.
-        positions: the operators in it and its children.
-        fragments: its fragments, without those of blocks inside it.
-        ops: the operators of the network.
-        reads: what they read, by position.
+    Its fragments are without those of blocks inside it.
     """
     before = {position: [read.value for read in reads[position]] for position in positions}
     calls = [(call, own) for call in components(positions, before) if (own := fragments.intersection(call))]

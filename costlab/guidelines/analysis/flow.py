@@ -1,7 +1,5 @@
 """Which operator reads which values. Tensors that share storage are one value, so views drop out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from costlab.core.profile import Profile

@@ -1,7 +1,5 @@
 """What a training step keeps for its backward pass, and what of it could be computed again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple

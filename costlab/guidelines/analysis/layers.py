@@ -1,7 +1,5 @@
 """Convolutions and linear layers by their channels, whichever operator computes them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod

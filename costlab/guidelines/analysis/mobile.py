@@ -1,7 +1,5 @@
 """Mobile devices: CPUs of phones and single-board computers, for which networks are exported to ExecuTorch."""
 
-from __future__ import annotations
-
 from costlab.latency.device import Device
 
 CORES = ("cortex", "kryo")  # architectures of Arm and of Qualcomm, in phones and in single-board computers

@@ -1,7 +1,5 @@
 """Groups and classes of operators, by which reports colour, and G4 and plots split, the memory access of a network."""
 
-from __future__ import annotations
-
 from costlab.core.cost import FAMILY_OF
 from costlab.core.fusion import GROUP
 from costlab.core.graph import Op

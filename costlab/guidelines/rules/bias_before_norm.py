@@ -11,8 +11,6 @@ convolution adds it in a kernel of its own.
 **Use instead.** `nn.Conv2d(..., bias=False)`. In a trained network, subtract the bias from the running mean first.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from costlab.core.cost import FAMILY_OF
@@ -55,7 +53,7 @@ BAD = {
 
 network = nn.Sequential(nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.ReLU())
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 GOOD = {
     "without": """from torch import nn

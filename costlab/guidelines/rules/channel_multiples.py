@@ -13,8 +13,6 @@ depthwise layers and the channels of the model's inputs.
 **Use instead.** The nearest multiple of 8, below or above. On a phone, X18 takes the place of this rule.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
 from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix
@@ -99,7 +97,7 @@ GOOD = {
 
 network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 1))
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X2", "channel-multiple", __doc__, check, check_on=check_on, bad=BAD, good=GOOD)

@@ -15,8 +15,6 @@ mult-adds run once more. `--checkpoint MODULE` shows both exactly.
 with it.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.guidelines.analysis.kept import checkpoints
@@ -50,14 +48,14 @@ def block(channels, stride):
 
 network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), *(block(16, 2) for _ in range(4)))
 inputs = (1, 3, 64, 64)
-""",
+"""
 }
 GOOD = {
     "layers that keep their inputs only": """from torch import nn
 
 network = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
 inputs = (16, 64)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X17", "checkpoint-candidate", __doc__, check, training=True, bad=BAD, good=GOOD)

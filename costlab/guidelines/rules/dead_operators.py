@@ -11,8 +11,6 @@ inference drops, a statistic for a log, attention weights that are requested and
 **Use instead.** Compute it only when it is requested.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
 from costlab.guidelines.model import CheckResult, Finding, Guideline, removable
@@ -59,7 +57,7 @@ class Auxiliary(nn.Module):
 
 network = Auxiliary()
 inputs = (1, 16)
-""",
+"""
 }
 GOOD = {
     "everything computed is returned": """from torch import nn
@@ -75,7 +73,7 @@ class Auxiliary(nn.Module):
 
 network = Auxiliary()
 inputs = (1, 16)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X5", "dead-operator", __doc__, check, bad=BAD, good=GOOD)

@@ -31,8 +31,6 @@ that they are useless.
 **Limit.** Broken if the share is above one half.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 
@@ -141,7 +139,7 @@ class Block(nn.Module):
 
 network = Block()
 inputs = (1, 16, 56, 56)
-""",
+"""
 }
 GOOD = {
     "a batch norm that folds, an activation on few channels": """import torch.nn.functional as F
@@ -159,7 +157,7 @@ class Block(nn.Module):
 
 network = Block()
 inputs = (1, 96, 56, 56)
-""",
+"""
 }
 
 GUIDELINE = Guideline(

@@ -32,8 +32,6 @@ in ShuffleNet V2, to bottlenecks and inverted bottlenecks.
 **Limit.** Broken if the prices of all layers sum to at least 1 % of the model's memory access.
 """
 
-from __future__ import annotations
-
 from math import ceil, sqrt
 
 from costlab.core.graph import ITEM_BYTES

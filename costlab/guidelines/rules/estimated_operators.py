@@ -13,8 +13,6 @@ estimate.
 before the estimate, or fix the number of results (`topk` in place of a mask).
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
 from costlab.guidelines.model import CheckResult, Finding, Guideline
@@ -48,7 +46,7 @@ class Masked(nn.Module):
 
 network = Masked()
 inputs = (8, 16)
-""",
+"""
 }
 GOOD = {
     "a fixed number of rows": """from torch import nn
@@ -64,7 +62,7 @@ class Masked(nn.Module):
 
 network = Masked()
 inputs = (8, 16)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X7", "estimated-operator", __doc__, check, bad=BAD, good=GOOD)

@@ -34,8 +34,6 @@ or query, key and value, become one layer whose output is split), or run them on
 **Limit.** Broken if a block has a width of at least 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from costlab.core.profile import Profile

@@ -30,8 +30,6 @@ groups. Or keep c2 and accept more mult-adds if the layer is memory-bound anyway
 **Limit.** Broken if the prices of all layers sum to at least 2 % of the model's memory access.
 """
 
-from __future__ import annotations
-
 from costlab.core.graph import ITEM_BYTES
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix
@@ -75,7 +73,7 @@ BAD = {
 
 network = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 256, 1, groups=4))
 inputs = (1, 3, 56, 56)
-""",
+"""
 }
 GOOD = {
     "one group with the same mult-adds": """from torch import nn

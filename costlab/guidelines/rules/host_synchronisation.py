@@ -14,8 +14,6 @@ the device has finished everything so far, and the device then waits for new ker
 counts and lengths on the CPU from the start; read results after forward.
 """
 
-from __future__ import annotations
-
 import re
 
 from costlab.core.graph import Op
@@ -76,7 +74,7 @@ class Masked(nn.Module):
 
 network = Masked()
 inputs = (4, 16)
-""",
+"""
 }
 GOOD = {
     "the same with torch.where": """import torch
@@ -94,7 +92,7 @@ class Masked(nn.Module):
 
 network = Masked()
 inputs = (4, 16)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X8", "host-synchronisation", __doc__, check, as_run=True, bad=BAD, good=GOOD)

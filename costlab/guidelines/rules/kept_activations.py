@@ -14,8 +14,6 @@ BatchNorm, arXiv 1712.02616).
 and activation; `inplace=True` where the activation's input is not needed.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.guidelines.analysis.kept import recomputable
 from costlab.guidelines.model import CheckResult, Finding, Guideline
@@ -46,14 +44,14 @@ network = nn.Sequential(
     nn.Conv2d(3, 32, 3, bias=False), nn.BatchNorm2d(32), nn.SiLU(), nn.Conv2d(32, 32, 3)
 )
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 GOOD = {
     "no activation between products": """from torch import nn
 
 network = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 64))
 inputs = (16, 64)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X16", "kept-activation", __doc__, check, training=True, bad=BAD, good=GOOD)

@@ -12,8 +12,6 @@ PyTorch with CUDA Graphs).
 `torch.cuda.make_graphed_callables`. A larger batch makes each kernel longer.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
 from costlab.guidelines.model import CheckResult, Finding, Guideline, nothing_found
@@ -45,14 +43,14 @@ BAD = {
 
 network = nn.Sequential(*(nn.Linear(16, 16) for _ in range(64)))
 inputs = (1, 16)
-""",
+"""
 }
 GOOD = {
     "a few large ones": """from torch import nn
 
 network = nn.Sequential(*(nn.Linear(4096, 4096) for _ in range(4)))
 inputs = (4096, 4096)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X14", "launch-bound", __doc__, nothing_found, check_on=check, as_run=True, bad=BAD, good=GOOD)

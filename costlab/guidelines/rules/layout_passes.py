@@ -13,8 +13,6 @@ every operator between convolutions keeps the layout.
 **Use instead.** `model.to(memory_format=torch.channels_last)`, and the same for the images.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from costlab.core.cost import FAMILY_OF
@@ -50,14 +48,14 @@ BAD = {
 
 network = nn.Sequential(*(nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)))
 inputs = (32, 64, 56, 56)
-""",
+"""
 }
 GOOD = {
     "no convolution": """from torch import nn
 
 network = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
 inputs = (32, 64)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X13", "layout-passes", __doc__, nothing_found, check_on=check, as_run=True, bad=BAD, good=GOOD)

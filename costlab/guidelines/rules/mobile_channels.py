@@ -13,8 +13,6 @@ tensors in slices of 4 channels (Lee et al., On-Device Neural Net Inference with
 **Use instead.** The nearest multiple, below or above. On these devices this rule takes the place of X2.
 """
 
-from __future__ import annotations
-
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
@@ -79,7 +77,7 @@ GOOD = {
 
 network = nn.Sequential(nn.Conv2d(3, 24, 3), nn.ReLU(), nn.Conv2d(24, 64, 1))
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X18", "mobile-channels", __doc__, nothing_found, check_on=check, bad=BAD, good=GOOD)

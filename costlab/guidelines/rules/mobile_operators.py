@@ -16,8 +16,6 @@ folded, and operators that export writes as supported ones (silu, relu6, scaled_
 batch norm instead of a layer norm. Or another backend: Core ML, the vendor's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from costlab.core.graph import Op
@@ -112,14 +110,14 @@ BAD = {
 
 network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.AvgPool2d(3, 1, 1), nn.GroupNorm(1, 16))
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 GOOD = {
     "batch norm, and a pooling that does not": """from torch import nn
 
 network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.AvgPool2d(3, 1, 1, count_include_pad=False))
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X19", "mobile-operators", __doc__, nothing_found, check_on=check, bad=BAD, good=GOOD)

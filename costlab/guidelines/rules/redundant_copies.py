@@ -13,8 +13,6 @@ operator read the view, or apply the permutation to the weights of neighbouring 
 never modified. A channel shuffle needs its copy, so use fewer shuffles.
 """
 
-from __future__ import annotations
-
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import shape
@@ -67,7 +65,7 @@ class Permuted(nn.Module):
 
 network = Permuted()
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 GOOD = {
     "the layer norm reads the view": """from torch import nn
@@ -83,7 +81,7 @@ class Permuted(nn.Module):
 
 network = Permuted()
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X1", "redundant-copy", __doc__, check, bad=BAD, good=GOOD)

@@ -12,8 +12,6 @@ key and value (vLLM's `QKVParallelLinear`, TensorRT's horizontal fusion of layer
 **Use instead.** One `nn.Linear` with the outputs of all, and `chunk` or `split` of its result, which are views.
 """
 
-from __future__ import annotations
-
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline
@@ -70,7 +68,7 @@ class Attention(nn.Module):
 
 network = Attention()
 inputs = (2, 128, 64)
-""",
+"""
 }
 GOOD = {
     "one layer": """import torch.nn.functional as F
@@ -86,7 +84,7 @@ class Attention(nn.Module):
 
 network = Attention()
 inputs = (2, 128, 64)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X15", "split-linear", __doc__, check, as_run=True, bad=BAD, good=GOOD)

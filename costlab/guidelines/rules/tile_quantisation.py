@@ -21,8 +21,6 @@ the other size in this layer alone; for heads unknown: the message says how much
 batch; heads as wide as a kernel, more or fewer of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from math import gcd

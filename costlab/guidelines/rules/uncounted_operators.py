@@ -13,8 +13,6 @@ in: `costlab.profile(model, inputs, rules=costlab.RULES | {"mylib::op": rule})`.
 **Limit.** Broken by a single such operator.
 """
 
-from __future__ import annotations
-
 from costlab.core.profile import Profile
 from costlab.guidelines.model import CheckResult, Finding, Guideline
 
@@ -44,14 +42,14 @@ class Bessel(nn.Module):
 
 network = Bessel()
 inputs = (1, 16)
-""",
+"""
 }
 GOOD = {
     "operators with rules": """from torch import nn
 
 network = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
 inputs = (1, 16)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X6", "uncounted-operator", __doc__, check, limit=1, severity="error", bad=BAD, good=GOOD)

@@ -14,8 +14,6 @@ MODEL --fix fold.py` writes Python that folds all of them: `from fold import fol
 guidelines G1 to G4 check the network with batch norm folded, so it is reported only here.
 """
 
-from __future__ import annotations
-
 from costlab.core.cost import total
 from costlab.core.fusion import folds
 from costlab.core.profile import Profile
@@ -49,7 +47,7 @@ BAD = {
 
 network = nn.Sequential(nn.Conv2d(3, 32, 3, bias=False), nn.BatchNorm2d(32), nn.ReLU())
 inputs = (1, 3, 32, 32)
-""",
+"""
 }
 GOOD = {
     "the same, folded": """from torch import nn

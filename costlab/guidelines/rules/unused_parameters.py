@@ -12,8 +12,6 @@ gradient exchange. Often they are left over: a head that was replaced, or a bran
 build the network without it for inference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from costlab.core.graph import ModuleInfo
@@ -79,14 +77,14 @@ class TwoHeads(nn.Module):
 
 network = TwoHeads()
 inputs = (1, 16)
-""",
+"""
 }
 GOOD = {
     "one head": """from torch import nn
 
 network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 4))
 inputs = (1, 16)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X4", "unused-parameters", __doc__, check, bad=BAD, good=GOOD)

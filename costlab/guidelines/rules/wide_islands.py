@@ -14,8 +14,6 @@ types; in seconds, the network with the island in half precision and without the
 long sums, softmax of large logits, losses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -106,7 +104,7 @@ class Gated(nn.Module):
 
 network = Gated().half()
 inputs = torch.zeros(64, 256, dtype=torch.float16)
-""",
+"""
 }
 GOOD = {
     "the same in float16": """import torch

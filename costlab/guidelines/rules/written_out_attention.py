@@ -13,8 +13,6 @@ head. The fused kernels of `torch.nn.functional.scaled_dot_product_attention` ke
 mask, or `is_causal=True`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -147,7 +145,7 @@ class Attention(nn.Module):
 
 network = Attention()
 inputs = (2, 128, 64)
-""",
+"""
 }
 GOOD = {
     "one operator": """import torch.nn.functional as F
@@ -164,7 +162,7 @@ class Attention(nn.Module):
 
 network = Attention()
 inputs = (2, 128, 64)
-""",
+"""
 }
 
 GUIDELINE = Guideline("X9", "written-out-attention", __doc__, check, as_run=True, bad=BAD, good=GOOD)

@@ -1,7 +1,5 @@
 """The walk over the operators of a network, each lowered to kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple

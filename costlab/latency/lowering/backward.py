@@ -4,8 +4,6 @@ y = x w has two gradients. That of x is a product like the forward one, of the g
 the whole batch. How much longer each takes than a forward kernel of its sizes is a parameter (`FACTORS`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import prod
 

@@ -1,7 +1,5 @@
 """Convolutions, matrix products and attention: the sizes of the products that a kernel computes."""
 
-from __future__ import annotations
-
 from math import ceil, prod
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A kernel as numbers, and all kernels of a network as columns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Kernels of an optimizer's step: one pass over everything, or one for each operation of its formula."""
 
-from __future__ import annotations
-
 from costlab.core.optimizers import OPTIMIZERS
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Site

@@ -1,7 +1,5 @@
 """An operator and its position in a network: everything that determines its kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

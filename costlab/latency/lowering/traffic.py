@@ -1,7 +1,5 @@
 """Kernels that move data: element-wise operators, norms, pooling, copies, and the extra passes that PyTorch inserts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.profile import Profile
-from costlab.formatting.notebook import html_repr
+from costlab.formatting.notebook import ShownInNotebooks
 from costlab.latency.execution import ExecutionConfig
 from costlab.rewrite.result import KeptConvolution
 
@@ -45,7 +45,7 @@ class ShrunkGroup:
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class Adaptation(ShownInNotebooks):
     """A network before and after NetAdapt."""
 
     metric: str  # key of the metric that was to fall
@@ -82,6 +82,3 @@ class Adaptation:
             "accuracy": self.accuracy,
             "final_accuracy": self.final_accuracy,
         }
-
-    def _repr_html_(self) -> str:
-        return html_repr(self)

@@ -135,14 +135,9 @@ class ChannelRecorder(Recorder):
 def find_channels(
     model: torch.nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None = None, **origin: Any
 ) -> Channels:
-    """Trace a network and find the channels that can be removed from it.
+    """Trace a network, as `costlab.profile` does, and find the channels that can be removed from it.
 
-    Args:
-        inputs, kwargs: as for `costlab.profile`.
-        origin: name, provider and arguments of the profile.
-
-    Raises:
-        CostlabError: the forward pass fails on these inputs.
+    Raises CostlabError if the forward pass fails on these inputs.
     """
     recorders: list[ChannelRecorder] = []
 

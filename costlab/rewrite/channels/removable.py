@@ -18,12 +18,7 @@ def removable_channels(
 ) -> Channels:
     """The channels of a network, without groups that its code does not let go, such as those of fixed sizes.
 
-    Args:
-        inputs, kwargs: as for `costlab.profile`.
-        origin: name, provider and arguments of the profile.
-
-    Raises:
-        CostlabError: the forward pass fails on these inputs, or the network cannot be copied.
+    Raises CostlabError if the forward pass fails on these inputs, or the network cannot be copied.
     """
     channels = find_channels(model, inputs, kwargs, **origin)
     editor = Editor(channels)

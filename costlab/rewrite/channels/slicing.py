@@ -21,16 +21,9 @@ def sliced(
     already: Collection[int] = (),
     weightless: bool = False,
 ) -> nn.Module:
-    """A copy of a network without some channels.
+    """A copy of a network without the channels `removed`, of which `model` lacks those `already` removed.
 
-    Args:
-        channels: those of the network before any were removed.
-        removed: numbers of channels.
-        already: those among them that `model` lacks.
-        weightless: the copy has no weights in memory.
-
-    Raises:
-        CostlabError: the network cannot be copied.
+    Channels are numbered as before any were removed; `weightless`: without weights in memory. Raises CostlabError.
     """
     model = unwrap(model)
     before, after = channels.mask(already), channels.mask(removed)

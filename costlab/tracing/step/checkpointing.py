@@ -1,7 +1,5 @@
 """Modules whose activations are not kept: their forward pass runs again in the backward pass."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping

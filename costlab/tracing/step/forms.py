@@ -4,8 +4,6 @@ Each function takes the arguments of its operator and calls what torch calls on 
 operator again. NotImplemented leaves the operator to torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

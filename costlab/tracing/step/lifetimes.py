@@ -4,8 +4,6 @@ autograd looks at how many references a gradient has: it adds in place to one th
 a parameter without a copy. A table that held tensors would change what it does.
 """
 
-from __future__ import annotations
-
 import functools
 import gc
 import weakref

@@ -5,23 +5,19 @@ more with autograd: the parts into which that takes it reach the recorder again,
 The graph that autograd builds in this way is then run backwards, and what it runs is recorded.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from costlab.core.graph import Op, Source
-from costlab.tracing.answers import Answers
 from costlab.tracing.attributes import ATTRIBUTES
 from costlab.tracing.autograd import grad_mode, passing_autograd
 from costlab.tracing.calls import Call, bind
 from costlab.tracing.inference import infer
 from costlab.tracing.layouts import SPARSE
-from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operators import Operator
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.checkpointing import unchecked
@@ -42,17 +38,10 @@ class DifferentiatingRecorder(Recorder):
 
     table: WeakTable
 
-    def __init__(
-        self,
-        tracker: ModuleTracker,
-        kinds: Collection[str],
-        weigh: Callable[[Op], int],
-        answers: Answers,
-        home: torch.device,
-    ) -> None:
-        super().__init__(tracker, kinds, weigh, answers, home, WeakTable())
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, table=WeakTable())
         self.table.ops = self.ops
-        answers.differentiates = True  # if it fails, no floating-point tensor of the network has values
+        self.answers.differentiates = True  # if it fails, no floating-point tensor of the network has values
         self.twins: dict[int, torch.Tensor] = {}  # by the id of a parameter with data: its like on the meta device
         self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first
         self._parts = False  # the parts of an operator arrive, not the operators of the network

@@ -1,7 +1,5 @@
 """What follows the forward pass of a training step: the loss is differentiated, then the optimizer runs."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from math import prod

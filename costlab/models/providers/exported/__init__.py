@@ -24,13 +24,9 @@ MOST_MODULES = 50_000  # each is built
 
 
 def build(path: Path, *, weights: bool = False) -> tuple[torch.nn.Module, Inputs]:
-    """The program as nested modules, and inputs of the sizes of its example.
+    """The program as nested modules, and inputs of the sizes of its example; `weights` reads all their numbers.
 
-    Args:
-        weights: read the numbers of all weights, not only of small tables.
-
-    Raises:
-        CostlabError: the file is not such a program, or holds anything that is not data.
+    Raises CostlabError if the file is not such a program, or holds anything that is not data.
     """
     try:
         with Archive(path) as archive:

@@ -83,13 +83,9 @@ class Stack(NamedTuple):
 
 
 def compile_graph(document: Mapping[str, Any], where: str, types: dict[str, str]) -> Graph:
-    """The steps of a graph.
+    """The steps of a graph; `types` gets the type of each module that the nodes name, by path.
 
-    Args:
-        types: gets the type of each module that the nodes name, by path.
-
-    Raises:
-        CostlabError: a node calls something that is not an operator, or reads a value that does not exist.
+    Raises CostlabError if a node calls something that is not an operator, or reads a value that does not exist.
     """
     nodes: list[tuple[Step, tuple[str, ...]]] = []
     defined = {name for argument in document["inputs"] for name in names_in(argument)}

@@ -67,9 +67,7 @@ CHECKS = {
 }
 
 # A constant made in forward: export copies it, a trace of the network itself sees it lifted for nothing.
-SAME = {
-    "torch.ops.aten.lift_fresh_copy.default": "torch.ops.aten.lift_fresh.default",
-}
+SAME = {"torch.ops.aten.lift_fresh_copy.default": "torch.ops.aten.lift_fresh.default"}
 
 OPERATOR_NAME = re.compile(r"torch\.ops\.\w+\.\w+(\.\w+)?|#\w+:\w+")
 ARGUMENT_TYPES = {"Tensor", "number", "int", "float", "bool", "Device", "Generator"}

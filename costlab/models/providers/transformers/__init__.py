@@ -15,15 +15,10 @@ __all__ = ["build", "import_transformers"]
 
 
 def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
-    """The network without weights, and keyword inputs for it.
+    """The network without weights, and keyword inputs for it; `arguments` override entries of the configuration.
 
-    Args:
-        reference: a folder with a config.json, a configuration file, or an id on the hub.
-        arguments: override entries of the configuration.
-
-    Raises:
-        CostlabError: the configuration does not exist, it asks for code or files from elsewhere, or transformers cannot
-            build a network from it.
+    Raises CostlabError if there is no such configuration, it asks for code or files from elsewhere, or transformers
+    cannot build a network from it.
     """
     with offline():
         config = read_config(reference, arguments)

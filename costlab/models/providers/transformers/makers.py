@@ -260,10 +260,7 @@ PROTEIN: Makers = {
     "atom_inputs": atoms,
 }
 TILES: Makers = {"pixel_values": tiles}
-PACKED: Makers = {
-    "pixel_values": packed_image,
-    "target_sizes": lambda c: torch.tensor([grid(c, 4)], dtype=torch.int32),
-}
+PACKED: Makers = {"pixel_values": packed_image, "target_sizes": lambda c: torch.tensor([grid(c, 4)], dtype=torch.int32)}
 SEMANTIC_CODEC: Makers = {
     "input_values": lambda c: c.floats(1, 1, SECOND),
     "input_features": lambda c: c.floats(1, 50, c.config.semantic_model_config.feature_projection_input_dim),
