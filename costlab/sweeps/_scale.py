@@ -98,11 +98,15 @@ def scale(
         seconds=None if found is None else tuple(predict(p, found, **options).seconds for p in profiles),  # type: ignore[arg-type]
         device=found.name if found else None,
         memory=found.memory if found else None,
-        memory_bytes=tuple(
-            (p.total.peak_bytes or 0) if step else p.total.param_bytes + p.total.peak_activation_bytes for p in profiles
-        ),
+        memory_bytes=tuple(memory_needed(p, step) for p in profiles),
         forms=closed_forms(axis, sizes, keys, profile_at),
     )
+
+
+def memory_needed(profile: Profile, step: bool) -> int:
+    """The bytes that a training step, or a forward pass with its parameters, holds at most."""
+    total = profile.total
+    return (total.peak_bytes or 0) if step else total.param_bytes + total.peak_activation_bytes
 
 
 def one_axis(over: Mapping[str, Iterable[int]]) -> tuple[str, list[int]]:
