@@ -29,6 +29,7 @@ class Answers:
     gradients: bool = False  # the network differentiates in forward: no floating-point tensor has values
     flipped: frozenset[Place] = frozenset()  # where the first answer made forward fail in an earlier run
     asked: Counter[Place] = field(default_factory=Counter)
+    sized: Counter[Place] = field(default_factory=Counter)  # how often a size was guessed
     ended: dict[Place, int] = field(default_factory=dict)  # loops that were ended, and after how many rounds
     last: Place | None = None
     differentiates: bool = False  # it does so in this run
@@ -70,6 +71,19 @@ class Answers:
             return options[times % len(options)]
         self.ended[place] = times - 1
         return options[1 + (rounds - 1) % (len(options) - 1)]
+
+    def ends(self, place: Place, waits: Callable[[], bool]) -> bool:
+        """Whether a guessed size is to be zero, once, after it was asked for many times in a row.
+
+        Args:
+            waits: whether the place is in a loop that may wait for it; others get a longer time to end by themselves.
+        """
+        self.sized[place] += 1
+        times = self.sized[place]
+        if times % (self.max_iterations + 1) or not (times % (20 * (self.max_iterations + 1)) == 0 or waits()):
+            return False
+        self.ended[place] = times - 1
+        return True
 
 
 def alternatives(expected: Any, compared: Iterable[int] = ()) -> list[Any]:

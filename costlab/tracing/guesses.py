@@ -41,6 +41,10 @@ class Context(Protocol):
         """The answer to a question of control flow, which changes in an endless loop."""
         ...
 
+    def ends_loop(self) -> bool:
+        """Whether a guessed size is the least possible one, because a loop goes on otherwise."""
+        ...
+
 
 Guess = tuple[Any, bool]  # the assumed result, and whether it rests on unknown values
 GuessRule = Callable[[tuple[Any, ...], Context], Guess | None]  # None: the operator needs no guess after all
@@ -130,6 +134,8 @@ def bincount(args: tuple[Any, ...], context: Context) -> Guess:
 def unique(args: tuple[Any, ...], context: Context) -> Guess:
     """All elements are different: values, their places and their counts."""
     size = args[0].numel()
+    if context.ends_loop():
+        size = min(size, 1)
     return tuple(empty(args[0], size, dtype=dtype) for dtype in (None, torch.long, torch.long)), True
 
 

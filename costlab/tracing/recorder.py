@@ -27,7 +27,7 @@ from costlab.tracing.inference import ABSORBING, LIMIT, absorbed, infer, is_too_
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
-from costlab.tracing.sources import compared_integers, goes_on
+from costlab.tracing.sources import compared_integers, goes_on, in_while
 from costlab.tracing.sparse import run_sparse
 from costlab.tracing.specs import Spec
 from costlab.tracing.tensor_table import TensorTable
@@ -118,8 +118,17 @@ class Recorder(TorchDispatchMode):
             return reader(self.operations.add(call, values, guessed=True))
 
     def places(self, mask: torch.Tensor) -> range:
-        """Which elements of a mask are expected to be true, modulo their number."""
-        return self.expectations.places(self.table.record(mask))
+        """Which elements of a mask are expected to be true, modulo their number; none, to end a loop."""
+        places = self.expectations.places(self.table.record(mask))
+        return range(0) if self.ends_loop() else places
+
+    def ends_loop(self) -> bool:
+        """Whether a guessed size is the least possible one, because a loop goes on otherwise."""
+        place = self._place()
+        ends = self.answers.ends(place, functools.partial(in_while, place[0]))
+        if ends:
+            self._ended = self.answers.ended.pop(place)
+        return ends
 
     def count(self, mask: torch.Tensor) -> int:
         """How many elements of a mask are true, or are expected to be."""

@@ -59,6 +59,25 @@ def goes_on(source: Source | None) -> bool | None:
     return loop_conditions("".join(linecache.getlines(source.file))).get(source.line)
 
 
+def in_while(source: Source | None) -> bool:
+    """Whether the innermost loop around a line is a `while`."""
+    if source is None or not is_running(source.file):
+        return False
+    around = [loop for loop in loops("".join(linecache.getlines(source.file))) if covers(loop, source.line)]
+    return bool(around) and isinstance(max(around, key=lambda loop: loop.lineno), ast.While)
+
+
+def covers(loop: ast.For | ast.While, line: int) -> bool:
+    """Whether a loop contains a line."""
+    return loop.lineno <= line <= (loop.end_lineno or loop.lineno)
+
+
+@functools.lru_cache(maxsize=32)
+def loops(text: str) -> list[ast.For | ast.While]:
+    """The loops in a source text."""
+    return [node for node in nodes_of(text) if isinstance(node, (ast.For, ast.While))]
+
+
 def is_running(file: str) -> bool:
     """Whether a frame of this thread runs code of a file."""
     frame = sys._getframe()
@@ -120,15 +139,13 @@ def value_of(node: ast.expr, frame: FrameType) -> Any:
 def loop_conditions(text: str) -> dict[int, bool]:
     """For each line of a source text with a condition that ends a loop, the truth with which the loop goes on."""
     found: dict[int, bool] = {}
-    nodes = nodes_of(text)
-    loops = [node for node in nodes if isinstance(node, (ast.For, ast.While))]
     ends = [
         node
-        for loop in loops
+        for loop in loops(text)
         for node in ast.walk(loop)
         if isinstance(node, ast.If) and isinstance(node.body[-1], (ast.Break, ast.Return))
     ]
-    deciding: list[ast.While | ast.If] = [*(loop for loop in loops if isinstance(loop, ast.While)), *ends]
+    deciding: list[ast.While | ast.If] = [*(loop for loop in loops(text) if isinstance(loop, ast.While)), *ends]
     for node in deciding:
         negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
         for line in range(node.test.lineno, (node.test.end_lineno or node.test.lineno) + 1):

@@ -285,6 +285,56 @@ def test_every_form_of_loop_runs_and_ends(loop: Any) -> None:
     assert result.estimated
 
 
+def by_mask(rows: Tensor, step: Any) -> None:
+    while len(rows):
+        rows = rows[step(rows).sum(1) > 0]
+
+
+def by_places(rows: Tensor, step: Any) -> None:
+    while rows.shape[0] > 0:
+        kept = torch.nonzero(step(rows).sum(1) > 0)[:, 0]
+        rows = rows[kept]
+
+
+def by_selection(rows: Tensor, step: Any) -> None:
+    while rows.numel():
+        rows = rows.masked_select(step(rows) > 0)[:4].reshape(-1, 4)
+
+
+def by_unique_values(rows: Tensor, step: Any) -> None:
+    while len(torch.unique(step(rows).argmax(1))) > 1:
+        rows = rows * 2
+
+
+def in_a_function(rows: Tensor, step: Any) -> None:
+    def fewer(rows: Tensor) -> Tensor:
+        return rows[step(rows).sum(1) > 0]
+
+    while len(rows):
+        rows = fewer(rows)
+
+
+@pytest.mark.parametrize("loop", [by_mask, by_places, by_selection, by_unique_values, in_a_function])
+def test_a_loop_ends_that_waits_for_a_size(loop: Any) -> None:
+    result = profile(Net(lambda s, x: loop(x, s.layer), layer=nn.Linear(4, 4)), (5, 4), max_iterations=7)
+    assert result.mult_adds >= 7 * 4 * 4
+    assert result.estimated
+    (ended,) = result.ended_loops
+    assert ended.rounds == (7 if loop is not in_a_function else 20 * 8 - 1)
+
+
+def test_a_loop_over_many_experts_is_not_ended() -> None:
+    def network(self: Net, x: Tensor) -> Tensor:
+        chosen = self.router(x).argmax(-1)
+        for number in range(32):
+            x = x.index_add(0, torch.where(chosen == number)[0], self.layer(x[chosen == number]))
+        return x
+
+    result = profile(Net(network, router=nn.Linear(4, 32), layer=nn.Linear(4, 4)), (64, 4), max_iterations=7)
+    assert result.mult_adds == 64 * 4 * 32 + 64 * 4 * 4
+    assert not result.ended_loops
+
+
 END, ENDS = 7, (11, 12)
 
 
