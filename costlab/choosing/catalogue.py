@@ -42,8 +42,7 @@ def published() -> list[Candidate]:
 def read_table(path: Path) -> list[Candidate]:
     """The networks of a table of the user's: a CSV file with the columns model and top1, perhaps top5 and image_size.
 
-    Raises:
-        CostlabError: the file cannot be read, lacks a column, or a row is broken; the message names the line.
+    Raises CostlabError if the file cannot be read, lacks a column, or a row is broken; the message names the line.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, LARGEST_TABLE)), strict=True)
     rows: list[Candidate] = []

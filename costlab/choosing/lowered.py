@@ -132,8 +132,7 @@ def traced(work: tuple[Candidate, list[ExecutionConfig]]) -> Traced:
 def profile_of_candidate(candidate: Candidate) -> Profile:
     """The profile of a network for one image of its evaluation size.
 
-    Raises:
-        CostlabError: it cannot be built, or does not take images of that size.
+    Raises CostlabError if it cannot be built, or does not take images of that size.
     """
     from costlab.models import profile_of
 

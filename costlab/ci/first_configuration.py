@@ -107,8 +107,7 @@ def takes_nothing(node: ast.ClassDef) -> bool:
 def written(folder: Path, models: Sequence[FoundModel], device: str | None) -> Path:
     """Add a `[tool.costlab]` to the pyproject.toml of a folder, or make one; nothing that is there changes.
 
-    Raises:
-        CostlabError: the file has a `[tool.costlab]` already, or cannot be written.
+    Raises CostlabError if the file has a `[tool.costlab]` already, or cannot be written.
     """
     path = folder / FILE_NAME
     before = ""

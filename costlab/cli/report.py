@@ -107,8 +107,7 @@ class FitOptions:
     def limit(self, config: ExecutionConfig | None) -> int | None:
         """Bytes that the largest batch may need; None without --max-batch.
 
-        Raises:
-            CostlabError: no memory is given or known, or it is not an amount.
+        Raises CostlabError if no memory is given or known, or it is not an amount.
         """
         if not self.max_batch:
             if self.memory is not None:

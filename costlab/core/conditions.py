@@ -117,8 +117,7 @@ def comparable_type(value: object) -> type | None:
 def parse_criterion(text: str) -> Criterion:
     """Read one comparison with a metric, such as `mult_adds>+1%` or `params<=3.5M`.
 
-    Raises:
-        CostlabError: the text is not a comparison, the metric is unknown, or the amount does not fit it.
+    Raises CostlabError if the text is not a comparison, the metric is unknown, or the amount does not fit it.
     """
     term = parse(text)
     if isinstance(term, Branch):

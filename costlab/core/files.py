@@ -18,8 +18,7 @@ PROFILE_LIMIT = 512 << 20  # bytes of a saved profile: some 500,000 operators
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a file, of which no more than `limit` bytes are ever read.
 
-    Raises:
-        CostlabError: the file cannot be read or is larger; the message names it.
+    Raises CostlabError if the file cannot be read or is larger; the message names it.
     """
     try:
         with path.open("rb") as file:
@@ -48,8 +47,7 @@ def read_text(path: Path, limit: int, *, encoding: str = "utf-8", longest_line: 
 def read_profile(path: Path) -> Profile:
     """The profile saved in a file.
 
-    Raises:
-        CostlabError: the file cannot be read or holds no profile; the message names the file.
+    Raises CostlabError if the file cannot be read or holds no profile; the message names the file.
     """
     text = read_text(path, PROFILE_LIMIT)
     try:
@@ -68,8 +66,7 @@ def write_text(path: Path, text: str) -> None:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file that replaces `path` when the body ends; if the body fails, `path` keeps its old content.
 
-    Raises:
-        CostlabError: the file cannot be written.
+    Raises CostlabError if the file cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     temporary = path.with_name(f".costlab-{secrets.token_hex(8)}")

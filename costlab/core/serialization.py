@@ -127,8 +127,7 @@ def cost_fields(cost: Cost) -> dict[str, Any]:
 def jsonable(value: Any, levels: int = DEEPEST) -> Any:
     """Arguments as JSON can hold them: tuples become lists, what it lacks becomes words.
 
-    Raises:
-        CostlabError: they nest more than so many levels.
+    Raises CostlabError if they nest more than so many levels.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -195,8 +194,7 @@ def parse_document(text: str) -> Any:
 def profile_fields(document: Any) -> dict[str, Any]:
     """The fields of the `Profile` in a document.
 
-    Raises:
-        CostlabError: a field is missing or has the wrong type; the message names it.
+    Raises CostlabError if a field is missing or has the wrong type; the message names it.
     """
     model = field(document, "model", "the document")
     mode = string(document, "mode", "the document")

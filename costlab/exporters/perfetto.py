@@ -36,8 +36,7 @@ def trace(context: ExportContext) -> str:
 
     Operators are in the order of the forward pass. The time outside of operators comes last.
 
-    Raises:
-        CostlabError: neither a prediction nor a measurement.
+    Raises CostlabError if there is neither a prediction nor a measurement.
     """
     prediction, measurement = context.prediction, context.measurement
     events: list[dict[str, Any]] = []

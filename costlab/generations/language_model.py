@@ -68,8 +68,7 @@ def language_model(reference: str, arguments: Mapping[str, Any], dtype: str = "b
 def causal_class(config: Any) -> Any:
     """The class that generates text from this configuration.
 
-    Raises:
-        CostlabError: there is none, or it needs an encoder.
+    Raises CostlabError if there is none, or it needs an encoder.
     """
     transformers = import_transformers()
     auto = transformers.models.auto.modeling_auto

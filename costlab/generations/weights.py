@@ -56,8 +56,7 @@ CACHE_BYTES = {"bf16": 2, "fp16": 2, "fp8": 1}
 def format_of(quantization: Mapping[str, Any]) -> WeightFormat | None:
     """The format that a `quantization_config` describes; None for one that stores the network's own type.
 
-    Raises:
-        CostlabError: the method is unknown.
+    Raises CostlabError if the method is unknown.
     """
     entries = quantization if isinstance(quantization, Mapping) else quantization.to_dict()
     method = str(entries.get("quant_method", "")).lower()

@@ -59,8 +59,7 @@ class Device:
     def peak_flops(self, dtype: str = "float32") -> float:
         """FLOP/s of the faster of matrix and vector units; a narrow type without units is computed in float32.
 
-        Raises:
-            CostlabError: the device has no peak for the dtype.
+        Raises CostlabError if the device has no peak for the dtype.
         """
         peaks = [flops[dtype] for flops in (self.matrix_flops, self.vector_flops) if dtype in flops]
         if peaks:

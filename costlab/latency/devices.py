@@ -51,8 +51,7 @@ def find_device(name: str | Path) -> Device:
 def read_device(path: str | Path) -> Device:
     """Read a device file; the device takes the name of the file.
 
-    Raises:
-        CostlabError: the file cannot be read, or which key is invalid and why.
+    Raises CostlabError if the file cannot be read, or a key is invalid; the message says which and why.
     """
     from costlab.latency.device_format import parsed
 
@@ -69,8 +68,7 @@ def read_device(path: str | Path) -> Device:
 def write_device(device: Device, path: str | Path) -> None:
     """Write a device file that `read_device` reads back as an equal device, if the file has the device's name.
 
-    Raises:
-        CostlabError: the file cannot be written, or the device is invalid.
+    Raises CostlabError if the file cannot be written, or the device is invalid.
     """
     from costlab.latency.device_format import parsed, text
 

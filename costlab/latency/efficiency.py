@@ -21,8 +21,7 @@ def efficiency_of(device: Device, mode: str) -> dict[str, float]:
 
     A CPU without parameters of its own for "compiled" has those for "eager".
 
-    Raises:
-        CostlabError: the device file names an unknown parameter or an unknown reference.
+    Raises CostlabError if the device file names an unknown parameter or an unknown reference.
     """
     shared = shared_efficiency(device.type, mode)
     if mode not in device.efficiency and device.efficiency.get("reference"):

@@ -122,8 +122,7 @@ def profiler(activities: Iterable[ProfilerActivity], memory: bool = False) -> to
 def graph_seconds(calls: Sequence[Call], timed: Sequence[bool], passes: int, device: torch.device) -> list[list[float]]:
     """The seconds of each timed operator in each replay of a graph that holds all operators, with events between them.
 
-    Raises:
-        RuntimeError: an operator cannot be captured, for example because it waits for the device.
+    Raises RuntimeError if an operator cannot be captured, for example because it waits for the device.
     """
     watch = EventStopwatch(lambda: torch.cuda.Event(enable_timing=True, external=True), lambda: synchronise(device))
     graph = torch.cuda.CUDAGraph()

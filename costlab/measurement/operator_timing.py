@@ -233,8 +233,7 @@ def synchronise(device: torch.device) -> None:
 def play(calls: Sequence[Call], timed: Sequence[bool], stopwatch: Stopwatch) -> list[float]:
     """Make every call once, as a forward pass does, and return the seconds of those that are timed.
 
-    Raises:
-        CostlabError: a call cannot be repeated, for example if sizes depend on values from outside the recording.
+    Raises CostlabError if a call cannot be repeated, for example if sizes depend on values from outside the recording.
     """
     try:
         with forward_pass(), gc_paused():

@@ -131,8 +131,7 @@ class Measurement(ShownInNotebooks):
     def join(self, profile: Profile) -> nx.DiGraph:
         """A copy of the profile's graph with `measured_seconds` on every node; None if it was not timed.
 
-        Raises:
-            CostlabError: the profile belongs to another network.
+        Raises CostlabError if the profile belongs to another network.
         """
         graph = profile.graph.copy()
         if self.ops and not self.ops.keys() & set(graph):

@@ -92,8 +92,7 @@ def silence_libraries() -> None:
 def build(resolved: Resolved, arguments: dict[str, Any], construct: Construct) -> Loaded:
     """Have a provider build its network, with the default inputs.
 
-    Raises:
-        CostlabError: the network cannot be built.
+    Raises CostlabError if the network cannot be built.
     """
     provider, name = resolved
     module = provider_module(provider)

@@ -59,8 +59,7 @@ def search(needed: Callable[[int], int], memory: int) -> tuple[int, int, int | N
 
     Needs grow about linearly: each trial is where the line through the last two meets the memory.
 
-    Raises:
-        CostlabError: not even a batch of 1 fits.
+    Raises CostlabError if not even a batch of 1 fits.
     """
     fits, need = 2, needed(2)  # a batch norm cannot be trained with 1
     if need > memory:

@@ -42,8 +42,7 @@ def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bo
 def training_options(spec: ModelSpec) -> dict[str, Any]:
     """The options of a training step, with the loss that is named.
 
-    Raises:
-        CostlabError: an option is unknown or wrong, or the loss is not a function.
+    Raises CostlabError if an option is unknown or wrong, or the loss is not a function.
     """
     from costlab.models.providers.user_code import find_factory
     from costlab.tracing.step.options import check_options

@@ -109,8 +109,7 @@ def accepts_argument(target: str, argument: str) -> bool:
 
     Looks only at costlab's own networks and the user's: networks of libraries take their sizes from the inputs.
 
-    Raises:
-        CostlabError: unknown factory.
+    Raises CostlabError for an unknown factory.
     """
     provider, colon, name = target.rpartition(":")
     if provider in ("", "zoo") and name in provider_module("zoo").names():

@@ -30,8 +30,7 @@ NetworkRow = Mapping[str, Any]
 def read_rows(path: str | Path) -> list[NetworkRow]:
     """The rows of a table: csv with column names in its first line, a json list of objects, jsonl, or parquet.
 
-    Raises:
-        CostlabError: the file cannot be read or is not such a table.
+    Raises CostlabError if the file cannot be read or is not such a table.
     """
     path = Path(path)
     suffix = path.suffix.lower()

@@ -153,8 +153,7 @@ def selected(
 ) -> tuple[list[ChannelGroup], list[KeptGroup]]:
     """The groups that may shrink, and those that were not selected.
 
-    Raises:
-        CostlabError: no group may shrink, or a glob matches nothing.
+    Raises CostlabError if no group may shrink, or a glob matches nothing.
     """
     paths = list(dict.fromkeys(name for path in modules_of(channels) for name in reversed(ancestors(path))))
     skipped, chosen = path_filter("skip", skip, paths), path_filter("only", only, paths)

@@ -148,8 +148,7 @@ def replaced(convolution: Convolution, rank: int, weight_error: float | None) ->
 def copy_with(model: nn.Module, replacements: Mapping[Conv, Separable]) -> nn.Module:
     """A copy in which every convolution is replaced, wherever it is referenced; a bias moves to `pointwise`.
 
-    Raises:
-        CostlabError: the network cannot be copied.
+    Raises CostlabError if the network cannot be copied.
     """
     memo: dict[int, object] = {id(old): new for old, new in replacements.items()}
     result = copied(model, memo)

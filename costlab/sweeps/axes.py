@@ -66,8 +66,7 @@ class Axis:
 def parse_axis(name: str, values: Any) -> Axis:
     """The axis of an argument: from text of the command line, a list of values, or one value.
 
-    Raises:
-        CostlabError: the text is not an axis, or has a value twice.
+    Raises CostlabError if the text is not an axis, or has a value twice.
     """
     if isinstance(values, str):
         pieces = tuple(parse_piece(name, part) for part in split_at_commas(values))

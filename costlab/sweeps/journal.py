@@ -48,10 +48,7 @@ class Journal:
         """Every row, in the order of the file.
 
         The rest of a line torn by a crash is cut off at the end of the file; lines before it that are not rows are
-        noted in `skipped`.
-
-        Raises:
-            CostlabError: the file is not a journal.
+        noted in `skipped`. Raises CostlabError if the file is not a journal.
         """
         self.reader.seek(0)
         start, offset, whole = 0, 0, True
@@ -136,8 +133,7 @@ def open_journal(path: Path | None) -> Iterator[Journal]:
 
     The file is locked during the body and can still be read afterwards.
 
-    Raises:
-        CostlabError: it cannot be written, or another sweep is writing to it.
+    Raises CostlabError if it cannot be written, or another sweep is writing to it.
     """
     try:
         if path is None:

@@ -57,8 +57,7 @@ def this_process() -> tuple[str, int]:
 def compute_rows(task: RowTask, positions: Sequence[int]) -> list[FinishedRow]:
     """The rows at some positions. What goes wrong with a network is the error of its row.
 
-    Raises:
-        CostlabError: this process has other versions than the one of the sweep.
+    Raises CostlabError if this process has other versions than the one of the sweep.
     """
     if task.client != this_process():
         prepare_worker(task)

@@ -155,8 +155,7 @@ def strings(value: Sequence[str]) -> tuple[str, ...]:
 def recorder_of(mode: Mode, amp: bool | str, options: Mapping[str, Any]) -> RecorderType:
     """What records a pass in this mode.
 
-    Raises:
-        CostlabError: the optimizer or the precision is unknown, or there is nothing to optimize in this mode.
+    Raises CostlabError if the optimizer or the precision is unknown, or there is nothing to optimize in this mode.
     """
     if not amp:
         return plain_recorder_of(mode, options)

@@ -73,8 +73,7 @@ def autocasting() -> bool:
 def autocast_dtype(amp: bool | str) -> torch.dtype:
     """The lower precision that a user means: True is float16, as on a GPU.
 
-    Raises:
-        CostlabError: it is none that autocast knows.
+    Raises CostlabError if it is none that autocast knows.
     """
     name = "float16" if amp is True else str(amp)
     if name not in AUTOCAST_DTYPES:

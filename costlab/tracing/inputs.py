@@ -118,8 +118,7 @@ def with_tuples(inputs: Any, kwargs: Mapping[str, Any] | None) -> Inputs | None:
 def with_either_reading(inputs: Any, kwargs: Mapping[str, Any] | None, run: Callable[[Inputs], Result]) -> Result:
     """The result for what a user wrote as inputs; if forward fails, with tuples of integers that are not shapes.
 
-    Raises:
-        ForwardError: forward fails on both; the error is that of the shapes.
+    Raises ForwardError if forward fails on both; the error is that of the shapes.
     """
     call, other = as_inputs(inputs, kwargs), with_tuples(inputs, kwargs)
     try:

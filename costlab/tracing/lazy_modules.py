@@ -27,8 +27,7 @@ def is_lazy(module: torch.nn.Module) -> bool:
 def materialised(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.nn.Module:
     """A copy of a network in which lazy modules have weights without data; a network without any is returned itself.
 
-    Raises:
-        ForwardError: the network cannot be called on the meta device to find the shapes.
+    Raises ForwardError if the network cannot be called on the meta device to find the shapes.
     """
     lazy = [paths[0] for module, paths in module_paths(model).items() if is_lazy(module)]
     if not lazy:

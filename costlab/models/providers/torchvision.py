@@ -31,8 +31,7 @@ LIBRARIES: list[torch.library.Library] = []  # a declaration is valid while its 
 def import_torchvision() -> Any:
     """torchvision, even if its compiled operators cannot be loaded with this torch.
 
-    Raises:
-        CostlabError: torchvision is not installed.
+    Raises CostlabError if torchvision is not installed.
     """
     try:
         import torchvision

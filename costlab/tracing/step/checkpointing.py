@@ -22,10 +22,7 @@ OPTIONS: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False, 
 def checkpoint_modules(modules: Mapping[torch.nn.Module, list[str]], globs: Iterable[str]) -> None:
     """Call every module that a glob matches through `torch.utils.checkpoint`, of nested ones the outermost.
 
-    Restoring the modules' attributes undoes this.
-
-    Raises:
-        CostlabError: a glob matches no module.
+    Restoring the modules' attributes undoes this. Raises CostlabError if a glob matches no module.
     """
     globs = list(globs)
     check_globs("checkpoint", globs, (path for paths in modules.values() for path in paths))

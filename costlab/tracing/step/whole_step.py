@@ -202,8 +202,7 @@ def category_of(lifetime: Lifetime, backward: int) -> str:
 def own_loss(loss: Callable[[Any], Any], result: Any) -> torch.Tensor:
     """What the user's loss is for the network's result.
 
-    Raises:
-        CostlabError: it fails, is no scalar tensor, or has no gradient.
+    Raises CostlabError if it fails, is no scalar tensor, or has no gradient.
     """
     try:
         value = loss(result)
@@ -221,8 +220,7 @@ def own_loss(loss: Callable[[Any], Any], result: Any) -> torch.Tensor:
 def differentiable(result: Any) -> list[torch.Tensor]:
     """The tensors whose sum is differentiated: the loss of the network itself if there is one, else all outputs.
 
-    Raises:
-        CostlabError: nothing has a gradient.
+    Raises CostlabError if nothing has a gradient.
     """
     loss = getattr(result, "loss", None)
     if isinstance(loss, torch.Tensor) and loss.requires_grad:

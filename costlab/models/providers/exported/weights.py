@@ -44,8 +44,7 @@ def load_weights(archive: Archive, name: str, values: bool) -> dict[str, torch.T
     Tensors that share memory in the file share it here. Parameters and large buffers are on the meta device, unless
     `values` asks for the numbers of all of them.
 
-    Raises:
-        CostlabError: a tensor is pickled, or its sizes make no sense.
+    Raises CostlabError if a tensor is pickled, or its sizes make no sense.
     """
     tensors: dict[str, torch.Tensor] = {}
     budget = TOTAL

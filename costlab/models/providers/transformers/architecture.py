@@ -31,8 +31,7 @@ def import_transformers() -> Any:
 def from_config(config: Any, construct: Construct) -> torch.nn.Module:
     """The architecture that a configuration names first, else the bare model of its type, without weights.
 
-    Raises:
-        CostlabError: transformers has no such architecture, or cannot build it from this configuration.
+    Raises CostlabError if transformers has no such architecture, or cannot build it from this configuration.
     """
     owner = model_class(config)
     without_cache(config)
@@ -53,8 +52,7 @@ def without_cache(config: Any) -> None:
 def model_class(config: Any) -> Any:
     """The class of a configuration: `architectures[0]`, else AutoModel's, else the one that takes this configuration.
 
-    Raises:
-        CostlabError: there is none.
+    Raises CostlabError if there is none.
     """
     transformers = import_transformers()
     name = (getattr(config, "architectures", None) or [None])[0]

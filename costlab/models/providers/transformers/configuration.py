@@ -26,8 +26,7 @@ IN_LIBRARY = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_att
 def read_config(reference: str, arguments: Mapping[str, Any]) -> Any:
     """The configuration as transformers understands it.
 
-    Raises:
-        CostlabError: it cannot be read, it asks for code to be run or downloaded, or transformers rejects it.
+    Raises CostlabError if it cannot be read, it asks for code to be run or downloaded, or transformers rejects it.
     """
     raw = raw_config(reference)
     if contains_key(raw, "auto_map"):
@@ -71,8 +70,7 @@ def raw_config(reference: str) -> dict[str, Any]:
 def check_entries(reference: str, entries: Mapping[str, Any]) -> None:
     """Refuse what would download a kernel, and sizes that no network has.
 
-    Raises:
-        CostlabError: an entry names an attention kernel outside transformers, or is an absurd number.
+    Raises CostlabError if an entry names an attention kernel outside transformers, or is an absurd number.
     """
     stack: list[tuple[str, Any]] = list(entries.items())
     while stack:

@@ -101,8 +101,7 @@ def unfit(tower: Tower, error: CostlabError) -> str:
 def features_of(owner: torch.nn.Module, getter: str, inputs: dict[str, Any], model: Any) -> int:
     """How many tokens a tower's features take the place of: the tower is traced once by itself.
 
-    Raises:
-        CostlabError: it cannot run, or its features are not as wide as the embeddings of the text.
+    Raises CostlabError if it cannot run, or its features are not as wide as the embeddings of the text.
     """
     from costlab.tracing._profile import profile
 
