@@ -120,8 +120,13 @@ def budget(text: str) -> Criterion:
     """A condition on a metric; "latency" is the predicted time. Raises CostlabError."""
     stripped = text.strip()
     renamed = f"predicted_seconds{stripped[7:]}" if stripped.lower().startswith("latency") else stripped
-    criterion = parse_criterion(renamed)
-    if criterion.key not in SORTS or criterion.key in ACCURACIES:
+    try:
+        criterion = parse_criterion(renamed)
+    except CostlabError as error:
+        if not str(error).startswith("unknown metric"):
+            raise CostlabError(str(error).replace("predicted_seconds", "latency")) from None
+        criterion = None
+    if criterion is None or criterion.key not in SORTS or criterion.key in ACCURACIES:
         raise CostlabError(f"{text!r}: budgets are on latency, mult_adds, params or peak_activation_bytes")
     if getattr(criterion.value, "relative", False):
         raise CostlabError(f"{text!r}: a change needs a base; write an amount, such as latency<=2ms")

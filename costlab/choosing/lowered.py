@@ -26,6 +26,7 @@ from costlab.latency.lowering.kernels import Kernel
 from costlab.latency.roofline import RooflineModel, whole_seconds
 from costlab.models import ModelSpec, cache
 
+FEW = 8  # networks that are traced here, without processes
 COSTS = ("mult_adds", "params", "peak_activation_bytes")
 Array = np.ndarray
 Kernels = tuple[Array, Array]  # distinct kernels of a network, and how many of each it has
@@ -108,6 +109,9 @@ def neighbours(config: ExecutionConfig) -> list[ExecutionConfig]:
 
 def each(work: Sequence[tuple[Candidate, list[ExecutionConfig]]]) -> Iterator[Traced]:
     """The result for every candidate, in order, computed by processes of this machine. Raises CostlabError."""
+    if len(work) <= FEW:
+        yield from map(traced, work)
+        return
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         try:
             yield from pool.map(traced, work, chunksize=4)

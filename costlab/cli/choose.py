@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.options import FORMAT, FUSION_HELP, Amp, ChannelsLast, Output, check_top, flag, option
-from costlab.cli.screen import counting, put, report_in
+from costlab.cli.screen import check_picture, counting, put, report_in
 from costlab.core.graph import Fusion
 from costlab.errors import CostlabError
 
@@ -43,6 +43,7 @@ def choose(
     from costlab.reports import choice as report
 
     check_top(top)
+    check_picture(plot)
     if compiled and fusion not in ("none", "pointwise"):
         raise CostlabError(f"--compile fuses by itself: leave --fusion {fusion} out")
     with counting("tracing networks (once)") as show:

@@ -10,14 +10,13 @@ import typer
 
 from costlab.cli.exits import INTERRUPTED
 from costlab.cli.options import Format, Output, RunOn, argument, flag, option
-from costlab.cli.screen import check_folder, measuring, put, render
+from costlab.cli.screen import check_folder, check_picture, measuring, put, render
 from costlab.errors import CostlabError
 
 if TYPE_CHECKING:
     from costlab.experiments.results import Record
 
 QUICK_ROUNDS, QUICK_TURN = 3, 0.001
-PICTURES = (".svg", ".png", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ def experiment(
     rounds.
     """
     check_folder(output)
-    check_folder(plot)
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        raise CostlabError(f"{plot} is not a supported picture: its name must end in {', '.join(PICTURES)}")
+    check_picture(plot)
     saved = name.endswith(".json")
     if saved:
         unused = [option for option in RunOptions.__dataclass_fields__ if is_typed(context, option)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from costlab.cli.options import Output, argument, option, parse_arguments
-from costlab.cli.screen import counting, put, report_in, working
+from costlab.cli.screen import check_picture, counting, put, report_in, working
 from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
@@ -76,6 +76,7 @@ def llm(
     from costlab.generations._generation import setting_of
     from costlab.reports import generation as report
 
+    check_picture(plot)
     pairs = sizes.pairs()
     with working(f"tracing {config}"):
         setting = setting_of(config, **vars(serving), arguments=parse_arguments(arguments))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from costlab.cli.options import MODEL_HELP, ExecutionOptions, NoCache, TracedModelOptions, argument, option, spec_to_run
-from costlab.cli.screen import working
+from costlab.cli.screen import check_picture, working
 from costlab.errors import CostlabError
 
 Kind = Literal[
@@ -26,7 +26,6 @@ KINDS: tuple[str, ...] = get_args(Kind)
 OF_ROWS = ("pareto", "distribution")  # take several MODELs, or the rows of tables
 OF_MANY = (*OF_ROWS, "predicted-vs-measured")
 TABLES = (".csv", ".jsonl", ".parquet")
-PICTURES = (".png", ".svg", ".pdf")
 DPI = 150  # of a png: sharp in print at the size of a notebook
 SETTINGS: Any = {"svg.hashsalt": "costlab", "pdf.fonttype": 42}  # the same file each time; searchable text in a pdf
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -69,8 +68,7 @@ def plot(
     draw = getattr(plots, kind.replace("-", "_"))
     traced_amp = execution.amp and network.mode == "step"
     arguments = plot_arguments(kind, draw, replace(execution, amp=execution.amp and not traced_amp), options)
-    if output.suffix.lower() not in PICTURES:
-        raise CostlabError(f"{output} is not a supported picture: its name must end in {', '.join(PICTURES)}")
+    check_picture(output)
     if kind not in OF_ROWS and len(model) > 1:
         raise CostlabError(f"{kind} takes one MODEL, got {len(model)}")
     tables = [target for target in model if is_table(kind, target)]

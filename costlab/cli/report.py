@@ -19,7 +19,7 @@ from costlab.cli.options import (
     reject_saved_profile,
     spec_to_run,
 )
-from costlab.cli.screen import put, render, report_in, working
+from costlab.cli.screen import check_picture, put, render, report_in, working
 from costlab.core.parsing import whole_numbers
 from costlab.errors import CostlabError
 
@@ -257,6 +257,7 @@ def growth_page(
     from costlab.reports import growth as report
     from costlab.sweeps._scale import scale
 
+    check_picture(plot)
     if len(over) > 1:
         raise CostlabError(f"--over takes one size at a time: run it once for each of {', '.join(over)}")
     name, equals, values = over[0].partition("=")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 100  # columns if stdout is not a terminal and COLUMNS is not set
 NARROWEST, WIDEST = 40, 10_000
 DELAY = 1.0  # seconds before a progress bar appears
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def put(text: str, path: Path | None = None) -> None:
@@ -97,6 +98,13 @@ def check_folder(path: Path | None) -> None:
     """Raise CostlabError if a file could not be written after minutes of work because its folder does not exist."""
     if path is not None and not path.parent.is_dir():
         raise CostlabError(f"{path} cannot be written: the folder {path.parent} does not exist")
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise CostlabError if a picture cannot be written to a file, because of its name or folder."""
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise CostlabError(f"{path} is not a supported picture: its name must end in {', '.join(PICTURES)}")
+    check_folder(path)
 
 
 @contextlib.contextmanager

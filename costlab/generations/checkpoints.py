@@ -50,6 +50,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises CostlabError if the file is missing, of another format, or its header does not agree with itself.
     """
+    if path.is_dir():
+        raise CostlabError(
+            f"{path} is a folder: name a .safetensors or .gguf file or model.safetensors.index.json in it"
+        )
     if not path.is_file():
         raise CostlabError(f"{path} does not exist")
     try:

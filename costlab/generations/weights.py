@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ FORMATS = {  # named on the command line; a type of the network itself has no fo
     # OCP Microscaling Formats 1.0: 32 values of 4 bits share a scale of 8
     "mxfp4": WeightFormat("mxfp4", 4, 32, 8),
 }
+MOST_BITS, LARGEST_GROUP = 32, 1 << 24  # of a weight; weights that share a scale
 NETWORK_TYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 CACHE_BYTES = {"bf16": 2, "fp16": 2, "fp8": 1}
 
@@ -63,32 +64,58 @@ def format_of(quantization: Mapping[str, Any]) -> WeightFormat | None:
     skipped = (
         entries.get("modules_to_not_convert") or entries.get("ignore") or entries.get("llm_int8_skip_modules") or ()
     )
+    if not isinstance(skipped, (list, tuple)) or not all(isinstance(pattern, str) for pattern in skipped):
+        raise CostlabError(f"the configuration's quantization keeps the modules {skipped!r}: a list of names is needed")
     kept = (*(p.removeprefix("re:").replace(".*", "*").rstrip("$") for p in skipped), "*lm_head*", "*embed*")
-    bits, group = (
-        int(entries.get("bits") or entries.get("w_bit") or 4),
-        entries.get("group_size") or entries.get("q_group_size"),
-    )
+    bits = number(entries, ("bits", "w_bit"), MOST_BITS) or 4
+    group = number(entries, ("group_size", "q_group_size"), LARGEST_GROUP)
     if method in ("gptq", "awq", "auto-round"):
-        return WeightFormat(method, bits, group if group and group > 0 else None, 16 + bits, kept=kept)
+        return WeightFormat(method, bits, group, 16 + bits, kept=kept)
     if method == "bitsandbytes" or entries.get("load_in_4bit") or entries.get("load_in_8bit"):
         if entries.get("load_in_8bit"):
             return WeightFormat("bitsandbytes int8", 8, None, 32, kept=kept)
         scale = 8 if entries.get("bnb_4bit_use_double_quant") else 32
         return WeightFormat("bitsandbytes 4-bit", 4, 64, scale, kept=kept)
     if method in ("fp8", "fbgemm_fp8"):
-        rows, columns = entries.get("weight_block_size") or (1, None)
-        return WeightFormat("fp8", 8, rows * columns if columns else None, 32, computes="float8", kept=kept)
+        block = entries.get("weight_block_size")
+        if block is not None and not (
+            isinstance(block, (list, tuple)) and all(map(is_size, block)) and len(block) == 2
+        ):
+            raise CostlabError(f"the configuration's quantization has the block size {block!r}: two sizes are needed")
+        return WeightFormat("fp8", 8, block[0] * block[1] if block else None, 32, computes="float8", kept=kept)
     if method == "mxfp4":
         return WeightFormat("mxfp4", 4, 32, 8, kept=kept, experts_only=True)
     if method in ("compressed-tensors", "torchao", "quark", "hqq", "eetq", "quanto"):
-        described = next(
-            (v for k, v in walk(entries) if k in ("num_bits", "nbits", "bits") and isinstance(v, int)), None
-        )
+        nested = {key: value for key, value in reversed([*walk(entries)]) if value is not None}  # the outermost wins
+        described = number(nested, ("num_bits", "nbits", "bits"), MOST_BITS)
         if described is not None:
-            size = next((v for k, v in walk(entries) if k == "group_size" and isinstance(v, int) and v > 0), None)
+            size = next((v for k, v in walk(entries) if k == "group_size" and is_size(v)), None)
             floats = any(k == "type" and v == "float" for k, v in walk(entries))
             return WeightFormat(method, described, size, 16, "float8" if floats and described == 8 else None, kept)
     raise CostlabError(f"the configuration's quantization method {method!r} is unknown: name its size with --weights")
+
+
+def number(entries: Mapping[str, Any], names: Sequence[str], most: int) -> int | None:
+    """The first of some entries that is given; None if none is, or it is 0 or -1, which stand for a whole row.
+
+    Raises:
+        CostlabError: it is no number, or larger than `most`.
+    """
+    for name in names:
+        value = entries.get(name)
+        if value is None:
+            continue
+        if type(value) is not int or not -1 <= value <= most:
+            raise CostlabError(
+                f"the configuration's quantization has {name} {value!r}: a number up to {most:,} is needed"
+            )
+        return value if value > 0 else None
+    return None
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a number of weights that can share a scale."""
+    return type(value) is int and 0 < value <= LARGEST_GROUP
 
 
 def walk(value: Any) -> Iterator[tuple[str, Any]]:

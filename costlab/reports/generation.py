@@ -99,7 +99,10 @@ def each(result: Generation) -> str:
 def facts(result: Generation) -> list[Fact]:
     """One generation, line by line."""
     sequences = "1 sequence" if result.batch == 1 else f"{result.batch:,} sequences"
-    tokens = f"{sequences}, {result.prompt:,} prompt tokens, {result.generate:,} generated tokens"
+    prompt, generated = (
+        f"{n:,} {what} token{'s' * (n != 1)}" for n, what in ((result.prompt, "prompt"), (result.generate, "generated"))
+    )
+    tokens = f"{sequences}, {prompt}, {generated}"
     lines = [Fact("generation", tokens), *setting(result)]
     cache = next(n for n, fact in enumerate(lines) if fact.label == "cache")
     lines[cache] = Fact("cache", f"{lines[cache].value}; {units.size(result.cache_bytes)} after the prompt")

@@ -61,12 +61,10 @@ def scale(
         over: one size and its values: {"batch": [1, 2, 4]}, "resolution" (of images), "length" or "context" (the
             second dimension of all inputs that have the first input's), or of one input: {"mask.2": [64, 128]}.
         device, amp, fusion, channels_last: as in `costlab.predict`; without a device nothing is predicted.
-        name: the network's name; default: its class.
-        mode, training: as in `costlab.profile`; `amp` is part of the trace of a training step.
+        name, mode, training: as in `costlab.profile`; `amp` is part of the trace of a training step.
 
     Returns:
-        The totals at each size, the predicted seconds, and exact polynomials, checked at sizes that they were not
-        made from.
+        Totals and predicted seconds at each size, and exact polynomials, checked at sizes they were not made from.
 
     Raises:
         CostlabError: the size is unknown or not a positive number, or the network fails at one of them.

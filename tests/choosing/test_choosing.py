@@ -198,8 +198,9 @@ def test_a_broken_table_is_one_line(content, message, tmp_path):
     ("changes", "message"),
     [
         ({"device": "rtx4091"}, "no device 'rtx4091'"),
-        ({"budgets": ["latency"]}, "expected one of"),
-        ({"budgets": ["top1>=80"]}, "top1"),
+        ({"budgets": ["latency"]}, "'latency': expected one of"),
+        ({"budgets": ["top1>=80"]}, "'top1>=80': budgets are on latency, mult_adds, params or peak_activation_bytes"),
+        ({"budgets": ["beauty<=1"]}, "'beauty<=1': budgets are on latency, mult_adds, params or"),
         ({"budgets": ["latency<=5 MB"]}, "s, ms, us or ns"),
         ({"budgets": ["params<=+1%"]}, "a change needs a base"),
         ({"sort": "beauty"}, "unknown sort 'beauty'"),
@@ -214,6 +215,12 @@ def test_bad_arguments_are_one_line(changes, message, cached):
         costlab.choose(**{"device": "rtx4090", "table": cached, **changes})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_before_anything_is_traced(capsys):
+    for name, message in (("plot.xyz", "its name must end in .png, .svg, .pdf"), ("none/plot.svg", "does not exist")):
+        assert run(["choose", "--device", "rtx4090", "--plot", name]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_every_format_shows_the_same_networks(cached, capsys, tmp_path):

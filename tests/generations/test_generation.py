@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,31 @@ def test_a_quantised_configuration_says_how_it_is_stored(tmp_path):
         assert format_of(described).bits == bits
     with pytest.raises(CostlabError, match="name its size with --weights"):
         format_of({"quant_method": "of tomorrow"})
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"quant_method": "gptq", "bits": "four"}, "has bits 'four': a number up to 32"),
+        ({"quant_method": "gptq", "bits": -4}, "has bits -4"),
+        ({"quant_method": "awq", "bits": 2**40}, "has bits 1099511627776"),
+        ({"quant_method": "awq", "group_size": 1.5}, "has group_size 1.5"),
+        ({"quant_method": "awq", "modules_to_not_convert": [None, 3]}, "keeps the modules"),
+        ({"quant_method": "awq", "modules_to_not_convert": "lm_head"}, "keeps the modules"),
+        ({"quant_method": "fp8", "weight_block_size": "128x128"}, "block size '128x128'"),
+        ({"quant_method": "fp8", "weight_block_size": [0, 128]}, "block size"),
+        ({"quant_method": "hqq", "quant_config": {"nbits": "x"}}, "has nbits 'x'"),
+        ({}, "method '' is unknown"),
+    ],
+)
+def test_a_broken_quantisation_is_one_line(entries, message):
+    with pytest.raises(CostlabError, match=re.escape(message)) as caught:
+        format_of(entries)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_of_minus_one_is_a_row():
+    assert format_of({"quant_method": "gptq", "bits": 4, "group_size": -1}).group is None
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "mixtral", "qwen3_moe", "phi3"])
