@@ -137,14 +137,9 @@ def prepare(
     mode: Mode = "eval",
     optimizer: str | None = None,
 ) -> Workload:
-    """The network on its device, its inputs, and its profile.
+    """The network on its device, its inputs, and its profile with these `labels`; the rest is as in `profile`.
 
-    Args:
-        inputs, kwargs, mode, optimizer: as in `costlab.profile`.
-        labels: name, provider and arguments of the profile.
-
-    Raises:
-        CostlabError: too little memory for the weights, or the network cannot be traced.
+    Raises CostlabError if there is too little memory for the weights, or the network cannot be traced.
     """
     subject = prepare_model(model, device, dtype, channels_last, changes=mode != "eval")
 
@@ -191,10 +186,9 @@ def find_torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 def prepare_model(
     model: torch.nn.Module, device: torch.device, dtype: torch.dtype | None, channels_last: bool, changes: bool = False
 ) -> torch.nn.Module:
-    """The network on its device, in its type and layout: itself or a copy. Raises CostlabError.
+    """The network on its device, in its type and layout: itself, or a copy if a run `changes` buffers or gradients.
 
-    Args:
-        changes: a run writes to buffers or gradients, which needs a copy.
+    Raises CostlabError.
     """
     tensors = [*model.parameters(), *model.buffers()]
     same_dtype = dtype is None or all(t.dtype == dtype for t in tensors if t.is_floating_point())

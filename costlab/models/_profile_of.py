@@ -16,12 +16,8 @@ from costlab.models.spec import ModelSpec
 def profile_of(spec: ModelSpec, *, rules: Mapping[str, Rule] = RULES, cached: bool = False) -> Profile:
     """The profile of a specification; a saved one is read without torch.
 
-    Args:
-        rules: cost rules by operator kind.
-        cached: look in the user's cache first, and keep the profile there, if a provider lists the network by name.
-
-    Raises:
-        CostlabError: unknown network, it cannot be built, or its forward fails on the inputs.
+    `cached`: look in the user's cache first, and keep the profile there, if a provider lists the network by name.
+    Raises CostlabError if the network is unknown, cannot be built, or its forward fails on the inputs.
     """
     if spec.is_saved_profile:
         if spec.is_changed:

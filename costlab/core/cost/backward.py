@@ -22,13 +22,9 @@ def gradient_of(op: Op) -> str:
 
 
 def two_products(input: str, weight: str, products: Callable[[Op], int]) -> Rule:
-    """The gradients of an input and a weight, as far as `output_mask` asks for them.
+    """The gradients of the operands `input` and `weight`, as far as `output_mask` asks for them.
 
-    Each reads the gradient and the other operand.
-
-    Args:
-        input, weight: the names of the operands.
-        products: the mult-adds of the forward product.
+    Each reads the gradient and the other operand, and takes the mult-adds of the forward product.
     """
 
     def rule(op: Op) -> Cost:
