@@ -90,7 +90,7 @@ def rows_of(folder: Path) -> Iterator[list[str]]:
     """A row for each table and way of choosing."""
     every = published()
     for table, rows in read(folder).items():
-        if table not in TIMM or table.device not in JUDGED:
+        if table not in TIMM or table.device not in JUDGED or table.way.get("channels_last"):
             continue
         config = ExecutionConfig(find_device(table.device), **table.way)
         nets = measured(table, rows, every, networks(every, config, lambda done, of: None))

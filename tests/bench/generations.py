@@ -59,6 +59,7 @@ MODELS: dict[str, dict[str, Any]] = {  # sizes of published configurations
         "num_experts_per_tok": 2,
     },
 }  # fmt: skip
+SIZES = ("7 to 8 billion parameters", "Mixtral-8x7B", "Llama-2-70b")  # groups of models; names but for the first
 FRAMEWORKS = {"vLLM": "vllm", "TensorRT-LLM": "tensorrt-llm"}
 DEVICE = "a100-40gb"
 PLAIN: dict[str, Any] = {"weights": None, "cache": "bf16", "checkpoint": None, "arguments": None}
@@ -142,19 +143,28 @@ def judged(rows: Sequence[Row], factors: Sequence[float]) -> tuple[int, float, f
 
 
 def engine_lines(rows: Sequence[Row]) -> list[str]:
-    """A table of the shipped factors on every number of devices."""
-    lines = [markdown_row(("engine", "devices", "rows", "median", "90th percentile", "rank correlation"))]
-    lines.append(markdown_row(("---", "---:", "---:", "---:", "---:", "---:")))
+    """A table of the shipped factors on every number of devices, and of all models and each that is larger."""
+    lines = [markdown_row(("engine", "devices", "models", "rows", "median", "90th percentile", "rank correlation"))]
+    lines.append(markdown_row(("---", "---:", "---", "---:", "---:", "---:", "---:")))
     for name in FRAMEWORKS.values():
         shipped = ENGINES[name].device_factor, ENGINES[name].step_seconds
         own = [r for r in rows if r.engine == name]
         best = fitted([r for r in own if r.devices == 1])
         print(f"{name}: fitted {best[0]:.3f}, {best[1] * 1e6:.1f} us; shipped {shipped}")
         for devices in sorted({r.devices for r in own}):
-            count, median, high, rank = judged([r for r in own if r.devices == devices], shipped)
-            cells = (name, str(devices), str(count), percent(median), percent(high), f"{rank:.3f}")
-            lines.append(markdown_row(cells))
+            there = [r for r in own if r.devices == devices]
+            models = {"all": there} | {words: [r for r in there if size_of(r.model) == words] for words in SIZES}
+            for words, group in models.items():
+                if group and (words == "all" or len(group) < len(there)):
+                    count, median, high, rank = judged(group, shipped)
+                    cells = (name, str(devices), words, str(count), percent(median), percent(high), f"{rank:.3f}")
+                    lines.append(markdown_row(cells))
     return lines
+
+
+def size_of(model: str) -> str:
+    """The group of a model."""
+    return next((words for words in SIZES if words in model), SIZES[0])
 
 
 def prefill_lines(path: Path, folder: Path) -> list[str]:
