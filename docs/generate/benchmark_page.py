@@ -42,6 +42,7 @@ def page(results: Mapping[str, Any]) -> str:
             "",
             *processes(results["processes"], results["rounds"]),
             *calls(results["calls"], results["rounds"]),
+            *steps(results["steps"], results["rounds"]),
             *growth(results["growth"], results["rounds"]),
             *accuracy(results["accuracy"], results["rounds"]),
         ]
@@ -121,6 +122,28 @@ def calls(measured: Sequence[Mapping[str, Any]], rounds: Mapping[str, int]) -> l
                 *("profile / forward", "FlopCounterMode / profile", "fvcore / profile", "first profile / forward"),
             ],
             rows,
+        ),
+    ]
+
+
+def steps(measured: Mapping[str, Any], rounds: Mapping[str, int]) -> list[str]:
+    rows, ratios = [], []
+    for each in measured["networks"]:
+        warm = each["warm"]
+        ratios.append((warm["step"] / warm["profile"], warm["FlopCounterMode"] / warm["step"]))
+        rows.append([each["name"], *map(units.seconds, warm.values()), *map(units.factor, ratios[-1])])
+    middle = (f"**{units.factor(median(column))}**" for column in zip(*ratios, strict=True))
+    rows.append(["**median**", "", "", "", *middle])
+    rows.append(["goal", "", "", "", "at most 3.00", "at least 2.00"])
+    return [
+        "## Training steps",
+        "",
+        "`costlab.profile` of a training step compared with that of a forward pass, and with FlopCounterMode over a"
+        f" forward and a backward pass on meta, {rounds['call_rounds']} rounds in turn after a warm-up round."
+        f" The load average was {measured['load']} at the end; if not near 1, other programs were running.",
+        "",
+        *table(
+            ["torchvision's", "forward", "step", "FlopCounterMode", "step / forward", "FlopCounterMode / step"], rows
         ),
     ]
 

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[2] / "docs"))
 import torch
 from accuracy import accuracy, version
 from apart import apart
-from call_times import NETWORKS, call_times
+from call_times import NETWORKS, call_times, step_times
 from generate.benchmark_page import FOLDER, RESULTS, page
 from growth import LARGE, SIZES, growth
 from process_times import process_times
@@ -107,6 +107,7 @@ def measure(extent: Extent) -> dict[str, Any]:
             extent.tool_process_rounds,
         ),
         "calls": lambda: call_times(extent.call_networks, extent.call_rounds, extent.first_rounds),
+        "steps": lambda: step_times(extent.call_networks, extent.call_rounds),
         "growth": lambda: growth(extent.sizes, extent.growth_rounds, extent.large),
         "accuracy": lambda: accuracy(extent.subjects, extent.tools, extent.tool_rounds),
     }

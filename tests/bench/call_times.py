@@ -1,11 +1,14 @@
 """Time of `costlab.profile` compared with a bare forward pass and FlopCounterMode on the meta device, and with fvcore.
 
+A training step's is compared with that of a forward pass, and with FlopCounterMode over forward and backward.
+
 Warm: in one process, a fresh instance of the network each time. First: the first call in a process that has imported
 everything and built the network. Nothing here is answered from a cache of profiles.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +19,7 @@ from typing import Any
 import torch
 from apart import apart
 from tools import FVCORE, MODE_ON_META, Tool, quiet
+from torch.utils.flop_counter import FlopCounterMode
 
 import costlab
 from costlab.models import ModelSpec, load_model
@@ -63,16 +67,44 @@ WAYS = {
 FIRST = ("profile", "forward")
 
 
+def step_time(name: str) -> float:
+    """A training step of the network built without weights."""
+    model = load_model(ModelSpec(f"torchvision:{name}")).model
+    return timed(lambda: costlab.profile(model, SHAPE, mode="step"))
+
+
+def counted_step_time(name: str) -> float:
+    """FlopCounterMode over forward and backward on the meta device."""
+    with torch.device("meta"):
+        model, image = import_torchvision().models.get_model(name, weights=None).train(), torch.empty(SHAPE)
+
+    def count() -> None:
+        with FlopCounterMode(display=False):
+            model(image).sum().backward()
+
+    return timed(count)
+
+
+STEP_WAYS = {"profile": profile_time, "step": step_time, "FlopCounterMode": counted_step_time}
+
+
 def call_times(names: Iterable[str], rounds: int, first_rounds: int) -> list[dict[str, Any]]:
     """For every network the median seconds of each way, `warm` and `first`."""
     return [{"name": n, "warm": apart(warm, n, rounds), "first": first(n, first_rounds)} for n in names]
 
 
-def warm(name: str, rounds: int) -> dict[str, float]:
+def step_times(names: Iterable[str], rounds: int) -> dict[str, Any]:
+    """For every network the median seconds of each way, and how busy the machine was at the end."""
+    networks = [{"name": n, "warm": apart(warm, n, rounds, True)} for n in names]
+    return {"networks": networks, "load": round(os.getloadavg()[0], 1)}
+
+
+def warm(name: str, rounds: int, steps: bool = False) -> dict[str, float]:
     """All ways in turn, `rounds` times after one that does not count."""
+    ways = STEP_WAYS if steps else WAYS
     with quiet():
-        turns = [{way: measure(name) for way, measure in WAYS.items()} for _ in range(rounds + 1)][1:]
-    return {way: median(turn[way] for turn in turns) for way in WAYS}
+        turns = [{way: measure(name) for way, measure in ways.items()} for _ in range(rounds + 1)][1:]
+    return {way: median(turn[way] for turn in turns) for way in ways}
 
 
 def first(name: str, rounds: int) -> dict[str, float]:

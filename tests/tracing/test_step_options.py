@@ -105,6 +105,14 @@ def test_shards_divide_what_is_kept_and_say_what_is_sent() -> None:
     for category in ("parameter", "optimizer"):
         before, after = (peak_of_step(p.trace).categories[category] for p in (whole, share))
         assert after == before / 4
+    stepped = [
+        sum(c.memory_access for o, c in zip(p.ops, p.costs, strict=True) if c and o.phase == "optimizer")
+        for p in (whole, share)
+    ]
+    assert stepped[0] == 4 * stepped[1] > 0
+    seconds = [costlab.predict(p, "a100-40gb").by_phase for p in (whole, share)]
+    assert seconds[0]["optimizer"] > seconds[1]["optimizer"] > seconds[0]["optimizer"] / 4
+    assert seconds[0]["backward"] == seconds[1]["backward"]
     assert share.trace.step is not None
     assert share.trace.step.shards == 4
     assert communication(share.trace) == (2 * share.total.param_bytes * 3 // 4, share.total.gradient_bytes * 3 // 4)

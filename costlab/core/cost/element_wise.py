@@ -57,9 +57,9 @@ def fourier(op: Op) -> Cost:
 def optimizer_step(op: Op) -> Cost:
     """Fused: every parameter, gradient and state is read once; parameters and states are written once.
 
-    Plain SGD touches those rows of a parameter that a sparse gradient has.
+    Each of several shards steps its own part. Plain SGD touches those rows of a parameter that a sparse gradient has.
     """
-    touched = {t.name: t.elements for t in op.inputs}
+    touched = {t.name: -(-t.elements // op.attrs.get("shards", 1)) for t in op.inputs}
     if op.kind == "sgd":
         touched = {name: min(n, touched[name.replace("params", "grads")]) for name, n in touched.items()}
     elements = sum(touched[t.name] for t in op.each("params"))

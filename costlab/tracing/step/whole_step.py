@@ -135,7 +135,7 @@ class StepRecorder(DifferentiatingRecorder):
             module=path,
             inputs=(*inputs, *states),
             outputs=tuple(outputs),
-            attrs={},
+            attrs={"shards": self.options.shards} if self.options.shards > 1 else {},
             source=None,
             after=tuple(sorted(after - {-1})),
             free=False,
