@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import torch._functorch.config
 from torch import nn
 
 import costlab
@@ -71,3 +73,69 @@ def test_a_device_prices_the_forward_pass_of_a_step():
     result = costlab.lint(costlab.profile(model, (8, 3, 224, 224), mode="step"), device="rtx3090", select=["X12", "G4"])
     assert result.what_ifs is None
     assert any(finding.predicted_seconds_saved for finding in result.findings)
+
+
+PARTITIONED = {
+    "convolutions": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.SiLU(), nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.ReLU()
+        ),
+        (4, 3, 40, 40),
+    ),
+    "in place": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU6(inplace=True), nn.Conv2d(16, 16, 3, groups=16)
+        ),
+        (4, 3, 40, 40),
+    ),
+    "perceptron": (
+        lambda: nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64)),
+        (96, 64),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARTITIONED)
+def test_what_is_left_is_about_what_torch_keeps_if_it_recomputes_all_it_can(name):
+    """The min-cut partitioner, which may recompute statistics as well, keeps as many bytes to an eighth."""
+    make, shape = PARTITIONED[name]
+    model = make()
+    step = costlab.profile(model, shape, mode="step")
+    freed = sum(each.storage.bytes for each in recomputable(step, step.trace.step))
+    kept = partitioned_bytes(model, torch.randn(shape))
+    assert freed > step.total.saved_bytes / 4
+    assert step.total.saved_bytes - freed == pytest.approx(kept, rel=1 / 8)
+
+
+def partitioned_bytes(model, x):
+    """Bytes kept as torch's partitioner divides a step, without parameters, inputs and views of them."""
+    import torch._inductor.lowering  # tells the partitioner what can be fused
+    from functorch.compile import aot_module, min_cut_rematerialization_partition, nop
+    from torch._inductor.decomposition import select_decomp_table
+
+    found = []
+
+    def partition(joint, arguments, *, num_fwd_outputs, **options):
+        forward, backward = min_cut_rematerialization_partition(
+            joint, arguments, num_fwd_outputs=num_fwd_outputs, **options
+        )
+        results = next(node for node in forward.graph.nodes if node.op == "output").args[0]
+        saved = dict.fromkeys(node for node in results[num_fwd_outputs:] if isinstance(node, torch.fx.Node))
+        values = [node.meta["val"] for node in saved if base_of(node).op != "placeholder"]
+        found.append(sum(value.nbytes for value in values if isinstance(value, torch.Tensor)))
+        return forward, backward
+
+    with torch._functorch.config.patch(aggressive_recomputation=True):
+        compiled = aot_module(
+            model, fw_compiler=nop, bw_compiler=nop, partition_fn=partition, decompositions=select_decomp_table()
+        )
+        compiled(x).sum().backward()
+    return found[0]
+
+
+def base_of(node):
+    """What a node is a view of, or itself."""
+    while getattr(node.target, "is_view", False):
+        node = node.args[0]
+    return node

@@ -19,6 +19,7 @@ class Recomputable(NamedTuple):
     storage: StorageInfo
     maker: Op
     kept_by: Op
+    copied: bool  # by the maker, which writes in place what its gradient needs
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,21 @@ def recomputable(profile: Profile, step: TrainingStep) -> Iterator[Recomputable]
                 costly.add(output.storage)
     kept = {s.number: s for s in step.storages if 0 <= s.saved_by < len(ops)}
     available = {s.number for s in step.storages if s.first < 0} | (kept.keys() & costly)
-    for op in ops:
+    again = set()  # positions of cheap operators whose inputs are available
+    for position, op in enumerate(ops):
         if op.free or not is_cheap(op):
             continue
         written = {t.storage for t in op.outputs}
         if all(t.storage in available for t in op.inputs):
             available |= written
+            again.add(position)
         else:
             available -= written - costly
     for number, storage in kept.items():
         if number in available and number in makers and number not in costly:
-            yield Recomputable(storage, makers[number], ops[storage.saved_by])
+            yield Recomputable(storage, makers[number], ops[storage.saved_by], False)
+        elif number not in makers and storage.first in again and FAMILY_OF[ops[storage.first].kind] == "element_wise":
+            yield Recomputable(storage, ops[storage.first], ops[storage.saved_by], True)
 
 
 def is_cheap(op: Op) -> bool:

@@ -28,7 +28,8 @@ def check(profile: Profile, limit: float | None) -> CheckResult:
         Finding(
             module=each.maker.module,
             op=each.maker.name,
-            message=f"the output of {each.maker.kind} is kept for the gradient of {each.kept_by.kind}",
+            message=f"{'a copy made by' if each.copied else 'the output of'} {each.maker.kind}"
+            f" is kept for the gradient of {each.kept_by.kind}",
             advice="torch.compile, or a form fused with the operator before it",
             kept_bytes=each.storage.bytes,
         )
