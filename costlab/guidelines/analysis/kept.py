@@ -48,18 +48,20 @@ def recomputable(profile: Profile, step: TrainingStep) -> Iterator[Recomputable]
                 costly.add(output.storage)
     kept = {s.number: s for s in step.storages if 0 <= s.saved_by < len(ops)}
     available = {s.number for s in step.storages if s.first < 0} | (kept.keys() & costly)
-    again = set()  # positions of cheap operators whose inputs are available
+    again, made_again = set(), set()  # positions of cheap operators whose inputs are available, and what they write
     for position, op in enumerate(ops):
         if op.free or not is_cheap(op):
             continue
         written = {t.storage for t in op.outputs}
         if all(t.storage in available for t in op.inputs):
             available |= written
+            made_again |= written
             again.add(position)
         else:
-            available -= written - costly
+            made_again -= written
+            available = (available - written) | (written & (costly | kept.keys()))
     for number, storage in kept.items():
-        if number in available and number in makers and number not in costly:
+        if number in made_again and number not in costly:
             yield Recomputable(storage, makers[number], ops[storage.saved_by], False)
         elif number not in makers and storage.first in again and FAMILY_OF[ops[storage.first].kind] == "element_wise":
             yield Recomputable(storage, ops[storage.first], ops[storage.saved_by], True)
