@@ -97,10 +97,17 @@ def places(condition: Tensor) -> list[Tensor]:
     return list(torch.nonzero(condition).unbind(1))
 
 
+def split_at(input: Tensor, sections: Tensor, dim: int = 0) -> list[Tensor]:
+    """`tensor_split` into as many parts, or at the places, that a tensor tells."""
+    numbers = [int(number) for number in sections.reshape(-1)]
+    return list(torch.tensor_split(input, numbers if sections.dim() else numbers[0], dim))
+
+
 REWRITES: dict[str, Callable[..., Any]] = {
     "aten::_native_multi_head_attention": multi_head_attention,
     "aten::nonzero_numpy": places,
     "aten::where": places,  # with a condition alone
+    "aten::tensor_split.tensor_indices_or_sections": split_at,
     "aten::set_": set_,
     "aten::set_.source_Storage": set_,
     "aten::set_.source_Storage_storage_offset": set_,

@@ -48,6 +48,16 @@ def test_lists_of_unknown_numbers_become_tensors(make: Any) -> None:
     assert found.estimated
 
 
+@pytest.mark.parametrize("places", [lambda y: y.argmax(1)[:2].sort()[0], lambda y: y.argmax(1)[0] + 1])
+def test_a_tensor_is_split_where_an_activation_says(places: Any) -> None:
+    def call(net: Net, x: Tensor) -> list[Tensor]:
+        return [net.layer(part) for part in torch.tensor_split(x, places(net.layer(x)).cpu())]
+
+    found = profile(Net(call), (4, 8))
+    assert found.mult_adds == 2 * 4 * 64
+    assert found.estimated
+
+
 def test_types_are_those_of_the_device() -> None:
     def call(net: Net, x: Tensor) -> Tensor:
         y = net.layer(x)
