@@ -58,6 +58,9 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
     """
     saved = []
     contents = Contents()
+    classes = {kind: dict(vars(kind)) for kind in classes_of(modules)}
+    for before in classes.values():
+        contents.copy(value for value in before.values() if type(value) in CONTAINERS)
     for module in modules:
         state = module.__dict__
         contents.copy(state.values())
@@ -87,7 +90,26 @@ def modules_restored(modules: list[torch.nn.Module], train: bool) -> Iterator[No
                     tensor.grad = grad
             if mode is not None and module.training != mode:  # TorchScript keeps it elsewhere
                 module.training = mode
+        for owner, members in classes.items():
+            restore_members(owner, members)
         contents.restore()
+
+
+def classes_of(modules: Iterable[torch.nn.Module]) -> set[type]:
+    """The classes of modules and those that they derive from, without torch's."""
+    kinds = {type(module) for module in modules}
+    owners = {owner for kind in kinds for owner in kind.__mro__}
+    return {owner for owner in owners if owner.__module__.partition(".")[0] not in ("torch", "builtins", "abc")}
+
+
+def restore_members(owner: type, members: dict[str, Any]) -> None:
+    """Give a class the attributes back that it had."""
+    now = vars(owner)
+    for name in [name for name in now if name not in members]:
+        delattr(owner, name)
+    for name, value in members.items():
+        if now.get(name, NOWHERE) is not value:
+            setattr(owner, name, value)
 
 
 def is_same_view(tensor: torch.Tensor, other: torch.Tensor) -> bool:

@@ -155,3 +155,33 @@ def test_containers_that_hold_one_another_are_restored_in_linear_time() -> None:
     profile(model, (2, 4))
     assert len(model.lists[0][0][0]) == 20
     assert model.objects[-1].number == 19_999
+
+
+class Counting(nn.Module):
+    """Counts its calls in attributes of classes."""
+
+    calls = 0
+    seen: list[int] = []  # noqa: RUF012 - shared on purpose
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counting.calls += 1
+        type(self).latest = x  # type: ignore[attr-defined]
+        self.seen.append(1)
+        for _ in range(Counting.calls + len(self.seen)):
+            x = self.layer(x)
+        return x
+
+
+class CountingMore(Counting):
+    """A class that inherits them."""
+
+
+def test_attributes_of_classes_are_as_they_were() -> None:
+    for _ in range(3):
+        assert profile(CountingMore(), (2, 4)).mult_adds == 2 * 2 * 16
+    assert (Counting.calls, Counting.seen) == (0, [])
+    assert not hasattr(CountingMore, "latest")
