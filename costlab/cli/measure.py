@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.exits import INTERRUPTED
@@ -68,7 +68,7 @@ def measure(
     reject_saved_profile(model, "measured")
     check_folder(output)
     check_together(run, by, form, predict_for)
-    spec = network.spec(model)
+    spec = replace(network.spec(model), mode=run.mode)
     device = find_device(predict_for) if predict_for is not None else None
     with measuring() as show:
         from costlab.measurement._measure import measure as measure_network

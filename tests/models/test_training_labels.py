@@ -63,6 +63,8 @@ def test_an_own_loss_comes_instead_of_labels(
     arguments = ["report", "hf:config.json", "--mode", "step"]
     assert run(arguments) == 0
     assert "labels 1x128 int64" in capsys.readouterr().out
+    assert run(["measure", *arguments[1:], "--format", "json", "--min-seconds", "0.01"]) == 0
+    assert "labels" in capsys.readouterr().out
     assert run([*arguments, "--loss", "losses.py:mean"]) == 0
     assert "labels" not in capsys.readouterr().out
     assert run([*arguments, "--loss", "losses.py:wrong"]) == 2
