@@ -113,6 +113,7 @@ def kernel_table(profile: Profile, view: Profile, config: ExecutionConfig) -> Ke
     tables = _tables[id(profile)]
     key = (
         config.gpu,
+        config.device.units == 1,
         config.dtype,
         config.autocast_dtype,
         config.half_norms,

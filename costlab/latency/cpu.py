@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from costlab.latency.device import Device
-from costlab.latency.lowering.kernels import WORK
 from costlab.latency.precision import FLOATS
 from costlab.latency.workload import Workload
 
@@ -14,7 +13,9 @@ TILES = ((128, 64), (64, 64), (32, 32), (16, 16), (4, 16))  # rows, columns
 WHOLE_WAVES = 8  # with fewer waves of tiles, cores idle in the last one
 LARGE_DEPTHWISE = 25  # taps
 TILED = ("matmul", "batched_matmul", "convolution", "grouped_convolution")
-LIBRARY = (*TILED, "depthwise_convolution", "attention", "recurrent")  # of oneDNN and MKL
+CONVOLUTIONS = ("convolution", "grouped_convolution", "depthwise_convolution")
+PRODUCTS = ("matmul", "batched_matmul", "attention", "recurrent")
+LANES = 16  # channels of a strided sum that a thread takes at once
 OPERATIONS = {  # parameter for the vector slots of one operation; others take "operation"
     "normalisation": "norm_operation",
     "copy": "copied_element",
@@ -22,9 +23,11 @@ OPERATIONS = {  # parameter for the vector slots of one operation; others take "
     "gather": "copied_element",
     "pooling": "pooled_element",
     "interpolation": "pooled_element",
+    "layout": "reordered_element",
 }
 VECTOR = ("element_wise", "batch_norm", "normalisation", "softmax", "pooling", "reduction", "copy", "concatenation",
-          "gather", "interpolation", "fourier")  # fmt: skip
+          "gather", "interpolation", "fourier", "layout")  # fmt: skip
+SLOW = {"normalisation": "strided_norm_operation", "pooling": "planar_pooled_element"}  # where `Kernel.slow` says so
 
 
 class CpuModel:
@@ -38,6 +41,7 @@ class CpuModel:
         self.vector = device.vector_flops["float32"] * device.slowest_unit / 4  # results/s: half of the multiply-adds
         self.waves = {name: self._waves(name) for name in TILED}
         self.cache = device.cache_bytes("L2") + device.cache_bytes("L3")
+        self.idle = self._idle()
 
     def _waves(self, name: str) -> Array:
         """Waves of tiles over the cores for each tile size: [kernels, sizes]."""
@@ -78,6 +82,7 @@ class CpuModel:
         seconds[i] = (seconds[i] + work.written[i] / slow * tap * (k.taps[i] - 1)) / e["depthwise_bandwidth"]
         seconds[at["attention"]] /= e["matmul_bandwidth"]
         seconds[at["element_wise"]] /= e["bandwidth"]
+        seconds[at["reduction"]] *= self.idle
         return seconds
 
     def matrix(self, e: Mapping[str, float]) -> Array:
@@ -102,9 +107,17 @@ class CpuModel:
         return seconds
 
     def launch(self, e: Mapping[str, float]) -> Array:
-        """Seconds to launch each kernel: libraries look up a kernel for the sizes first, plain loops do not."""
-        library = np.isin(self.work.kernels.work, [WORK[name] for name in LIBRARY])
-        return e["launch_seconds"] * np.where(library, 1.0, e["movement_launch"])
+        """Seconds to launch each kernel: oneDNN looks up a convolution for the sizes first, plain loops do not."""
+        shares = np.full(len(self.work.kernels), e["movement_launch"])
+        shares[self.work.of_work(*PRODUCTS)] = e["product_launch"]
+        shares[self.work.of_work(*CONVOLUTIONS)] = 1.0
+        return e["launch_seconds"] * shares
+
+    def _idle(self) -> Array:
+        """How many times as long strided sums take because only the threads that have channels of their own work."""
+        k, i = self.work.kernels, self.work.at["reduction"]
+        chunks = np.ceil(self.work.operations[i] / np.maximum(k.k[i], 1) / LANES)
+        return np.where(k.slow[i], np.maximum(self.device.units / np.maximum(chunks, 1), 1.0), 1.0)
 
     def issue(self, e: Mapping[str, float]) -> Array:
         """Seconds of arithmetic outside contractions, and of moving elements one by one."""
@@ -113,7 +126,8 @@ class CpuModel:
         for name in VECTOR:
             i = work.at[name]
             each: Array | float = e[OPERATIONS.get(name, "operation")]
-            if name == "normalisation":
-                each = np.where(k.slow[i], e["strided_norm_operation"], each)
+            if name in SLOW:
+                each = np.where(k.slow[i], e[SLOW[name]], each)
             seconds[i] = (work.operations[i] * each + work.transcendental[i] * e["transcendental"]) / self.vector
+        seconds[work.at["reduction"]] *= self.idle
         return seconds

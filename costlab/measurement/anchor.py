@@ -13,13 +13,13 @@ from costlab.latency.efficiency import efficiency_of
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import Kernel, KernelTable, lower
 from costlab.latency.parameters import FIXED, TRAINING, parameters_of
-from costlab.latency.roofline import RooflineModel
+from costlab.latency.roofline import HOST, RooflineModel
 from costlab.measurement.documents import read
 from costlab.measurement.fit import Sample, Samples, fit
 from costlab.measurement.result import Measurement
 from costlab.models import ModelSpec, profile_of
 
-PULL = 1.0  # towards the parameters before: one network has few operators of a kind
+PULL = 3.0  # towards the parameters before: one network has few operators of a kind
 EVALUATIONS = 5
 RESOLUTION = 15e-6  # seconds of an operator; shorter ones are mostly stopwatch
 FEWEST = 5  # operators that were timed
@@ -54,7 +54,9 @@ def anchored(device: Device, path: Path) -> Device:
         model = RooflineModel(KernelTable(kernels, len(network.ops)), device)
         busy = measured.busy_share
         works = measured.whole.median * busy if busy is not None else float(model.terms(values).seconds.sum())
-        values["launch_seconds"] = launch(values, measured.whole.median, works, float(np.sum(model.launches)))
+        least = sum(timing.median for timing in measured.host.values())
+        launches = float(np.sum(model.launches))
+        values["launch_seconds"] = launch(values, measured.whole.median, works, launches, least)
     return replace(device, efficiency={**device.efficiency, "eager": values})
 
 
@@ -69,10 +71,19 @@ def adjusted(timed: Samples, before: Mapping[str, float]) -> dict[str, float]:
     return fit([weighted], before, parameters_of(timed.device.type).keys() - UNTOLD, EVALUATIONS, PULL)
 
 
-def launch(values: Mapping[str, float], whole: float, works: float, launches: float) -> float:
-    """Seconds of the CPU for each launch: known where the device waits for it, otherwise at most those of the pass."""
-    most = whole / max(launches, 1.0)
-    return most if works < WAITING * whole else min(values["launch_seconds"], most)
+def launch(values: Mapping[str, float], whole: float, works: float, launches: float, least: float = 0.0) -> float:
+    """Seconds of the CPU for each launch: known where the device waits for it, otherwise within bounds.
+
+    Args:
+        values: the parameters of the device.
+        whole: seconds of the pass.
+        works: seconds in which the device works.
+        launches: number of kernels that the CPU launches.
+        least: seconds of the CPU that are known: those of the operators, without what lies between them.
+    """
+    if works < WAITING * whole:
+        return float((whole**HOST - works**HOST) ** (1 / HOST)) / max(launches, 1.0)
+    return min(max(values["launch_seconds"], least / max(launches, 1.0)), whole / max(launches, 1.0))
 
 
 def traced(measured: Measurement, path: Path) -> Profile:

@@ -294,7 +294,8 @@ def kernels_of(tables: Tables, jobs: int) -> dict[tuple[str, str], np.ndarray]:
             asked.setdefault((row.name, row.network), []).append((table, shipped(table.device)))
     work = [(*key, ways) for key, ways in asked.items()]
     found = each(lowered, work, jobs, "lowering")
-    return {(name, file): rows for (name, _), files in zip(asked, found, strict=True) for file, rows in files.items()}
+    named = zip(asked, found, strict=True)
+    return {(str(network), file): rows for (_, network), files in named for file, rows in files.items()}
 
 
 def arguments() -> argparse.Namespace:
@@ -331,10 +332,10 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if asked.fit or asked.unseen:
         chosen = {
-            t: [r for r in rows if mode_of(t) != "eager" or fits(r) or t.card not in TIMM_CARDS]
+            t: [r for r in rows if fits(r)][:: asked.every] if t.card in TIMM_CARDS else rows
             for t, rows in tables.items()
+            if t.card not in UNFITTED and (asked.fit or mode_of(t) == "eager")
         }
-        chosen = {t: rows[:: asked.every if t.card in TIMM_CARDS else 1] for t, rows in chosen.items()}
         devices = {t.device: shipped(t.device) for t in chosen}
         fit_to = Fits(chosen, devices, kernels_of(chosen, asked.jobs), fits, asked.tables)
         if asked.fit:

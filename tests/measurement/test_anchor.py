@@ -16,7 +16,7 @@ from costlab.latency.devices import find_device
 from costlab.latency.efficiency import efficiency_of
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import KernelTable, lower
-from costlab.latency.roofline import RooflineModel
+from costlab.latency.roofline import RooflineModel, whole_seconds
 from costlab.measurement.anchor import anchored, launch
 from costlab.measurement.result import DeviceActivity, Measurement, Timing
 from costlab.models import ModelSpec, profile_of
@@ -85,7 +85,12 @@ def test_a_busy_device_says_only_that_launches_are_not_slower_than_the_pass():
     values = {"launch_seconds": 20e-6}
     assert launch(values, whole=1.0, works=0.99, launches=1000) == 20e-6
     assert launch(values, whole=1e-3, works=0.99e-3, launches=100) == 1e-5
-    assert launch(values, whole=1.0, works=0.2, launches=1000) == 1e-3
+    assert launch(values, whole=1.0, works=0.99, launches=1000, least=0.03) == pytest.approx(30e-6)
+
+
+def test_the_launch_of_a_device_that_waits_is_that_of_the_models_own_equation():
+    found = launch({"launch_seconds": 20e-6}, whole=1.0, works=0.7, launches=1000)
+    assert whole_seconds(0.7, 1000 * found, {"start_seconds": 0.0}) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

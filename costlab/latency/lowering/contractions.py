@@ -11,6 +11,7 @@ from costlab.latency.lowering.site import Site
 from costlab.latency.precision import FLOATS
 
 MULTIPLE = 8  # matrix units take channels in multiples of this without padding
+BLOCK = 16  # channels side by side in oneDNN's own layout (nChw16c); with fewer, as in an image, it reads NCHW
 RIGHT_FACTORS = ("mat2", "batch2", "other")  # the input of that name, in products that are not called `linear`
 
 
@@ -36,10 +37,14 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
         taps=taps,
         slow=not last,
     )
-    if last or depthwise or not site.config.gpu or is_plain_product(op):
+    if last:
         return [sized]
     before, after = (layout_kernel(kernel, elements) for elements in (kernel.read, kernel.written))
-    return [before, sized, after]
+    if site.config.gpu:
+        return [sized] if depthwise or is_plain_product(op) else [before, sized, after]
+    if site.config.device.units == 1 and set(weight[2:]) | moves(op) == {1} and groups == 1:
+        return [sized]  # PyTorch leaves it to a matrix product of MKL
+    return [sized, after] if op["input"].shape[channels] < BLOCK else [before, sized, after]
 
 
 def padded(channels: float) -> float:
@@ -50,9 +55,13 @@ def padded(channels: float) -> float:
 def is_plain_product(op: Op) -> bool:
     """Whether a contiguous convolution is a matrix product as it stands: 1 x 1, each row of pixels aligned."""
     weight = op["weight"].shape
-    moves = (*as_tuple(op.attrs.get("stride", 1)), *(p + 1 for p in as_tuple(op.attrs.get("padding", 0))))
     pixels = prod(op.output.shape[2 - len(weight) :])
-    return prod(weight[2:]) == 1 and op.attrs.get("groups", 1) == 1 and set(moves) == {1} and pixels % MULTIPLE == 0
+    return prod(weight[2:]) == 1 and op.attrs.get("groups", 1) == 1 and moves(op) == {1} and pixels % MULTIPLE == 0
+
+
+def moves(op: Op) -> set[int]:
+    """The strides of a convolution, and one more than its padding: 1 alone where it takes every pixel as it lies."""
+    return {*as_tuple(op.attrs.get("stride", 1)), *(p + 1 for p in as_tuple(op.attrs.get("padding", 0)))}
 
 
 def as_tuple(value: Any) -> tuple[int, ...]:
@@ -61,7 +70,7 @@ def as_tuple(value: Any) -> tuple[int, ...]:
 
 
 def layout_kernel(kernel: Kernel, amount: float) -> Kernel:
-    """A pass that copies an image of `amount` bytes from NCHW to NHWC or back, around a convolution of cuDNN."""
+    """A pass that copies an image of `amount` bytes from NCHW to the layout of cuDNN or oneDNN, or back."""
     return Kernel(
         kernel.op,
         WORK["layout"],
@@ -113,8 +122,8 @@ def attention(kernel: Kernel, site: Site) -> list[Kernel]:
 
 
 def is_fused(site: Site) -> bool:
-    """Fused attention kernels of eager PyTorch take four dimensions."""
-    return len(site.op["query"].shape) == 4 or site.config.compiled
+    """Fused attention kernels of PyTorch take four dimensions; compiled code on GPUs was fitted as if it fused more."""
+    return len(site.op["query"].shape) == 4 or (site.config.compiled and site.config.gpu)
 
 
 def score_bytes(kernel: Kernel, site: Site) -> float:

@@ -73,7 +73,7 @@ class Kernel(NamedTuple):
     phase: int = 0  # position in core.graph.PHASES
     launches: float = 1  # that the CPU makes for it; part of one if it is run together with others
     batched: bool = True  # grows with the batch
-    slow: bool = False  # NCHW convolution; transposing copy; masked attention; strided norm or sum; broadcast operand
+    slow: bool = False  # NCHW image; transposing copy; masked attention; strided norm or sum; broadcast operand
     in_place: bool = False  # overwrites its input
 
 

@@ -21,6 +21,8 @@ WORK_OF_FAMILY = {  # families of cost rules whose operators are one kernel that
     "fourier": "fourier",
 }
 TRANSCENDENTAL = frozenset("gelu silu sigmoid tanh softmax exp mish softplus erf elu pow log sin cos".split())
+PLANAR = ("pooling", "interpolation")  # work that takes longer on images in NCHW
+UNROLLED = 8  # summands that a thread adds one after the other (Inductor's unroll_reductions_threshold)
 CONSTANT = ("parameter", "buffer", "constant")
 COPIES = ("reshape", "contiguous", "flatten")  # copy only if the layout of their input requires it
 
@@ -38,13 +40,18 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
     heavy = sum(m.output.numel for m in site.members if m.outputs and m.kind in TRANSCENDENTAL)
     operations = op.output.numel if work in ("copy", "concatenation", "gather") else site.cost.element_wise_ops
     taps, slow = 0.0, False
-    if work == "interpolation" and not is_channels_last(inputs[0].layout, inputs[0].tensor.shape):
+    planar = work in PLANAR and not is_channels_last(inputs[0].layout, inputs[0].tensor.shape)
+    if work == "pooling":
+        slow = planar
+    elif work == "interpolation" and planar:
         serial = op.kind.startswith(("upsample_bilinear", "upsample_bicubic")) and not site.config.compiled
         taps = float(prod(op.output.shape[2:])) if serial else 0.0
     elif work == "copy" and op.kind in COPIES:
         slow = is_transposing(inputs[0].layout, inputs[0].tensor)
     elif work == "reduction":
         slow = innermost(inputs[0].layout, inputs[0].tensor.shape) not in reduced_dims(op)
+        if not site.config.gpu and row_length(op, work, operations) <= UNROLLED and (slow or site.config.compiled):
+            work, slow = "element_wise", False
     elif work == "normalisation":
         slow = op.kind == "group_norm" or not is_contiguous(inputs[0].layout, inputs[0].tensor.shape)
     elif work == "element_wise":
