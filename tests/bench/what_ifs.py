@@ -260,15 +260,15 @@ network and is left out.
 
 Where predictions are off, and why:
 
-- **Compiling** saves three times as much as predicted. On a CPU torch.compile lays out convolutions in channels-last
-  (`decide_layout_opt` of Inductor). The model of a CPU has no layout passes, but oneDNN converts NCHW images to its own
-  layout and back at each convolution. For the same reason channels-last is never shown on a CPU, although it saves 10
-  to 47 % in seven of the eight convolutional networks here.
-- **Larger batches** of ResNet-18, whose weights are larger than the caches, save more than predicted: calibration
-  repeats single operators, whose weights stay in the caches. Four images of MobileNet V2 at once lose what two win,
-  probably because their activations leave the caches.
+- **Compiling** and **channels-last** save the passes in which oneDNN reorders NCHW images around convolutions. They
+  are predicted (docs/latency.md); channels-last saves about twice as much as predicted. Compiling ConvNeXt and the
+  transformers saves 6 to 11 %, which is not predicted.
+- **Larger batches** depend on what else runs: in a run some hours earlier, on the same machine, all of these changes
+  but one (four images of MobileNet V2) saved time. In this run, beside programs that shared the caches, four images of
+  four networks at once took longer, and two images of MobileNet V2.
+- MobileNet V2 was measured twice in this run, since its time without a change varied by half; the second time stands.
 - **Half precision** speeds up matrix products by what was calibrated, and convolutions by less: in bfloat16 the seven
-  networks of convolutions alone saved -5 to 10 % (five of them) and a third (two), where the peak of the units said 37
+  networks of convolutions alone saved -4 to 12 % (five of them) and a third (two), where the peak of the units said 37
   to 68 %. Therefore only matrix products count in this what-if on a CPU. The rule was made from these measurements; all
   other predictions are from the calibration alone.
 
