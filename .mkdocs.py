@@ -12,6 +12,7 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parent
 EMPTY_HEAD = re.compile(r"<th[^<>]*>\s*</th>")
+NOTEBOOK = re.compile(r"\]\(\.\./((?:\.\./)*notebooks/[\w-]+)\.ipynb\)")
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changes.md",
@@ -25,6 +26,11 @@ def on_files(files: Files, *, config: Any) -> Files:
     for name, content in outside():
         files.append(File.generated(config, name, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links of docs/ to notebooks, which are pages here."""
+    return NOTEBOOK.sub(r"](\1.md)", markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

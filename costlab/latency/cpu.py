@@ -111,7 +111,8 @@ class CpuModel:
         shares = np.full(len(self.work.kernels), e["movement_launch"])
         shares[self.work.of_work(*PRODUCTS)] = e["product_launch"]
         shares[self.work.of_work(*CONVOLUTIONS)] = 1.0
-        return e["launch_seconds"] * shares
+        threads = e["single_thread_launch"] if self.device.units == 1 else 1.0
+        return e["launch_seconds"] * threads * shares
 
     def _idle(self) -> Array:
         """How many times as long strided sums take because only the threads that have channels of their own work."""

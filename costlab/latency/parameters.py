@@ -140,11 +140,12 @@ CPU: dict[str, Parameter] = {
     "overlap": P(2.0, 1, 1, 1, 8, "exponent", "p of (memory^p + issue^p + matrix^p)^(1/p)"),
     # Launching.
     "kernel_seconds": P(1e-8, 1e-08, 1e-08, 1e-8, 4e-6, SECONDS, "minimum time of a kernel"),
-    "launch_seconds": P(2e-5, 2e-05, 6.18e-05, 1e-7, 1e-4, SECONDS, "to launch a convolution"),
+    "launch_seconds": P(2e-5, 6.18e-05, 6.18e-05, 1e-7, 1e-4, SECONDS, "to launch a convolution on several threads"),
     "product_launch": P(0.3, 0.31, 0.31, 0.01, 1, "of a launch", "of matrix products and attention"),
-    "movement_launch": P(0.5, 0.15, 0.296, 0.01, 1, "of a launch", "of kernels that move data, outside libraries"),
+    "movement_launch": P(0.5, 0.296, 0.296, 0.01, 1, "of a launch", "of kernels that move data, outside libraries"),
     "start_seconds": P(2e-4, 2e-4, 2e-4, 1e-8, 3e-3, SECONDS, "of a forward pass outside its kernels"),
     # Fixed, not fitted.
+    "single_thread_launch": P(0.32, 0.32, 0.32, 0.1, 1, "of a launch", "where no threads have to be started"),
     "half_norms": P(0, 0, 0, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
 }
 TRAINING: dict[str, Parameter] = {  # fitted on GPUs; CPUs use the priors, because none has been measured
@@ -169,7 +170,7 @@ TRAINING: dict[str, Parameter] = {  # fitted on GPUs; CPUs use the priors, becau
     "backward_launch_seconds": P(1e-5, 3.54e-06, 3.54e-06, 1e-6, 5e-5, SECONDS, "CPU time to launch a backward kernel"),
     "optimizer_launch_seconds": P(1e-5, 1.59e-05, 1.59e-05, 1e-6, 3e-5, SECONDS, "the same, of the optimizer"),
 }
-FIXED = ("serial_seconds", "half_norms")
+FIXED = ("serial_seconds", "half_norms", "single_thread_launch")
 
 
 def parameters_of(device_type: str) -> dict[str, Parameter]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from generate.experiment_savings import batch_sentences, growth_sentence, savings_markdown, savings_sentence
-
 from costlab.experiments.designs import EXPERIMENTS
 from costlab.experiments.report import GUIDELINES, conclusions, markdown
 from costlab.experiments.results import Record, read_record
+from costlab.experiments.savings import batch_sentences, growth_sentence, savings_markdown, savings_sentence
 from costlab.formatting.escaping import markdown_text
 
 FOLDER = Path(__file__).parents[1] / "experiments"

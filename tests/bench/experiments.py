@@ -19,12 +19,12 @@ BATCHES = {"cuda": (None, 32)}  # None: the paper's; at the larger one the work 
 
 def main() -> int:
     from generate.experiment_pages import FOLDER, SAVINGS, page, saved
-    from generate.experiment_savings import savings_picture
 
     from costlab.core.files import write_text
     from costlab.experiments.pictures import save_figure, write_picture
     from costlab.experiments.report import GUIDELINES
     from costlab.experiments.results import read_record
+    from costlab.experiments.savings import savings_picture
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -43,7 +43,6 @@ LIBRARY = frozenset(  # kernels of cuBLAS, cuDNN and PyTorch, which compiled cod
 WEIGHTS = {"timm": 1.0, "h100 operators": 0.2, "neusight operators": 0.3, "neusight": 0.4}
 SAMPLES = 600  # a group counts as if it had so many samples
 FIXED_IN = {"compiled": LIBRARY, "eager": frozenset({"launch_seconds"})}  # large batches do not tell an eager launch
-EAGER_LAUNCH = {"launch_seconds": 2e-5, "movement_launch": 0.15}  # of a CPU: measured, as docs/latency.md says
 OUTLIERS = {"eager": 0.05}  # chosen by leaving out half of the fitting families
 UNTOLD_BY_H100 = frozenset(  # no products in float32; gathers only of tables so small that the host takes longer
     ("vector_share", "half_warp_vector_share", "vector_cycles", "gather", "gather_traffic")
@@ -228,7 +227,7 @@ def write(folder: Path, devices: Mapping[str, Device], found: Mapping[str, Mappi
     head, gpu = text.split("\nGPU: ", 1)
     gpu, cpu = gpu.split("\nCPU: ", 1)
     gpu = with_values(gpu, found["eager"], found["compiled"])
-    cpu = with_values(cpu, {**found["cpu"], **EAGER_LAUNCH}, found["cpu"])
+    cpu = with_values(cpu, found["cpu"], found["cpu"])
     (folder / "parameters.py").write_text(f"{head}\nGPU: {gpu}\nCPU: {cpu}", encoding="utf-8")
     if "own" in found:
         device = devices["h100"]

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from generate import experiment_pages, experiment_savings
-from generate.experiment_savings import savings_of
+from generate import experiment_pages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +19,12 @@ from costlab.cli import run
 from costlab.core.correlation import rank_correlation
 from costlab.errors import CostlabError
 from costlab.experiments import pictures, report, running
+from costlab.experiments import savings as experiment_savings
 from costlab.experiments.designs import EXPERIMENTS, WIDTHS, rows_of, speeds
 from costlab.experiments.networks import build
 from costlab.experiments.results import Cell, Record, read_record
 from costlab.experiments.running import in_rounds, run_experiment
+from costlab.experiments.savings import savings_of
 from costlab.latency.device import Device
 from costlab.measurement.result import Timing
 
