@@ -1,5 +1,6 @@
 """The entry point: a command line in, an exit code out."""
 
+import _thread
 import contextlib
 import gc
 import io
@@ -25,7 +26,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.unraisablehook = raise_again
     leave(run(sys.argv[1:]))
+
+
+def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send Ctrl-C once more if it came in a callback, out of which nothing can be raised; print any other error."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def leave(code: int) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from helpers.processes import processes_in, until
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
+from costlab.cli._main import raise_again
 from costlab.core.files import write_text
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
@@ -237,6 +239,27 @@ def test_ctrl_c_at_any_moment_leaves_nothing_behind(tmp_path):
             Profile.from_json(path.read_text())
         assert "Traceback" not in err, (number, err)
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".costlab-")]
+
+
+def test_ctrl_c_in_a_callback_comes_again(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    def forget_and_wait():
+        networks.clear()
+        time.sleep(60)
+
+    monkeypatch.setattr(sys, "unraisablehook", raise_again)
+    networks = [nn.Linear(1, 1)]
+    seen = weakref.ref(networks[0], interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            forget_and_wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen() is None
+    assert capsys.readouterr().err == ""
 
 
 # Others at work.

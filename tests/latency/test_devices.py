@@ -515,7 +515,8 @@ def test_only_regular_files_are_read(tmp_path):
 # The command.
 
 
-def test_the_command_lists_every_device(folder, capsys):
+def test_the_command_lists_every_device(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     assert run(["devices"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[3:]] == NAMES

@@ -76,8 +76,8 @@ def test_a_network_of_nothing_but_slow_operators_has_little_overhead():
     """The replayed operators account for the wall time of the whole, which is timed independently."""
     slow = nn.Sequential(*(nn.Linear(768, 768) for _ in range(4)))
     found = measure(slow, (512, 768), min_seconds=0.3, threads=1)
-    assert 0.5 * found.whole.median < found.parts_seconds < 1.5 * found.whole.median
-    assert found.overhead_seconds < 0.5 * found.whole.median
+    whole, parts = min(found.whole.seconds), sum(min(timing.seconds) for timing in found.ops.values())
+    assert 0.5 * whole < parts < 1.5 * whole  # at their fastest: other programs may slow down the medians
 
 
 def test_the_measurement_says_what_was_measured(measurement):

@@ -363,8 +363,8 @@ def test_the_command_writes_a_table_and_shows_its_best(tmp_path, capsys, monkeyp
     assert run(command(tmp_path, "--top", "3", "--sort", "-params", "--where", "width<4", "-j", "1")) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].split() == ["memory"]
-    assert lines[1].split()[:3] == ["width", "depth", "params"]
+    assert lines[0].split() == ["memory", "peak"]
+    assert lines[1].split()[:6] == ["width", "depth", "params", "mult-adds", "access", "memory"]
     assert [line.split()[:2] for line in lines[3:]] == [["3", "2"], ["2", "2"], ["3", "1"]]
     assert err == f"8 networks, 6 kept, written to {tmp_path / 'sweep.csv'}\n"
     assert len((tmp_path / "sweep.csv").read_text().splitlines()) == 7
