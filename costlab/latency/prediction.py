@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.profile import Profile
+from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.notebook import ShownInNotebooks
 
@@ -33,6 +34,11 @@ class Prediction(ShownInNotebooks):
     unknown: tuple[str, ...]  # operators without a cost rule, left out of the sum
     by_phase: Mapping[str, float] = field(default_factory=dict)  # seconds of the operators of a training step
     optimizer_form: str | None = None  # of a training step
+
+    def __str__(self) -> str:
+        """The predicted time, for what, and what is not in it."""
+        left_out = f"; not predicted: {len(self.unknown)} operators" if self.unknown else ""
+        return f"{units.seconds(self.seconds)} predicted on {self.setup}{left_out}"
 
     @property
     def overhead_seconds(self) -> float:

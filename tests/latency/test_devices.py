@@ -66,8 +66,8 @@ RATES = {
     "m2-gpu": (256, None),
     "m2": ((4 * 32 * 3.49 + 4 * 16 * 2.42) / (8 * 3.49), None),
     "raspberry-pi-4": (8, None),
-    "snapdragon-8-gen-3": ((32 * 3.3 + 3 * 16 * 3.2 + 2 * 16 * 3.0 + 2 * 8 * 2.3) / (8 * 3.3), None),
-    "tensor-g4": ((32 * 3.1 + 3 * 16 * 2.6 + 4 * 8 * 1.92) / (8 * 3.1), None),
+    "snapdragon-8-gen-3": (32, None),
+    "tensor-g4": (32, None),
     "graviton3": (32, None),
     "graviton4": (32, None),
     "xeon-8592plus": (64, None),
@@ -140,7 +140,12 @@ BUSES = {
     "i9-13900k": (2 * 64, 5.6),
 }
 
-PLAUSIBLE_RIDGES = {"cuda": ((8, 110), (20, 450)), "cpu": ((3, 40), (3, 40)), "mps": ((15, 60), (15, 60))}
+PLAUSIBLE_RIDGES = {
+    "cuda": ((8, 110), (20, 450)),
+    "cpu": ((3, 40), (3, 40)),
+    "core": ((1, 10), (2, 20)),  # one core has the memory of all to itself
+    "mps": ((15, 60), (15, 60)),
+}
 
 SMALL = """
 title = "Some box"
@@ -192,7 +197,7 @@ def test_every_device_is_checked_against_other_facts():
 @pytest.mark.parametrize("name", NAMES)
 def test_ridge_points_are_plausible(name):
     device = ALL[name]
-    (low, high), (low_half, high_half) = PLAUSIBLE_RIDGES[device.type]
+    (low, high), (low_half, high_half) = PLAUSIBLE_RIDGES["core" if device.units == 1 else device.type]
     assert low <= device.ridge_point("float32") <= high
     assert low_half <= device.ridge_point("float16") <= high_half
     assert device.ridge_point("float32") == device.peak_flops("float32") / device.bandwidth

@@ -24,6 +24,7 @@ import costlab
 from costlab.cli import run
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
+from costlab.formatting import units
 from costlab.latency import _predict as predicting
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
@@ -112,6 +113,7 @@ def test_every_operator_that_moves_data_has_a_time_and_a_bound(network: Network,
     moving = {op.name for op in view.ops if not op.free and op.kind not in ("arange", "contiguous", "reshape")}
     assert moving <= found.by_op.keys() <= {op.name for op in view.ops if not op.free}
     assert found.unknown == ()
+    assert str(found) == f"{units.seconds(found.seconds)} predicted on {found.setup}"
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -144,6 +146,7 @@ def test_an_operator_without_a_rule_is_named_and_costs_nothing():
     assert profile.uncounted
     found = predicted(profile, "rtx3090")
     assert len(found.unknown) == sum(profile.uncounted.values())
+    assert str(found).endswith(f"; not predicted: {len(found.unknown)} operators")
     assert not set(found.unknown) & found.by_op.keys()
 
 
