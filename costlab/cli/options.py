@@ -222,7 +222,7 @@ def configured(given: ModelSpec) -> ModelSpec | None:
 
 
 def check_spelling(target: str, names: Sequence[str]) -> None:
-    """Raise CostlabError that suggests a similar name of the configuration if there is no such MODEL."""
+    """Suggest the closest name in the configuration. Raises CostlabError if MODEL does not exist and one is close."""
     from costlab.models.resolve import resolve
 
     close = difflib.get_close_matches(target, names, n=1)

@@ -99,7 +99,7 @@ def number(entries: Mapping[str, Any], names: Sequence[str], most: int) -> int |
     """The first of some entries that is given; None if none is, or it is 0 or -1, which stand for a whole row.
 
     Raises:
-        CostlabError: it is no number, or larger than `most`.
+        CostlabError: it is not an integer, or is larger than `most`.
     """
     for name in names:
         value = entries.get(name)

@@ -33,7 +33,7 @@ def measured_on(device: Device) -> str | None:
 
 
 def is_verified(name: str) -> bool:
-    """Whether something was measured on the device of that name; a device that is no longer found counts as such."""
+    """Whether measurements exist for the named device; assumed if the device file no longer exists."""
     if name in MEASURED:
         return True
     try:

@@ -107,7 +107,7 @@ def default_columns(table: CostTable) -> list[str]:
 
 
 def word_column(rows: Sequence[ReportRow], key: str) -> Column:
-    """A column that is no cost."""
+    """A column of names, shapes or counts rather than costs."""
     quiet = ("quiet",) * len(rows)
     if key in ("ops", "calls", "unused_params"):
         values = [getattr(row, key) for row in rows]

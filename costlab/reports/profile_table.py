@@ -17,7 +17,7 @@ from costlab.formatting import units
 
 BY = ("module", "kind", "op")
 ROWS = 30  # the default depth shows no more: a screenful
-WORDS: dict[str, Callable[[ReportRow], Any]] = {  # columns that are no costs, with their order
+WORDS: dict[str, Callable[[ReportRow], Any]] = {  # columns other than costs, and how to sort by them
     "name": lambda row: row.name,
     "type": lambda row: row.type,
     "input": lambda row: row.words.input,

@@ -118,6 +118,7 @@ def ask_torch(call: Call) -> tuple[Outputs, bool]:
                 result = overload(*args, **kwargs)
             result = laid_out(overload.name(), result, args)
         except (NotImplementedError, RuntimeError, IndexError, TypeError, ValueError) as error:
+            # No meta kernel, or one that needs values: a run on zeros answers, or raises from this error.
             size = sum(t.numel() for t in all_tensors((call.args, call.kwargs)))
             if call.operator.composite or size > 4 * LIMIT:
                 raise

@@ -237,6 +237,19 @@ def test_a_step_round_trips_through_json() -> None:
     assert Profile.from_json(profile.to_json()) == profile
 
 
+def test_a_step_whose_results_lie_otherwise_than_inferred_round_trips() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.channels, self.tokens = nn.Linear(6, 6), nn.Linear(4, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.tokens(self.channels(x).transpose(1, 2)).transpose(1, 2).relu()
+
+    profile = costlab.profile(Mixer(), (2, 4, 6), mode="step", amp=True)
+    assert Profile.from_json(profile.to_json()) == profile
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "options", "message"),

@@ -182,6 +182,8 @@ class StepRecorder(DifferentiatingRecorder):
             if last is None:
                 known = not storage.abstract and not storage.external  # held by the trace for its values
                 last = self.table.last_uses.get(number, lifetime.first) if known else end
+            if last < lifetime.first:  # between two operators: inferring a result allocated and dropped it
+                continue
             yield StorageInfo(number, lifetime.bytes, category, lifetime.first, last, lifetime.saved_by)
 
 

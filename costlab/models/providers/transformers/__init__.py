@@ -17,8 +17,8 @@ __all__ = ["build", "import_transformers"]
 def build(reference: str, arguments: Mapping[str, Any], construct: Construct) -> tuple[torch.nn.Module, Inputs]:
     """The network without weights, and keyword inputs for it; `arguments` override entries of the configuration.
 
-    Raises CostlabError if there is no such configuration, it asks for code or files from elsewhere, or transformers
-    cannot build a network from it.
+    Raises CostlabError if the configuration does not exist, needs code or files from elsewhere, or cannot be built by
+    transformers.
     """
     with offline():
         config = read_config(reference, arguments)
