@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import groupby
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +25,7 @@ from costlab.tracing.operators import Operator, json_value, operator_of, specifi
 from costlab.tracing.restoration import eager, random_state
 from costlab.tracing.tensors import all_tensors, moved
 
+CAST = "to"
 Signature = tuple[str, tuple[tuple[int, ...], ...]]  # kind, shapes of the inputs
 
 
@@ -142,9 +144,18 @@ def matched(calls: Sequence[Call], ops: Sequence[Op]) -> list[Op | None]:
     if ours == theirs:
         return list(ops)
     result: list[Op | None] = [None] * len(calls)
-    for start, other, length in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
-        result[start : start + length] = ops[other : other + length]
+    here, there = casts_sorted(ours), casts_sorted(theirs)
+    same = SequenceMatcher(None, [ours[i] for i in here], [theirs[i] for i in there], autojunk=False)
+    for start, other, length in same.get_matching_blocks():
+        for i, j in zip(here[start : start + length], there[other : other + length], strict=True):
+            result[i] = ops[j]
     return result
+
+
+def casts_sorted(signatures: Sequence[Signature]) -> list[int]:
+    """All positions, those of neighbouring casts by shape: in which order autocast makes them is up to a compiler."""
+    runs = groupby(range(len(signatures)), lambda i: signatures[i][0] == CAST)
+    return [i for cast, run in runs for i in (sorted(run, key=signatures.__getitem__) if cast else run)]
 
 
 class Stopwatch(Protocol):

@@ -102,7 +102,7 @@ class Workload:
     def profile_at(self, batch: int) -> Profile:
         """The network traced at a smaller batch."""
         optimizer = self.optimizer if self.mode == "step" else None
-        return profile(unwrap(self.model), at_batch(self.inputs, batch), mode=self.mode, optimizer=optimizer)
+        return traced(self.model, at_batch(self.inputs, batch), self.device, self.amp, self.mode, optimizer)
 
     def runs(self, batch: int) -> bool:
         """Whether the device has memory for a smaller batch, by running it."""
@@ -145,11 +145,29 @@ def prepare(
 
     def workload(call: Inputs) -> Workload:
         converted = convert_inputs(call, dtype, channels_last)
-        with autocast(device, amp):
-            traced = profile(unwrap(subject), converted, mode=mode, optimizer=optimizer, **(labels or {}))
-        return Workload(subject, converted, device, traced, amp, channels_last, mode, optimizer or OPTIMIZER)
+        found = traced(subject, converted, device, amp, mode, optimizer, labels)
+        return Workload(subject, converted, device, found, amp, channels_last, mode, optimizer or OPTIMIZER)
 
     return with_either_reading(inputs, kwargs, workload)
+
+
+def traced(
+    model: torch.nn.Module,
+    inputs: Inputs,
+    device: torch.device,
+    amp: bool,
+    mode: Mode,
+    optimizer: str | None,
+    labels: Mapping[str, Any] | None = None,
+) -> Profile:
+    """The profile of what is measured, under the casts that the device's autocast makes.
+
+    A trace has no data, which torch's own autocast of a GPU would not cast: costlab makes those casts.
+    """
+    on_cpu = device.type == "cpu"
+    dtype = str(torch.get_autocast_dtype(device.type)).removeprefix("torch.") if amp and not on_cpu else False
+    with autocast(device, amp and on_cpu):
+        return profile(unwrap(model), inputs, mode=mode, optimizer=optimizer, amp=dtype, **(labels or {}))
 
 
 def find_torch_device(device: str | torch.device) -> torch.device:

@@ -24,6 +24,7 @@ from costlab.measurement.result import Measurement, Timing
 from costlab.measurement.timing import time_in_turns
 from costlab.measurement.workload import largest_batch, prepare_model
 from costlab.reports import timings as report
+from costlab.tracing.inputs import Inputs
 
 QUICK = {"min_seconds": 0.005, "threads": 1}
 CODE = """
@@ -162,6 +163,15 @@ def test_under_autocast_the_casts_are_operators_too():
     assert result.amp
     assert result.dtype == "float32"
     assert {"0/conv2d", "0/to"} <= set(result.ops)
+
+
+def test_the_profile_of_a_run_on_a_gpu_has_the_casts_of_a_gpu():
+    """Without data, torch's own autocast would leave layer norm in the lower precision."""
+    model, device = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8)), torch.device("cuda")
+    found = workload.traced(model, Inputs((torch.empty(2, 8),), {}), device, True, "eval", None)
+    expected = costlab.profile(model, (2, 8), amp=True)
+    assert [(op.name, op.inputs) for op in found.ops] == [(op.name, op.inputs) for op in expected.ops]
+    assert next(op for op in found.ops if op.kind == "layer_norm").outputs[0].dtype == "float32"
 
 
 def test_a_network_without_weights_is_given_finite_ones():
