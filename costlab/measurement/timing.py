@@ -13,7 +13,8 @@ from torch.utils.benchmark import Timer
 from costlab.measurement.operator_timing import Call, play, stopwatch_for
 from costlab.tracing.restoration import random_state
 
-TURNS = 3  # at least, of a second at most: a slow spell of the machine affects network and operators alike
+TURNS = 3  # of a second at most: a slow spell of the machine affects network and operators alike
+SHORTEST = 0.05  # seconds that torch's benchmark times at once: what is to take no longer has one turn
 SPREAD = 0.05  # IQR over median of a turn at which it has repeated enough
 PATIENCE = 4  # a turn ends after so many times its share of the seconds, whatever its spread
 ROUNDS = 50  # at most, of the operators in one turn
@@ -57,7 +58,7 @@ def time_in_turns(
     times = RawTimes(ops=[[] for wanted in timed if wanted])
     timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
     stopwatch = stopwatch_for(device)
-    turns = max(TURNS, ceil(min_seconds))
+    turns = max(min(TURNS, int(min_seconds / SHORTEST)), ceil(min_seconds))
     budget = min_seconds / turns
 
     def note(number: int, seconds: float) -> None:

@@ -341,11 +341,17 @@ def test_ctrl_c_keeps_what_was_measured(report):
     model, x = nn.Linear(64, 64).eval(), torch.randn(8, 64)
     with torch.inference_mode():
         calls = recorded(lambda: model(x), RULES)
-        times = time_in_turns(lambda: model(x), calls, [True], torch.device("cpu"), 0.005, interrupted_at(report))
+        times = time_in_turns(lambda: model(x), calls, [True], torch.device("cpu"), 0.15, interrupted_at(report))
     assert times.interrupted
     assert times.whole
     assert times.number >= 1
     assert bool(times.ops[0]) == (report > 1)
+
+
+def test_what_is_to_take_no_longer_than_one_repeat_has_one_turn():
+    steps = []
+    time_in_turns(lambda: None, [], [], torch.device("cpu"), 0.05, lambda step, fraction: steps.append(step))
+    assert steps == ["timing the whole network", "done"]
 
 
 def test_ctrl_c_before_anything_was_measured_ends_it():
