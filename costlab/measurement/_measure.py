@@ -11,7 +11,7 @@ from costlab.core.graph import Mode
 from costlab.errors import CostlabError
 from costlab.measurement.device_timing import device_times, has_kernels
 from costlab.measurement.environment import environment
-from costlab.measurement.memory import peak_memory
+from costlab.measurement.memory import page_faults, peak_memory
 from costlab.measurement.operator_timing import matched, recorded
 from costlab.measurement.result import DeviceActivity, Measurement, Memory, Timing
 from costlab.measurement.timing import Progress, silent, threads_of, time_in_turns
@@ -110,6 +110,7 @@ def measure_workload(
             report("tracing kernels", 0.0)
             activity, device_timings = device_times(run, calls, timed, names, workload.device)
         times = time_in_turns(run, calls, timed, workload.device, min_seconds, report)
+        faults = None if times.interrupted else page_faults(run, workload.device)
     turns = {name: Timing(tuple(seconds)) for name, seconds in zip(names, times.ops, strict=True) if seconds}
     timings, host = (device_timings, turns) if activity else (turns, {})
     return Measurement(
@@ -133,6 +134,7 @@ def measure_workload(
         activity=activity,
         mode=workload.mode,
         optimizer=workload.optimizer if workload.mode == "step" else None,
+        page_faults=faults,
         **memory_beside_prediction(workload, run, peak),
     )
 

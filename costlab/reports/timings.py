@@ -21,6 +21,8 @@ COUNTED = re.compile(r"_\d+$")  # the number that makes the name of an operator 
 ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
+MANY_FAULTS = 500  # pages of 4 KB: up to a millisecond
+KEEPS_MEMORY = "MALLOC_TOP_PAD_=268435456"
 PAGE_STYLE = "<style>:root {color-scheme: light dark; font: 14px sans-serif} body {margin: 2em}</style>"
 MODES = {"train": "train, one forward pass", "step": "training step: forward, backward and {}, learning rate 0"}
 BUSY = 0.8  # share of the whole below which a device waits for the host
@@ -135,6 +137,9 @@ def memory_facts(measurement: Measurement) -> Iterator[Fact]:
     if everything and everything.measured is not None:
         predicted = units.size(everything.predicted)
         yield Fact("memory", f"{units.size(everything.measured)} at the peak; {predicted} predicted")
+    if (measurement.page_faults or 0) >= MANY_FAULTS:
+        words = f"{measurement.page_faults:,} a run, 1 to 2 us each: memory goes back to the system and returns"
+        yield Fact("page faults", f"{words}; jemalloc keeps it, or with glibc {KEEPS_MEMORY}", "estimate")
 
 
 def device_facts(measurement: Measurement) -> Iterator[Fact]:

@@ -19,6 +19,7 @@ from costlab.core.graph import InputInfo
 from costlab.errors import CostlabError
 from costlab.measurement import _measure, environment, workload
 from costlab.measurement._measure import measure
+from costlab.measurement.memory import page_faults
 from costlab.measurement.operator_timing import recorded
 from costlab.measurement.result import Measurement, Timing
 from costlab.measurement.timing import time_in_turns
@@ -359,6 +360,23 @@ def test_ctrl_c_before_anything_was_measured_ends_it():
         time_in_turns(lambda: None, [], [], torch.device("cpu"), 0.005, interrupted_at(0))
 
 
+def test_new_memory_in_every_run_is_counted_in_pages():
+    """16 million floats are more than glibc ever keeps; a system with huge pages hands out 32 of them."""
+    size = 1 << 24
+    assert page_faults(lambda: torch.ones(size), torch.device("cpu")) >= 32
+    kept = torch.empty(size)
+    kept.fill_(0)
+    assert page_faults(lambda: kept.fill_(1), torch.device("cpu")) < 32
+    assert page_faults(lambda: None, torch.device("cuda")) is None
+
+
+def test_many_page_faults_are_shown_with_their_cure(measurement):
+    lines = {fact.label: fact.value for fact in report.facts(replace(measurement, page_faults=3373))}
+    assert lines["page faults"].startswith("3,373 a run")
+    assert "MALLOC_TOP_PAD_" in lines["page faults"]
+    assert "page faults" not in {fact.label for fact in report.facts(replace(measurement, page_faults=20))}
+
+
 # Plain data.
 
 times = st.lists(st.floats(0, 1e6), min_size=1, max_size=9).map(tuple)
@@ -370,6 +388,7 @@ measured = st.builds(
     device=st.text(),
     dtype=st.text(),
     amp=st.booleans(),
+    page_faults=st.none() | st.integers(0, 2**40),
     channels_last=st.booleans(),
     compiled=st.booleans(),
     threads=st.integers(1, 99),
