@@ -39,7 +39,7 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
 
 
 def page_faults(run: Callable[[], Any], device: torch.device) -> int | None:
-    """The pages of memory that a run gets from the system, because an earlier one gave them back; the median of some runs.
+    """The pages that a run gets from the system, because an earlier one gave them back; the median of some runs.
 
     A page takes 1 to 2 microseconds. None on other devices than a CPU, and where the system does not tell.
     """

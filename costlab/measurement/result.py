@@ -111,7 +111,7 @@ class Measurement(ShownInNotebooks):
     mode: Mode = "eval"
     optimizer: str | None = None  # of a training step
     peak_bytes: Memory | None = None  # in a training step: of parameters, gradients and everything else
-    page_faults: int | None = None  # of a run on a CPU: pages that the system gave, because an earlier run let go of them
+    page_faults: int | None = None  # of a run on a CPU: pages that the system hands out in it
 
     @property
     def parts_seconds(self) -> float | None:

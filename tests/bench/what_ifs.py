@@ -247,8 +247,8 @@ def table_row(row: dict[str, Any]) -> str:
 PAGE_TEXT = """# What-ifs: predicted and measured
 
 Written by `python tests/bench/what_ifs.py` on {date}: {cpu}, one thread, torch {torch}, calibrated by
-`costlab calibrate`. The clock counts CPU seconds of the process, and network and changed network run in turns. glibc was
-told to keep its memory (`MALLOC_TOP_PAD_=268435456`), also during the calibration.
+`costlab calibrate`. The clock counts CPU seconds of the process, and network and changed network run in turns. glibc
+was told to keep its memory (`MALLOC_TOP_PAD_=268435456`), also during the calibration.
 
 `lint`, `report --device` and the HTML page say what to do first: up to five changes of the whole network that the
 latency model predicts to save more than 2 % of the time. Here every change of {networks} networks that a few lines of
@@ -264,10 +264,10 @@ network and is left out.
 
 Where predictions are off, and why:
 
-- **Page faults** hide what a change saves. With glibc's default settings MobileNet V2 spends a third of its time in them
-  ([Measuring](measuring.md)), and which of two networks that run in turns pays for them depends on the history of the
-  heap: measured so, 37 of 40 changes that were shown saved time, all in 7 of 10 networks, and two images of MobileNet V2
-  at once took 22 % longer an image than one.
+- **Page faults** hide what a change saves. With glibc's default settings MobileNet V2 spends a third of its time in
+  them ([Measuring](measuring.md)), and which of two networks that run in turns pays for them depends on the history
+  of the heap: measured so, 37 of 40 changes that were shown saved time, all in 7 of 10 networks, and two images of
+  MobileNet V2 at once took 22 % longer an image than one.
 - **Compiling** and **channels-last** save the passes in which oneDNN reorders NCHW images around convolutions. They
   are predicted (docs/latency.md); channels-last saves about twice as much as predicted. Compiling ConvNeXt and the
   transformers saves 3 to 7 %, which is not predicted.
