@@ -1,6 +1,6 @@
 """Everything that a lent GPU is asked for, in one run of at most ten minutes; raw rows go to docs/latency/CARD.
 
-    python tests/bench/collect.py --device cuda            # about 7 minutes: the sum of what the steps say
+    python tests/bench/collect.py --device cuda            # about 8 minutes: the sum of what the steps say
     python tests/bench/collect.py --small --folder /tmp/x  # the same in small on this CPU, to see that it works
 
 Every row is written as soon as it is measured. A step that has not begun by the end of `--seconds` is left out and
@@ -50,6 +50,7 @@ LLAMA = {
 }
 SMALL_LLAMA = {**LLAMA, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 256}
 CONTEXTS = ((1, 512), (1, 2048), (8, 512), (8, 2048), (32, 512))  # batch, tokens of the prompt
+NAME = 72  # characters of a kernel's name that are kept
 ROUNDS = 10  # of an experiment
 REPEATS = 10  # of a training step and of a decode step
 
@@ -67,9 +68,9 @@ class Job:
         return self.device.type == "cuda"
 
     def add(self, file: str, row: dict[str, Any]) -> None:
-        """Append a row to a file."""
-        with (self.folder / file).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+        """Append a row to a compressed file."""
+        with gzip.open(self.folder / file, "at", encoding="utf-8") as stream:
+            stream.write(json.dumps(row, separators=(",", ":")) + "\n")
 
     def allocated(self, peak: bool = False) -> int | None:
         """Bytes that torch has on the device, now or at most since the last reset; None on a CPU."""
@@ -110,13 +111,24 @@ def measured(name: str, job: Job, batch: int, **options: Any) -> dict[str, Any]:
     loaded = load(name, job, batch)
     options |= {"device": job.device, "amp": job.gpu, "min_seconds": 0.01 if job.small else 0.3, **loaded.origin}
     found: dict[str, Any] = json.loads(costlab.measure(loaded.model, loaded.inputs, threads=1, **options).to_json())
+    return slim(found)
+
+
+def slim(found: dict[str, Any]) -> dict[str, Any]:
+    """A measurement in a tenth of the size: of each operator only the median, of each kernel's name the beginning."""
+    for op in found["ops"]:
+        for timing in (op, op.get("host", {})):
+            if "seconds" in timing:
+                timing["seconds"] = [timing["median"]]
+    for kernel in (found["activity"] or {}).get("kernels", ()):
+        kernel["name"] = kernel["name"][:NAME]
     return found
 
 
 def inference(job: Job) -> Iterator[None]:
-    """A forward pass of each network, per kernel, under autocast at batch 128: 24 networks of about 6 s."""
+    """A forward pass of each network, per kernel, under autocast at batch 128: 24 networks of about 7 s."""
     for name in SMALL if job.small else INFERENCE:
-        job.add("inference.jsonl", measured(name, job, 128))
+        job.add("inference.jsonl.gz", measured(name, job, 128))
         yield
 
 
@@ -143,9 +155,9 @@ def trace(job: Job) -> Iterator[None]:
 
 
 def training(job: Job) -> Iterator[None]:
-    """A step of SGD with momentum of each network, batch 64, autocast: 7 networks of about 5 s."""
+    """A step of SGD with momentum of each network, batch 64, autocast: 7 networks of about 8 s."""
     for name in SMALL if job.small else TRAINING:
-        job.add("training.jsonl", measured(name, job, 64, mode="step", optimizer="momentum"))
+        job.add("training.jsonl.gz", measured(name, job, 64, mode="step", optimizer="momentum"))
         yield
 
 
@@ -177,12 +189,12 @@ def decoding(job: Job) -> Iterator[None]:
             row["prefill_peak"] = job.allocated(peak=True)
             cache = prefill().past_key_values
             row["decode_seconds"] = median(job.seconds(lambda cache=cache: decode(cache)))
-        job.add("decoding.jsonl", row)
+        job.add("decoding.jsonl.gz", row)
         yield
 
 
 def calibrated(job: Job) -> Iterator[None]:
-    """The device profile of this machine: about 80 s."""
+    """The device profile of this machine: about 100 s."""
     from costlab.cli import run
 
     words = ["calibrate", "--device", str(job.device), "--force", "-o", str(job.folder / "here.toml")]
@@ -258,7 +270,7 @@ def main(words: list[str] | None = None) -> int:
     folder = asked.folder or FOLDER / card
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("inference", "training", "decoding"):
-        (folder / f"{file}.jsonl").unlink(missing_ok=True)
+        (folder / f"{file}.jsonl.gz").unlink(missing_ok=True)
     (folder / "environment.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     with one_thread():
         missed = collect(Job(device, folder, asked.small), asked.seconds)

@@ -37,18 +37,19 @@ def collected(tmp_path_factory):
 
 
 def rows(folder: Path, name: str) -> list[dict]:
-    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    with gzip.open(folder / name, "rt") as stream:
+        return [json.loads(line) for line in stream]
 
 
 def test_every_row_is_read_back(collected):
-    (row,) = rows(collected, "inference.jsonl")
+    (row,) = rows(collected, "inference.jsonl.gz")
     found = Measurement.from_json(json.dumps(row))
     assert found.name == "shufflenet_v2"
     assert found.ops
-    (training,) = rows(collected, "training.jsonl")
+    (training,) = rows(collected, "training.jsonl.gz")
     assert (training["mode"], training["optimizer"]) == ("step", "momentum")
     assert training["peak_bytes"]["measured"] > 0
-    (decoding,) = rows(collected, "decoding.jsonl")
+    (decoding,) = rows(collected, "decoding.jsonl.gz")
     assert decoding["prefill_seconds"] > 0
     assert decoding["decode_seconds"] > 0
     assert read_device(collected / "here.toml").efficiency["eager"]
