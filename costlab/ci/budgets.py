@@ -11,7 +11,7 @@ from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.module_paths import ROOT
-from costlab.guidelines.model import BUDGET, Finding, RuleVerdict
+from costlab.guidelines.model import BUDGET, NOT_CHECKED, Finding, RuleVerdict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction
 
@@ -49,6 +49,7 @@ def check_budgets(
     base: Profile | None = None,
     device: Device | None = None,
     fusion: str = "none",
+    no_base: str = "",
 ) -> tuple[list[Finding], list[RuleVerdict]]:
     """Check a profile against budgets.
 
@@ -56,9 +57,10 @@ def check_budgets(
         budgets: what `parse_budgets` returns.
         base: the profile that changes such as `+1%` count from.
         device, fusion: what `predicted_seconds` are predicted for.
+        no_base: how verdicts on changes without a base end, which are not checked; "": they are an error.
 
     Returns:
-        A finding for each broken budget, and a verdict for each budget.
+        A finding for each broken budget, and a verdict for each budget: "holds", "broken" or "not checked".
 
     Raises:
         CostlabError: a budget is a change and has no base, or is on `predicted_seconds` without a device.
@@ -78,12 +80,17 @@ def check_budgets(
         before = comparison.totals(key)[0] if comparison else None
         if value is None:
             raise CostlabError(f"{key} is not known of {profile.name}: only a training step has it (--mode step)")
+        rule = f"{BUDGET}{key}"
+        if no_base and budget.relative and before is None:
+            detail = f"no base for {budget.text}{no_base}"
+            verdicts.append(RuleVerdict(profile.name, rule, NOT_CHECKED, None, value, None, detail))
+            continue
         try:
             limit = budget.applied_to(before)
         except CostlabError as error:
             raise CostlabError(f"the budget {key} {error}") from None
         broken = value > limit
-        rule, detail = f"{BUDGET}{key}", f"{budget.text} from the base" if budget.relative else ""
+        detail = f"{budget.text} from the base" if budget.relative else ""
         shown_limit = float(limit) if metric.unit == "s" else math.floor(limit)
         verdict = "broken" if broken else "holds"
         verdicts.append(RuleVerdict(profile.name, rule, verdict, None, value, shown_limit, detail))

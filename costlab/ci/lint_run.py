@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from costlab.ci.budgets import check_budgets
 from costlab.ci.configuration import FILE_NAME, ConfigurationFile, ModelConfig
 from costlab.ci.repository import find_repository, module_sources, source_in_repository
-from costlab.core.amounts import Amount
 from costlab.core.files import read_profile
 from costlab.core.graph import Source
 from costlab.core.profile import Profile
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from costlab.ci.configuration import LintConfig, ModelConfig
 
 SEVERITIES = ("note", "warning", "error")
+NONE_GIVEN, NONE_THERE = ": add --against main", " at that revision"  # why a change has no base
 NOWHERE = Source("pyproject.toml", 1)  # the line shown for a model that belongs to no file of the repository
 
 
@@ -170,8 +170,8 @@ def run_lint(
         settings: rules, thresholds, device and fail level; `select` holds every rule to check.
         title: what reports call a profile.
         describe: turns an exception into the message of a failure.
-        bases: the profiles that changes such as "+1%" count from, by model; budgets that are changes are not checked
-            for a model without one. None: those that the configuration names.
+        bases: the profiles that changes such as "+1%" count from, by model. None: those that the configuration names.
+            Budgets that are changes are not checked for a model without one.
 
     Raises:
         CostlabError: the device of the settings is unknown.
@@ -199,7 +199,7 @@ def lint_model(
 ) -> ModelLint:
     """Load one model, check its guidelines and budgets, and find its lines in the repository."""
     with contextlib.chdir(job.folder):
-        base, budgets = base_and_budgets(job, bases)
+        saved = read_profile(Path(job.model.base)) if bases is None and job.model.base else None
         profile = load(job.model)
         sources = module_sources(profile, find_repository(Path()))
     profile = replace(profile, name=job.name or profile.name)
@@ -211,26 +211,12 @@ def lint_model(
         per_module_ignores=settings.per_module_ignores,
         device=device,
     )
-    broken, verdicts = check_budgets(profile, budgets, base, device, result.predicted_fusion)
+    base, no_base = (saved, NONE_GIVEN) if bases is None else (bases.get(job.model.name), NONE_THERE)
+    budgets = job.model.parsed_budgets
+    broken, verdicts = check_budgets(profile, budgets, base, device, result.predicted_fusion, no_base)
     findings = tuple(sorted((*broken, *result.findings), key=sort_key, reverse=True))
     result = replace(result, findings=findings, verdicts=(*result.verdicts, *verdicts))
     return ModelLint(result, title(profile), job.entry, sources)
-
-
-def base_and_budgets(job: LintJob, bases: Mapping[str, Profile] | None) -> tuple[Profile | None, dict[str, Amount]]:
-    """What changes count from, and the budgets to check. Raises CostlabError if a change has no base."""
-    budgets = job.model.parsed_budgets
-    if bases is not None:
-        base = bases.get(job.model.name)
-        return base, {key: amount for key, amount in budgets.items() if base or not amount.relative}
-    if job.model.base is not None:
-        return read_profile(Path(job.model.base)), budgets
-    changes = [f"{key} = {amount.text!r}" for key, amount in budgets.items() if amount.relative]
-    if changes:
-        raise CostlabError(
-            f'{changes[0]} is a change and needs a base: add base = "profile.json", a saved profile, or --against REV'
-        )
-    return None, budgets
 
 
 def lint_jobs(targets: Sequence[str], file: ConfigurationFile | None, given: Mapping[str, Any]) -> list[LintJob]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
+NOT_CHECKED = "not checked"  # the verdict on a budget that is a change, where there is nothing to compare with
 
 
 class Channels(NamedTuple):
@@ -111,10 +112,10 @@ class RuleVerdict:
 
     model: str = field(repr=False)  # that of the result it belongs to
     rule: str
-    verdict: str  # "broken" or "holds"
+    verdict: str  # "broken", "holds" or, of a budget, "not checked"
     share: float | None  # of the findings' excess in the memory access of the network
     value: float | None  # what is compared with the limit: a share, or a whole number
-    limit: float | None  # None for a guideline that only reports notes
+    limit: float | None  # None for a guideline that only reports notes, and if not checked
     detail: str
 
 

@@ -8,7 +8,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.guidelines.model import BUDGET, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
+from costlab.guidelines.model import BUDGET, NOT_CHECKED, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.prediction import RUNS
 from costlab.measurement.verified import mark
@@ -125,8 +125,8 @@ def verdict_rows(result: LintResult) -> Iterator[tuple[RuleVerdict, tuple[str, .
 
 
 def verdict_word(verdict: RuleVerdict, findings: int) -> str:
-    """A verdict in one word. A guideline without a limit cannot be broken: it has notes, or "-"."""
-    if verdict.limit is None:
+    """A verdict in a word or two. A guideline without a limit cannot be broken: it has notes, or "-"."""
+    if verdict.limit is None and verdict.verdict != NOT_CHECKED:
         return "notes" if findings else "-"
     return "BROKEN" if verdict.verdict == "broken" else verdict.verdict
 
@@ -142,7 +142,7 @@ def tally(result: LintResult, accepted: int = 0) -> str:
 
 
 def verdicts(run: LintRun) -> list[str]:
-    """How a run went, in one line, or in two if models failed checks and others could not be analysed."""
+    """How a run went, a line each for budgets not checked, models that failed checks, and those not analysed."""
     named = {model.result.model: model.result for model in run.models}
     broken = {name: failed_rules(run, result) for name, result in named.items()}
     failing = [f"{name} ({', '.join(broken[name])})" for name, r in named.items() if broken[name] and not r.failed]
@@ -150,7 +150,14 @@ def verdicts(run: LintRun) -> list[str]:
     lines = [f"{len(failing)} of {len(named)} {models(named)} failed checks: {', '.join(failing)}"] if failing else []
     if lost:
         lines.append(f"{len(lost)} of {len(named)} {models(named)} could not be analysed: {', '.join(lost)}")
-    return [visible(line) for line in lines] or ["All checks passed."]
+    return [visible(line) for line in (*unchecked(named.values()), *(lines or ["All checks passed."]))]
+
+
+def unchecked(results: Iterable[LintResult]) -> list[str]:
+    """The budgets that were not checked, and why, in one line; nothing if all were."""
+    details = [v.detail for result in results for v in result.verdicts if v.verdict == NOT_CHECKED]
+    count = f"{len(details)} budget{'s' * (len(details) > 1)} not checked"
+    return [f"{count}: {'; '.join(dict.fromkeys(details))}"] if details else []
 
 
 def failed_rules(run: LintRun, result: LintResult) -> list[str]:
@@ -165,9 +172,13 @@ def models(named: Collection[str]) -> str:
 
 
 def verdict_table(result: LintResult) -> Table:
-    """One row for each rule that has a limit or findings."""
+    """One row for each rule that has a limit or findings, and for each budget."""
     found = {f.rule for f in result.findings}
-    rows = [(v, cells) for v, cells in verdict_rows(result) if v.limit is not None or v.rule in found]
+    rows = [
+        (v, cells)
+        for v, cells in verdict_rows(result)
+        if v.limit is not None or v.rule in found or v.verdict == NOT_CHECKED
+    ]
     rows = rows or list(verdict_rows(result))
     verdicts = [verdict for verdict, _ in rows]
     columns = list(zip(*(cells for _, cells in rows), strict=True)) or [()] * 6  # no rule was checked

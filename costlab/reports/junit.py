@@ -4,6 +4,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.formatting.escaping import visible
+from costlab.guidelines.model import NOT_CHECKED, RuleVerdict
 from costlab.reports.findings import located_sentence, rule_label, sentence
 
 
@@ -19,18 +20,20 @@ def report(run: LintRun) -> str:
 
 def test_suite(run: LintRun, model: ModelLint) -> Element:
     """The suite of one model."""
-    cases = [test_case(run, model, v.rule) for v in model.result.verdicts] or [failed_case(model)]
+    cases = [test_case(run, model, v) for v in model.result.verdicts] or [failed_case(model)]
     suite = Element("testsuite", name=visible(model.result.model), tests=str(len(cases)))
-    for total, tag in (("failures", "failure"), ("errors", "error")):
+    for total, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(total, str(sum(case.find(tag) is not None for case in cases)))
     suite.extend(cases)
     return suite
 
 
-def test_case(run: LintRun, model: ModelLint, rule: str) -> Element:
+def test_case(run: LintRun, model: ModelLint, verdict: RuleVerdict) -> Element:
     """The test of one rule; findings that do not fail the run are its output."""
-    case = Element("testcase", classname=visible(model.result.model), name=visible(rule_label(rule)))
-    findings = [f for f in model.result.findings if f.rule == rule]
+    case = Element("testcase", classname=visible(model.result.model), name=visible(rule_label(verdict.rule)))
+    if verdict.verdict == NOT_CHECKED:
+        SubElement(case, "skipped", message=visible(verdict.detail))
+    findings = [f for f in model.result.findings if f.rule == verdict.rule]
     failing = [f for f in findings if run.fails(f)]
     text = "\n".join(located_sentence(f, run.device) for f in failing or findings)
     if failing:

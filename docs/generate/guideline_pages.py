@@ -139,7 +139,7 @@ also fuses connected element-wise operators; `none` takes every operator as trac
 | `verified` | whether measurements on the device were compared with predictions ([devices](devices.md#unverified-devices)), or `null` |
 | `what_ifs` | with a device, for each `model`: `setup`, `predicted_seconds`, and `changes` of the whole network, best first: `change`, `how`, `predicted_seconds`, `seconds_saved`, `share` |
 | `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `kept_bytes` (that a training step would keep less for its backward pass), `predicted_seconds_saved` |
-| `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
+| `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`; of a budget without a base `"not checked"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 
 """

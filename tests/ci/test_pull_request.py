@@ -190,8 +190,29 @@ def test_lint_counts_changes_from_the_revision(repository, capsys):
     assert err.endswith("1 of 1 model failed checks: net (budget/mult_adds)\n")
     assert run(["lint", "--against", "HEAD"]) == 0
     assert capsys.readouterr().err.endswith("All checks passed.\n")
-    assert run(["lint"]) == 2
-    assert "mult_adds = '+1%' is a change and needs a base" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_change_without_a_base_is_not_checked_and_fails_nothing(repository, capsys, tmp_path):
+    said = "no base for +1%: add --against main"
+    junit = tmp_path / "junit.xml"
+    assert run(["lint", "--output", f"junit={junit}"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = (line for line in out.splitlines() if line.startswith("budget/mult_adds"))
+    assert row.split()[:7] == ["budget/mult_adds", "not", "checked", "3.064", "M", "-", "0"]
+    assert said in " ".join(out.split())
+    assert err.splitlines()[-2:] == [f"1 budget not checked: {said}", "All checks passed."]
+    assert f'<skipped message="{said}" />' in junit.read_text()
+    assert run(["lint", "--format", "json"]) == 0
+    (verdict,) = (v for v in json.loads(capsys.readouterr().out)["verdicts"] if v["rule"] == "budget/mult_adds")
+    assert (verdict["verdict"], verdict["limit"], verdict["detail"]) == ("not checked", None, said)
+
+
+def test_an_amount_counts_beside_a_change_without_a_base(repository, capsys):
+    (repository / "pyproject.toml").write_text(CONFIG.replace('"5 k"', "1"))
+    assert run(["lint"]) == 1
+    last = capsys.readouterr().err.splitlines()[-2:]
+    assert last[0].startswith("1 budget not checked: no base for +1%")
+    assert last[1] == "1 of 1 model failed checks: net (budget/params)"
 
 
 def test_a_model_that_is_new_has_no_base_and_fails_nothing(repository, capsys):
@@ -199,7 +220,9 @@ def test_a_model_that_is_new_has_no_base_and_fails_nothing(repository, capsys):
     (repository / "pyproject.toml").write_text(CONFIG + SECOND)
     for command in ("compare", "lint"):
         assert run([command, "--against", "main", "new"]) == 0
-        assert "new has no base at main: " in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert "new has no base at main: " in err
+        assert ("1 budget not checked: no base for +1% at that revision\n" in err) == (command == "lint")
     assert left_behind(repository) == []
 
 
