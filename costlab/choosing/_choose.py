@@ -8,6 +8,7 @@ from costlab.choosing.catalogue import DATE, SOURCE, Candidate, published, read_
 from costlab.choosing.margins import factor_of
 from costlab.choosing.result import Choice, Network
 from costlab.core.conditions import Criterion, parse_criterion
+from costlab.core.pareto import pareto_front
 from costlab.errors import CostlabError
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
@@ -66,6 +67,7 @@ def choose(
     inside.sort(key=lambda n: order(n, sort))
     return Choice(
         device=config.device.name,
+        verified=config.device.verified,
         batch=batch,
         setup=setup(config),
         budgets=tuple(c.text for c in criteria),
@@ -156,14 +158,9 @@ def order(network: Network, sort: str) -> tuple[float, float]:
     return first, network.predicted_seconds
 
 
-def frontier(networks: Sequence[Network], key: str = "predicted_seconds") -> list[Network]:
-    """The networks that no other one beats in top-1 and a cost, the cheapest first."""
-    best, found = -1.0, []
-    for network in sorted(networks, key=lambda n: (getattr(n, key), -n.top1)):
-        if network.top1 > best:
-            best = network.top1
-            found.append(network)
-    return found
+def frontier(networks: Sequence[Network]) -> list[Network]:
+    """The networks that no other one beats in top-1 and predicted time, the fastest first."""
+    return [networks[i] for i in pareto_front([(n.predicted_seconds, n.top1) for n in networks], False, True)]
 
 
 def setup(config: ExecutionConfig) -> str:

@@ -25,6 +25,7 @@ class Choice(ShownInNotebooks):
     """The networks inside the budgets, best first."""
 
     device: str
+    verified: bool  # whether anything was measured on it
     batch: int
     setup: str  # "float16 autocast, compiled"
     budgets: tuple[str, ...]

@@ -113,6 +113,7 @@ class LintRun:
     fail_level: str = "warning"
     device: str | None = None
     predicted_fusion: str = "none"  # how the network runs on the device
+    verified: bool = True  # whether anything was measured on the device
     stale: tuple[BaselineEntry, ...] = ()  # entries of the baseline that no finding matches any more
 
     @property
@@ -186,7 +187,8 @@ def run_lint(
             failure = Finding(rule=FAILURE, severity="error", model=name, message=describe(error))
             models.append(ModelLint(LintResult(name, settings.fusion or CHECKED, (failure,), ()), name, job.entry))
     checked, runs = settings.fusion or CHECKED, settings.fusion or "none"
-    return LintRun(tuple(models), checked, settings.fail_level, device.name if device else None, predicted_fusion=runs)
+    on, verified = (device.name, device.verified) if device else (None, True)
+    return LintRun(tuple(models), checked, settings.fail_level, on, runs, verified)
 
 
 def lint_model(

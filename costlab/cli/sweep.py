@@ -168,14 +168,13 @@ def default_journal(space: Space, output: Path | None) -> Path | None:
 def rendered(rows: Sweep, top: int, sort: str | None) -> str:
     """The first rows, as text."""
     from costlab.sweeps import report
-    from costlab.sweeps.columns import VERDICTS, time_columns, varied_columns
+    from costlab.sweeps.columns import time_columns
 
     key = sort or next(iter(time_columns(rows.space)), "mult_adds")
     shown = rows.top(top or len(rows), key.removeprefix("-"), largest=key.startswith("-"))
-    axes = varied_columns(rows.space)
     if not shown:
         return ""
-    return render("text", None, lambda width, ascii_only: report.text(shown, axes, VERDICTS, width, ascii_only))
+    return render("text", None, lambda width, ascii_only: report.text(shown, rows.space, width, ascii_only))
 
 
 def verdict(rows: Sweep, journal: Path | None, output: Path | None) -> str:

@@ -21,6 +21,7 @@ class Growth(ShownInNotebooks):
     totals: dict[str, tuple[int, ...]]  # by cost, at every size
     seconds: tuple[float, ...] | None  # predicted; None without a device
     device: str | None
+    verified: bool  # whether anything was measured on it
     memory: int | None  # bytes of the device
     memory_bytes: tuple[int, ...]  # the peak of a step, or parameters and the peak of activations, at every size
     forms: dict[str, Polynomial | None]  # closed forms; None: there is none

@@ -9,6 +9,7 @@ from costlab.errors import CostlabError
 
 LARGEST = 10**30  # no count of anything is larger
 DEEPEST = 20  # levels of lists and objects inside attributes and arguments
+LARGEST_DRAWN = 1e100  # beyond it, axes overflow
 QUOTED = 60  # characters of a bad value in a message
 
 # Inputs that predictions and guidelines read, with the fewest dimensions each may have; by kind or family.
@@ -161,6 +162,17 @@ def finite_float(text: str) -> float:
     if number - number != 0.0:
         raise ValueError(text)
     return number
+
+
+def as_number(value: Any) -> float | None:
+    """A number that can be ranked and drawn, or one written as text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        read = finite_float(str(value))
+    except ValueError:
+        return None
+    return read if abs(read) <= LARGEST_DRAWN else None
 
 
 def reject(where: str, expected: str, value: Any) -> NoReturn:

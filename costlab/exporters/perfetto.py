@@ -16,6 +16,7 @@ from costlab.exporters.context import ExportContext
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import title
+from costlab.latency.verified import mark
 
 THREAD = 1
 COUNTER = "live activations"
@@ -42,7 +43,8 @@ def trace(context: ExportContext) -> str:
     events: list[dict[str, Any]] = []
     if prediction:
         by_op, whole = prediction.by_op, prediction.seconds
-        events += process(context, 1, f"predicted for {prediction.device}", by_op, whole, prediction.bound)
+        name = f"predicted for {prediction.device}{mark(prediction.verified)}"
+        events += process(context, 1, name, by_op, whole, prediction.bound)
     if measurement:
         by_op, whole = context.seconds[MEASURED], measurement.whole.median
         events += process(context, 2, f"measured on {measurement.device}", by_op, whole, {})

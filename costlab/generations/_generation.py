@@ -154,6 +154,7 @@ class Setting:
         return Generation(
             model=traces.language.name,
             device=self.device.name if self.device else None,
+            verified=self.device is None or self.device.verified,
             engine=self.engine.name,
             batch=batch,
             prompt=prompt,

@@ -39,6 +39,7 @@ class Generation(ShownInNotebooks):
 
     model: str
     device: str | None
+    verified: bool  # whether anything was measured on it
     engine: str
     batch: int  # sequences
     prompt: int  # tokens

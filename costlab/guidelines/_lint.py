@@ -77,7 +77,8 @@ def lint(
         verdict, found = judge(guideline, result, view, limit)
         verdicts.append(verdict)
         findings += found
-    linted = LintResult(profile.name, checked, by_price(findings), tuple(verdicts), on.name if on else None, runs)
+    where, verified = (on.name, on.verified) if on else (None, True)
+    linted = LintResult(profile.name, checked, by_price(findings), tuple(verdicts), where, runs, verified)
     return with_seconds_on(linted, profile, config, whole=step is profile) if config else linted
 
 

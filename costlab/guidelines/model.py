@@ -61,6 +61,7 @@ class Finding:
     excess_launches: int | None = None  # operators that would not have to be launched
     kept_bytes: int | None = None  # that a training step would not keep for its backward pass
     predicted_seconds_saved: float | None = None  # on a device; 0 or less if following the advice does not help there
+    unpriced: str | None = None  # why the seconds cannot be predicted
     fix: Fix | None = field(default=None, repr=False)  # None if the seconds cannot be predicted
 
     @property
@@ -129,6 +130,7 @@ class LintResult(ShownInNotebooks):
     verdicts: tuple[RuleVerdict, ...]
     device: str | None = None  # for which seconds are predicted
     predicted_fusion: str = "none"  # how the network runs there
+    verified: bool = True  # whether anything was measured on the device
     what_ifs: WhatIfs | None = field(default=None, repr=False)  # what to do first; None without a device
 
     @property

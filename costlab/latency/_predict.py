@@ -102,6 +102,7 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
         unknown=tuple(op.name for op, cost in zip(view.ops, view.costs, strict=True) if cost is None),
         by_phase=dict(phases),
         optimizer_form=config.optimizer_form if profile.trace.step else None,
+        verified=config.device.verified,
     )
 
 

@@ -49,12 +49,23 @@ class Device:
     slowest_unit: float = 1.0  # speed of the slowest unit over the mean: work is split evenly between all
     caches: tuple[Cache, ...] = ()
     link: Link | None = None
+    measured: str | None = None  # what was measured on it and compared with predictions
     efficiency: Mapping[str, Any] = field(default_factory=dict)  # fitted parameters (costlab.latency.efficiency)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_gpu(self) -> bool:
         return self.type != "cpu"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether parameters were fitted to measurements on it, as `costlab calibrate` and `--anchor` do."""
+        return not {"eager", "compiled"}.isdisjoint(self.efficiency)
+
+    @property
+    def verified(self) -> bool:
+        """Whether anything was measured on it; predictions for all others are marked."""
+        return self.measured is not None or self.fitted
 
     def peak_flops(self, dtype: str = "float32") -> float:
         """FLOP/s of the faster of matrix and vector units; a narrow type without units is computed in float32.

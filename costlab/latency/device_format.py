@@ -97,6 +97,7 @@ class DeviceEntry(Entry):
     slowest_unit: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     caches: Annotated[list[CacheEntry], AfterValidator(validate_levels)] = []
     link: LinkEntry | None = None
+    measured: Words | None = None
     efficiency: Annotated[dict[str, Any], AfterValidator(validate_parameters)] = {}
 
 

@@ -34,6 +34,7 @@ class Prediction(ShownInNotebooks):
     unknown: tuple[str, ...]  # operators without a cost rule, left out of the sum
     by_phase: Mapping[str, float] = field(default_factory=dict)  # seconds of the operators of a training step
     optimizer_form: str | None = None  # of a training step
+    verified: bool = True  # whether anything was measured on the device
 
     def __str__(self) -> str:
         """The predicted time, for what, and what is not in it."""
@@ -56,6 +57,7 @@ class Prediction(ShownInNotebooks):
             "channels-last": self.channels_last,
             RUNS[self.fusion]: True,
             f"{self.optimizer_form} optimizer": self.optimizer_form is not None,
+            "unverified": not self.verified,
         }
         return visible(", ".join(part for part, stated in parts.items() if stated))
 
@@ -65,6 +67,7 @@ class Prediction(ShownInNotebooks):
         step = {"predicted_seconds_by_phase": dict(self.by_phase)} if self.by_phase else {}
         return {
             "device": self.device,
+            "verified": self.verified,
             "batch": self.batch,
             "dtype": self.dtype,
             "amp": self.amp,

@@ -13,7 +13,6 @@ from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction
-from costlab.measurement.verified import mark
 from costlab.plots.module_runs import cost_by_group, total_text
 from costlab.plots.style import NORMAL, add_text, axes_or_new, fits, fix_layout, headline, legend, only_spines
 
@@ -72,7 +71,7 @@ def breakdown(
     ax.set_yticks([-row for row in range(len(bars))], list(bars))
     only_spines(ax)
     ax.tick_params(axis="y", length=0, labelsize=NORMAL)
-    where = f", predicted for {prediction.setup}{mark(prediction.device)}" if prediction else ""
+    where = f", predicted for {prediction.setup}" if prediction else ""
     headline(ax, profile, f"share of each kind of operator{where}")
     legend(ax, {group for amounts in bars.values() for group, _ in amounts})
     fix_layout(ax)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK
+from costlab.latency.verified import mark
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def generations(results: Sequence[Generation], ax: Axes | None = None) -> Axes:
     ax.set_xlabel("time for each further token (less is better)", fontsize=SMALL, color=INK)
     ax.set_ylabel("generated tokens a second (more is better)", fontsize=SMALL, color=INK)
     first = timed[0]
-    headline(ax, f"{first.model} on {first.device}", f"{first.weights} weights, {first.engine}; numbers: batch")
+    headline(
+        ax,
+        f"{first.model} on {first.device}{mark(first.verified)}",
+        f"{first.weights} weights, {first.engine}; numbers: batch",
+    )
     fix_layout(ax)
     return ax

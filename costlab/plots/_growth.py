@@ -8,6 +8,7 @@ from costlab.core.metrics import METRICS, PREDICTED
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK
+from costlab.latency.verified import mark
 from costlab.plots._pareto import column_text
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines
 
@@ -47,6 +48,7 @@ def growth(result: Growth, cost: str | None = None, *, ax: Axes | None = None) -
         ax.annotate("knee", (result.knee, max(values)), (4, -4), textcoords="offset points", fontsize=SMALL, va="top")
     ax.set_xlabel(result.axis, fontsize=SMALL, color=INK)
     ax.set_ylabel(METRICS[key].label if key != PREDICTED else name, fontsize=SMALL, color=INK)
-    headline(ax, result.model, f"over {result.axis}" + (f", {result.device}" if key == PREDICTED else ""))
+    where = f", {result.device}{mark(result.verified)}" if key == PREDICTED else ""
+    headline(ax, result.model, f"over {result.axis}{where}")
     fix_layout(ax)
     return ax

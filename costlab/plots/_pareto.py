@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costlab.core.metrics import METRICS, PREDICTED
+from costlab.core.pareto import pareto_front
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK, PALE
 from costlab.latency.device import Device
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark_of
 from costlab.plots.network_rows import NetworkRow, column, counted, name_of, predicted_on, rows_of
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines, shortened
@@ -82,16 +83,6 @@ def pareto(
     return ax
 
 
-def pareto_front(points: Sequence[tuple[float, float]], larger_x: bool, larger_y: bool) -> list[int]:
-    """The positions of the points that no other point dominates, the best in x first."""
-    right, up = (-1 if larger else 1 for larger in (larger_x, larger_y))
-    front: list[int] = []
-    for i in sorted(range(len(points)), key=lambda i: (right * points[i][0], up * points[i][1])):
-        if not front or up * points[i][1] < up * points[front[-1]][1] or points[i] == points[front[-1]]:
-            front.append(i)
-    return front
-
-
 def scale_axis(
     axis: Axis, set_scale: Callable[[str], None], key: str, larger: bool | None, values: Sequence[float]
 ) -> None:
@@ -108,7 +99,7 @@ def column_text(key: str) -> tuple[str, Callable[[float], str]]:
     """The name of a column, and how its numbers are written."""
     if key.startswith(f"{PREDICTED}_"):
         device = key.removeprefix(f"{PREDICTED}_")
-        return f"predicted time on {device}{mark(device)}", units.seconds
+        return f"predicted time on {device}{mark_of(device)}", units.seconds
     metric = METRICS.get(key)
     if metric is None or metric.unit not in ("", "B", "s"):
         return key, "{:g}".format

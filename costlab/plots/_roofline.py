@@ -18,7 +18,6 @@ from costlab.latency._predict import predict
 from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
-from costlab.measurement.verified import mark
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter_bubbles
 from costlab.plots.style import (
     SMALL,
@@ -101,11 +100,7 @@ def roofline(
         LabelledPoint(p.intensity, p.speed, p.name, area, p.group.colour) for p, area in zip(points, areas, strict=True)
     ]
     scatter_bubbles(ax, bubbles)
-    headline(
-        ax,
-        profile,
-        f"{seconds(whole)} predicted for {prediction.setup}{mark(prediction.device)}; area: share of the time",
-    )
+    headline(ax, profile, f"{seconds(whole)} predicted for {prediction.setup}; area: share of the time")
     legend(ax, {p.group for p in points})
     label_points(ax, bubbles, LABELS, draw_ceilings(ax, device, main_dtype(profile)))
     return ax

@@ -18,7 +18,6 @@ from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction
-from costlab.measurement.verified import mark
 from costlab.plots.module_runs import ModuleRun, cost_by_group, label_modules, module_runs
 from costlab.plots.style import add_text, axes_or_new, headline, legend, only_spines, remove_overlapping
 
@@ -74,7 +73,7 @@ def stages(
     below = "memory access" if prediction is None else "predicted time"
     for name, va in ((" mult-adds", "bottom"), (f"{below} ", "top")):
         add_text(ax, 1.01, 0, name, transform=ax.get_yaxis_transform(), rotation=90, va=va, color=QUIET)
-    how = f"; {prediction.setup}{mark(prediction.device)}" if prediction else " along the depth, by resolution"
+    how = f"; {prediction.setup}" if prediction else " along the depth, by resolution"
     headline(ax, profile, f"share of mult-adds (up) and of {below} (down){how}")
     legend(ax, {group for side in bars.values() for bar in side for group in bar})
     label_modules(ax, [(run.path, x + 0.5) for x, run in enumerate(runs)])

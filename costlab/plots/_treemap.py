@@ -19,7 +19,6 @@ from costlab.guidelines.analysis.op_classes import group_of
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.prediction import Prediction
-from costlab.measurement.verified import mark
 from costlab.plots.module_runs import cost_by_group, total_text
 from costlab.plots.style import SMALLER, add_text, axes_or_new, fits, fix_layout, headline, legend
 
@@ -86,7 +85,7 @@ def treemap(
         prediction = predict(profile, device, amp=amp, fusion=fusion, channels_last=channels_last)
         profile = profile.fused(fusion)
         tree = tree_of(profile, prediction=prediction)
-        shown = f"the predicted time, {seconds(prediction.seconds)} on {prediction.setup}{mark(prediction.device)}"
+        shown = f"the predicted time, {seconds(prediction.seconds)} on {prediction.setup}"
     ax = axes_or_new(ax, 8, 5)
     ax.set_axis_off()
     headline(ax, profile, f"area: share of {shown}")

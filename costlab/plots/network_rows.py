@@ -11,18 +11,17 @@ from typing import Any
 from costlab.core.files import os_error_reason, read_text
 from costlab.core.metrics import PREDICTED, SORTABLE
 from costlab.core.profile import Profile
-from costlab.core.validation import finite_float
+from costlab.core.validation import as_number, finite_float
 from costlab.errors import CostlabError
 from costlab.formatting.escaping import visible
 from costlab.latency._predict import predict
 from costlab.latency.device import Device
 from costlab.latency.devices import find_device
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 
 NAME = "name"
 LARGEST = 50_000_000  # bytes of a table
 MOST = 20_000_000  # cells of a parquet table
-LARGEST_NUMBER = 1e100  # beyond it, axes overflow
 
 NetworkRow = Mapping[str, Any]
 
@@ -112,8 +111,8 @@ def predicted_on(device: str | Path | Device | None, *keys: str) -> str:
     """Where the seconds of profiles are predicted for, if a column has them: `; predicted on rtx3090`."""
     if device is None or PREDICTED not in keys:
         return ""
-    name = (device if isinstance(device, Device) else find_device(device)).name
-    return f"; predicted on {visible(name)}{mark(name)}"
+    known = device if isinstance(device, Device) else find_device(device)
+    return f"; predicted on {visible(known.name)}{mark(known.verified)}"
 
 
 def profile_row(profile: Profile, device: str | Path | Device | None = None, **execution: Any) -> NetworkRow:
@@ -127,29 +126,18 @@ def profile_row(profile: Profile, device: str | Path | Device | None = None, **e
 
 def name_of(row: NetworkRow) -> str:
     """The name of a row, else its first text."""
-    texts = (value for value in row.values() if isinstance(value, str) and value and number(value) is None)
+    texts = (value for value in row.values() if isinstance(value, str) and value and as_number(value) is None)
     return str(row.get(NAME) or next(texts, ""))
 
 
 def column(rows: Sequence[NetworkRow], key: str) -> list[float | None]:
     """The numbers of a column; None for a row without one. Raises CostlabError if no row has a number there."""
-    values = [number(row.get(key)) for row in rows]
+    values = [as_number(row.get(key)) for row in rows]
     if all(value is None for value in values):
-        known = dict.fromkeys(k for row in rows for k, value in row.items() if number(value) is not None)
+        known = dict.fromkeys(k for row in rows for k, value in row.items() if as_number(value) is not None)
         hint = f"choose one of {', '.join(known)}" if known else "no column has numbers"
         raise CostlabError(f"no numbers in column {key!r}; {hint}")
     return values
-
-
-def number(value: Any) -> float | None:
-    """A number that can be drawn, or one written as text; None for everything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        read = finite_float(str(value))
-    except ValueError:
-        return None
-    return read if abs(read) <= LARGEST_NUMBER else None
 
 
 def counted(drawn: int, rows: int, missing: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from costlab.formatting.escaping import markdown_code, visible
 from costlab.formatting.facts import Fact, title
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 from costlab.reports.comparison import totals_table
 from costlab.reports.header import coverage, inputs
 from costlab.reports.rewriting import DROPPED, beside, document_of, unchanged_items, unchanged_lines, with_rest
@@ -72,7 +72,7 @@ def facts(change: Adaptation) -> list[Fact]:
     lines = [*inputs(change.base.trace.inputs), *(fact for fact in coverage(change.base) if fact.tone)]
     label = METRICS[change.metric].label
     on = (
-        f" on {visible(change.execution.device.name)}{mark(change.execution.device.name)}"
+        f" on {visible(change.execution.device.name)}{mark(change.execution.device.verified)}"
         if change.execution and change.metric == PREDICTED
         else ""
     )

@@ -11,7 +11,7 @@ from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import render
 from costlab.formatting.page import Page
 from costlab.formatting.table import Column, Table, csv_text
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 
 ROWS = 20
 
@@ -41,7 +41,7 @@ def document(choice: Choice, top: int | None) -> str:
 
 def title(choice: Choice) -> str:
     """`141 of 1,201 networks on rtx4090`."""
-    return f"{len(choice.networks):,} of {len(choice.considered):,} networks on {choice.device}{mark(choice.device)}"
+    return f"{len(choice.networks):,} of {len(choice.considered):,} networks on {choice.device}{mark(choice.verified)}"
 
 
 def facts(choice: Choice) -> list[Fact]:

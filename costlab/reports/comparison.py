@@ -22,7 +22,6 @@ from costlab.formatting.facts import title
 from costlab.formatting.module_paths import ROOT, merge_paths, path_pattern
 from costlab.formatting.notebook import page, render
 from costlab.formatting.table import Column, Table
-from costlab.measurement.verified import mark
 
 STEP = ("saved_bytes", "gradient_bytes", "optimizer_bytes", "peak_bytes")  # known of training steps
 TOTALS = (
@@ -169,7 +168,7 @@ def networks(comparison: Comparison, revision: str | None = None) -> list[tuple[
     """What is compared, and on what."""
     base, head = comparison.base_latency, comparison.head_latency
     setup = (head if base.batch == head.batch else replace(head, batch=None)).setup if base and head else ""
-    on = [("on", f"{setup}{mark(head.device)}")] if head and setup else []
+    on = [("on", setup)] if head and setup else []
     at = f" at {visible(revision)}" if revision else ""
     return [("base", f"{title(comparison.base)}{at}"), ("head", title(comparison.head)), *on]
 

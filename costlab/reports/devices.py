@@ -16,7 +16,7 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.table import Column, Table
 from costlab.latency.device import Device
-from costlab.measurement.verified import NOTHING, measured_on
+from costlab.latency.verified import NOTHING
 
 if TYPE_CHECKING:
     from costlab.measurement.calibration_result import Calibration, Peak
@@ -33,7 +33,7 @@ COLUMNS: tuple[tuple[str, Callable[[Device], str], int], ...] = (
     ("bandwidth", lambda device: units.short(round(device.bandwidth), "B/s"), 4),
     ("ridge point\nfloat16", lambda device: units.short(round(device.ridge_point("float16"))), 3),
     ("memory", lambda device: units.size(device.memory), 2),
-    ("predictions", lambda device: "measured" if measured_on(device) else "unverified", 5),
+    ("predictions", lambda device: "measured" if device.verified else "unverified", 5),
 )
 
 
@@ -93,7 +93,7 @@ def markdown_page(device: Device) -> str:
 def document(devices: Sequence[Device]) -> str:
     """Devices as JSON: the numbers in their files, and the ridge points."""
     entries = [
-        {**asdict(device), "ridge_points": ridge_points(device), "measured": measured_on(device)} for device in devices
+        {**asdict(device), "ridge_points": ridge_points(device), "measured": evidence(device)} for device in devices
     ]
     return json.dumps({"schema_version": SCHEMA_VERSION, "devices": entries}, indent=2, allow_nan=False) + "\n"
 
@@ -108,14 +108,18 @@ def ridge_points(device: Device) -> dict[str, float]:
     return {dtype: device.ridge_point(dtype) for dtype in {**device.vector_flops, **device.matrix_flops}}
 
 
+def evidence(device: Device) -> str | None:
+    """What was measured on a device; None if nothing was."""
+    return device.measured or ("parameters of its own, fitted on it" if device.fitted else None)
+
+
 def numbers_of(device: Device) -> Iterator[Number]:
     """Every number of a device, as a label, a value with its unit, and a source."""
 
     def number(label: str, value: str, path: str) -> Number:
         return Number(label, value, visible(device.sources.get(path, NOT_GIVEN)))
 
-    measured = measured_on(device)
-    yield Number("predictions", "measured" if measured else "unverified", visible(measured or NOTHING))
+    yield Number("predictions", "measured" if device.verified else "unverified", visible(evidence(device) or NOTHING))
     yield number("units", units.exact(device.units), "units")
     yield number("clock", units.short(round(device.clock), "Hz"), "clock")
     yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")

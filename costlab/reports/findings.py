@@ -11,7 +11,7 @@ from costlab.formatting.table import Column, Table
 from costlab.guidelines.model import BUDGET, NOT_CHECKED, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
 from costlab.guidelines.registry import GUIDELINES
 from costlab.latency.prediction import RUNS
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 
 FUSIONS = {
     "none": "nothing fused",
@@ -23,7 +23,7 @@ FUSIONS = {
 def heading(result: LintResult) -> str:
     """What is checked, and what seconds are of: `checked with batch norm folded, predicted as traced on rtx3090`."""
     checked = f"checked with {FUSIONS[result.fusion]}"
-    predicted = f", predicted for {result.device}, {RUNS[result.predicted_fusion]}{mark(result.device)}"
+    predicted = f", predicted for {result.device}, {RUNS[result.predicted_fusion]}{mark(result.verified)}"
     return f"{checked}{predicted if result.device else ''}"
 
 
@@ -51,7 +51,8 @@ def measured_text(value: float | None, like: float | None = None) -> str:
 def savings(findings: Sequence[Finding], device: str | None) -> str:
     """What a group of findings saves: `saves 10.20 us on rtx3090, 1.204 M elements, 4.817 MB, 2 launches`."""
     seconds = [f.predicted_seconds_saved for f in findings if f.predicted_seconds_saved is not None]
-    time, traffic = time_saved(sum(seconds), device) if device and seconds else "", traffic_saved(findings)
+    unknown = f"not priced: {findings[0].unpriced}" if device and findings[0].unpriced else ""
+    time, traffic = time_saved(sum(seconds), device) if device and seconds else unknown, traffic_saved(findings)
     if time.startswith("saves") and traffic.startswith("saves "):
         return f"{time}, {traffic.removeprefix('saves ')}"
     if findings[0].excess_memory_access is None and time:
@@ -101,7 +102,9 @@ def instead(finding: Finding) -> str:
 def sentence(finding: Finding, device: str | None = None) -> str:
     """What one finding says, except where it is, in one line."""
     parts = [finding.message]
-    if any(price is not None for price in (finding.excess_memory_access, finding.excess_launches, finding.kept_bytes)):
+    prices = [finding.excess_memory_access, finding.excess_launches, finding.kept_bytes]
+    prices += [finding.predicted_seconds_saved, finding.unpriced] if device and finding.from_guideline else []
+    if any(price is not None for price in prices):
         parts.append(savings([finding], device))
     return visible("; ".join(filter(None, [*parts, instead(finding)])))
 

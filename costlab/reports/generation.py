@@ -11,7 +11,7 @@ from costlab.formatting.notebook import render
 from costlab.formatting.page import Page
 from costlab.formatting.table import Column, Table, csv_text
 from costlab.generations.result import Generation
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 
 
 def page(results: Sequence[Generation]) -> Page:
@@ -52,7 +52,7 @@ def document(results: Sequence[Generation]) -> str:
 def title(result: Generation) -> str:
     """`LlamaForCausalLM (llama), bf16 weights on h100`."""
     where = f" on {result.devices} x {result.device}" if result.devices > 1 else f" on {result.device}"
-    return f"{result.model}, {result.weights} weights{where if result.device else ''}{mark(result.device)}"
+    return f"{result.model}, {result.weights} weights{where if result.device else ''}{mark(result.verified)}"
 
 
 def setting(result: Generation) -> list[Fact]:

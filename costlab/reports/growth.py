@@ -11,7 +11,7 @@ from costlab.formatting.facts import Fact
 from costlab.formatting.notebook import render
 from costlab.formatting.page import Page
 from costlab.formatting.table import Column, Table, csv_text
-from costlab.measurement.verified import mark
+from costlab.latency.verified import mark
 
 VARIABLES = {"batch": "b", "resolution": "r", "length": "l", "context": "c"}
 DROPPED = {"element_wise_ops": 2, "params": 1, "activations": 3, "bytes_accessed": 4, "memory_access": 5}
@@ -44,9 +44,8 @@ def document(growth: Growth) -> str:
 def heading(growth: Growth) -> str:
     """`resnet50 over batch on rtx4090`."""
     what = "training step of " if growth.mode == "step" else ""
-    return (
-        f"{what}{growth.model} over {growth.axis}{f' on {growth.device}' if growth.device else ''}{mark(growth.device)}"
-    )
+    where = f" on {growth.device}{mark(growth.verified)}" if growth.device else ""
+    return f"{what}{growth.model} over {growth.axis}{where}"
 
 
 def facts(growth: Growth) -> list[Fact]:

@@ -13,7 +13,7 @@ from costlab.core.step_document import communication
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
-from costlab.measurement.verified import NOTHING, is_verified
+from costlab.latency.verified import NOTHING
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
@@ -119,13 +119,8 @@ def latency(prediction: Prediction) -> list[Fact]:
         Fact("latency", f"{predicted} predicted on {prediction.setup}"),
         *phases(prediction),
         Fact("latency", ", ".join(parts)),
-        *unverified(prediction.device),
+        *([] if prediction.verified else [Fact("latency", f"unverified: {NOTHING}", "estimate")]),
     ]
-
-
-def unverified(device: str) -> list[Fact]:
-    """That nothing was measured on a device."""
-    return [] if is_verified(device) else [Fact("latency", f"unverified: {NOTHING}", "estimate")]
 
 
 def phases(prediction: Prediction) -> list[Fact]:

@@ -22,7 +22,6 @@ from costlab.latency.ceilings import ceilings, main_dtype
 from costlab.latency.device import Device
 from costlab.latency.execution import AUTOCAST
 from costlab.latency.prediction import Prediction
-from costlab.measurement.verified import mark
 from costlab.reports import findings
 from costlab.reports.guideline_pages import blocks
 from costlab.reports.header import facts, latency, what_first
@@ -250,7 +249,7 @@ def roofline(profile: Profile, prediction: Prediction, device: Device) -> dict[s
     """The ceilings of the device, and the peak of the dtype that the network computes in."""
     dtype = AUTOCAST[device.type] if prediction.amp else prediction.dtype or main_dtype(profile)
     return {
-        "running": f"{prediction.setup}{mark(prediction.device)}",
+        "running": prediction.setup,
         "bandwidth": device.bandwidth,
         "peaks": [[peak, ", ".join(names)] for peak, names in ceilings(device).items()],
         "peak": device.peak_flops(dtype),

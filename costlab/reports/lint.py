@@ -12,7 +12,6 @@ from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.formatting import facts as header
 from costlab.formatting import table as tables
 from costlab.formatting.escaping import markdown_code, markdown_text, visible
-from costlab.measurement.verified import is_verified
 from costlab.reports.findings import (
     findings_table,
     heading,
@@ -107,7 +106,7 @@ def document(run: LintRun) -> str:
         "fusion": run.fusion,
         "predicted_fusion": run.predicted_fusion,
         "device": run.device,
-        "verified": is_verified(run.device) if run.device else None,
+        "verified": run.verified if run.device else None,
         "what_ifs": [
             {"model": model.result.model, **model.result.what_ifs.to_dict()}
             for model in run.models

@@ -95,6 +95,7 @@ def scale(
         totals={key: tuple(getattr(p.total, key) for p in profiles) for key in keys},
         seconds=None if found is None else tuple(predict(p, found, **options).seconds for p in profiles),  # type: ignore[arg-type]
         device=found.name if found else None,
+        verified=found is None or found.verified,
         memory=found.memory if found else None,
         memory_bytes=tuple(memory_needed(p, step) for p in profiles),
         forms=closed_forms(axis, sizes, keys, profile_at),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from costlab.core.conditions import parse_condition
+from costlab.core.pareto import pareto_front
+from costlab.core.validation import as_number
 from costlab.errors import CostlabError
-from costlab.plots._pareto import pareto_front
-from costlab.plots.network_rows import number
-from costlab.sweeps.columns import VERDICTS, parquet_type, varied_columns
+from costlab.sweeps.columns import parquet_type
 from costlab.sweeps.journal import Journal
 from costlab.sweeps.space import Space
 from costlab.sweeps.tables import SweepRow, write_table
@@ -82,7 +82,7 @@ class Sweep:
         self.check(by)
 
         def rank(row: SweepRow) -> float:
-            value = number(row[by])
+            value = as_number(row[by])
             return inf if value is None else -value if largest else value
 
         return heapq.nsmallest(count, self, key=rank)
@@ -94,7 +94,7 @@ class Sweep:
         """
         for column in (x, y, *larger):
             self.check(column)
-        numbers = [(number(row[x]), number(row[y])) for row in self]
+        numbers = [(as_number(row[x]), as_number(row[y])) for row in self]
         points = {i: (across, up) for i, (across, up) in enumerate(numbers) if across is not None and up is not None}
         positions = list(points)
         return [self[positions[i]] for i in pareto_front(list(points.values()), x in larger, y in larger)]
@@ -116,7 +116,7 @@ class Sweep:
         from costlab.sweeps.report import html
 
         shown = list(islice(self, SHOWN))
-        return html(self.space.factory, shown, len(self) - len(shown), varied_columns(self.space), VERDICTS)
+        return html(shown, self.space, len(self) - len(shown))
 
     def save(self, path: str | Path) -> None:
         """Write the rows as .csv, .jsonl or .parquet, atomically.

@@ -83,13 +83,15 @@ that of the network with the fix and everything else unchanged. Findings are the
 | X2 | the layer is padded to the next multiples of 8 |
 | X3 | the batch norm is folded; all others stay |
 | X9 | attention is one operator |
-| X10 | with a device only: this layer alone at the width or with the rows that the finding names; heads: `null` |
+| X10 | with a device only: this layer alone at the width, with the rows or in the heads that the finding names |
 | X11 | the island computes in half precision, and its input is not converted |
 | X12 | the layer has no bias |
 | X13 | with a device only: the whole network in channels-last |
 | X14 | with a device only: the GPU does not wait for launches |
 | X15 | the layers are one |
-| X4, X6, X7, X8, X16 to X19 | none: `null` |
+| X18 | with a device only: the layer has the channels that the advice names first |
+| X19 | with a device only: a norm that a batch norm in its place would fold is gone; others: `null`, with the reason |
+| X4, X6, X7, X8, X16, X17 | none: `null` |
 
 - Both networks are predicted like any other (`costlab report --device`): as traced, at the traced batch, or as generated code
   with `--compile`. The header says which.
@@ -138,7 +140,7 @@ also fuses connected element-wise operators; `none` takes every operator as trac
 | `schema_version`, `costlab`, `fusion`, `device`, `predicted_fusion` | 1, the version, the fusion of what is checked, the device of the seconds (or `null`) and how the network runs there |
 | `verified` | whether measurements on the device were compared with predictions ([devices](devices.md#unverified-devices)), or `null` |
 | `what_ifs` | with a device, for each `model`: `setup`, `predicted_seconds`, and `changes` of the whole network, best first: `change`, `how`, `predicted_seconds`, `seconds_saved`, `share` |
-| `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `kept_bytes` (that a training step would keep less for its backward pass), `predicted_seconds_saved` |
+| `findings` | most expensive first, in seconds if there is a device, else in elements: `rule`, `severity` (`"error"`, `"warning"`, `"note"`), `model`, `module`, `op` (`""`: the whole module), `message`, `advice` (or `null`), `excess_memory_access` (elements), `excess_bytes`, `excess_launches`, `kept_bytes` (that a training step would keep less for its backward pass), `predicted_seconds_saved`, `unpriced` (why a device has no seconds for it, or `null`) |
 | `verdicts` | one for each guideline: `model`, `rule`, `verdict` (`"broken"` or `"holds"`; of a budget without a base `"not checked"`), `share` (of all prices in the memory access of the network), `value` and `limit` (what is compared), `detail` |
 | `summary` | warnings and errors by guideline |
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from helpers.calls import profile_of
 from torch import Tensor, nn
 
 import costlab
+from costlab.cli import run
 from costlab.core.profile import Profile
 from costlab.guidelines import Finding
 from costlab.guidelines.edits import edited
@@ -226,13 +229,46 @@ def test_heads_are_padded_to_the_next_kernel(width, kernel):
     assert heads(torch.float32, "h100") == heads(torch.float16, "v100") == []  # no kernel of FlashAttention
 
 
+@pytest.mark.parametrize(
+    ("shapes", "advice", "others"),
+    [
+        (((16, 80), (16, 80)), "10 heads of 128 in place of 16 of 80", ((10, 128), (10, 128))),
+        (((16, 80), (4, 80)), "16 heads of 64 in place of 16 of 80", ((16, 64), (4, 64))),
+        (((16, 80), (8, 80)), "10 heads of 128 in place of 16 of 80", ((10, 128), (5, 128))),
+        (((13, 80), (13, 80)), "13 heads of 64 in place of 13 of 80", ((13, 64), (13, 64))),
+    ],
+)
+def test_other_heads_save_the_difference_of_two_predictions(shapes, advice, others):
+    def attention(query: Tensor, key: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, key, enable_gqa=query.shape[1] != key.shape[1])
+
+    def network(heads: tuple[tuple[int, int], ...]) -> Profile:
+        tensors = [torch.zeros(8, count, 512, width, dtype=torch.float16) for count, width in heads]
+        return costlab.profile(Call(attention), tuple(tensors))
+
+    (finding,) = found(network(shapes), "X10", "h100")
+    before, after = (costlab.predict(network(heads), "h100").seconds for heads in (shapes, others))
+    assert finding.advice == advice
+    assert finding.predicted_seconds_saved == pytest.approx(before - after, abs=1e-12)
+
+
+def test_heads_with_values_of_another_width_are_not_priced():
+    def attention(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x[..., :40])
+
+    profile = costlab.profile(Call(attention), torch.zeros(8, 16, 512, 80, dtype=torch.float16))
+    (finding,) = found(profile, "X10", "h100")
+    assert (finding.predicted_seconds_saved, finding.fix) == (None, None)
+    assert finding.unpriced == "its time with other heads is not known"
+
+
 class Call(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.function(*tensors)
 
 
 # X18 and X19.
@@ -249,6 +285,59 @@ def test_x18_takes_the_place_of_x2_on_a_phone():
     assert found(profile, "X2", "raspberry-pi-4") == []
     assert found(profile, "X2", "rtx3090")
     assert found(profile, "X18", "rtx3090") == found(profile, "X18", "graviton3") == found(profile, "X18") == []
+
+
+@pytest.mark.parametrize("device", ["raspberry-pi-4", "snapdragon-8-gen-3"])
+@pytest.mark.parametrize(
+    ("layer", "instead"),
+    [
+        (nn.Conv2d(16, 20, 3), nn.Conv2d(16, 16, 3)),
+        (nn.Conv2d(16, 6, 1), nn.Conv2d(16, 8, 1)),
+        (nn.Conv2d(16, 42, 3, groups=2), nn.Conv2d(16, 32, 3, groups=2)),
+        (nn.ConvTranspose2d(16, 20, 3), nn.ConvTranspose2d(16, 16, 3)),
+        (nn.Linear(30, 100), nn.Linear(30, 96)),
+    ],
+)
+def test_the_channels_that_x18_names_first_save_the_difference_of_two_predictions(layer, instead, device):
+    before, after = (costlab.profile(each, (1, 16, 30, 30)) for each in (layer, instead))
+    (finding,) = found(before, "X18", device)
+    seconds = [costlab.predict(profile, device).seconds for profile in (before, after)]
+    assert finding.predicted_seconds_saved == pytest.approx(seconds[0] - seconds[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(4, 16), nn.InstanceNorm2d(16)])
+def test_a_norm_that_a_batch_norm_would_fold_costs_what_it_takes(norm):
+    def layers(*between: nn.Module) -> Profile:
+        return costlab.profile(nn.Sequential(nn.Conv2d(3, 16, 3), *between, nn.ReLU()), (1, 3, 32, 32))
+
+    (finding,) = found(layers(norm), "X19", "tensor-g4")
+    folded = layers(nn.BatchNorm2d(16)).fused("bn")
+    seconds = [costlab.predict(profile, "tensor-g4").seconds for profile in (layers(norm), folded)]
+    assert finding.advice.startswith("a batch norm, which is folded into the convolution before it")
+    assert finding.predicted_seconds_saved == pytest.approx(seconds[0] - seconds[1], abs=1e-12)
+
+
+class ReadTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 16, 3), nn.GroupNorm(4, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x + self.norm(x)
+
+
+@pytest.mark.parametrize("network", [ReadTwice(), nn.Sequential(nn.ReLU(), nn.GroupNorm(1, 3))])
+def test_what_runs_in_portable_kernels_is_not_priced_and_says_why(network, tmp_path, capsys):
+    profile = costlab.profile(network, (1, 3, 32, 32))
+    (finding,) = found(profile, "X19", "tensor-g4")
+    why = "no times of ExecuTorch's portable kernels are known"
+    assert (finding.predicted_seconds_saved, finding.unpriced) == (None, why)
+    path = tmp_path / "network.json"
+    path.write_text(profile.to_json())
+    for form in ("text", "markdown", "github", "sarif", "junit"):
+        run(["lint", str(path), "--isolated", "--select", "X19", "--device", "tensor-g4", "--format", form])
+        assert f"not priced: {why}" in " ".join(html.unescape(capsys.readouterr().out).split()), form
 
 
 @pytest.mark.parametrize(

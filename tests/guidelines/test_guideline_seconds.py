@@ -39,8 +39,7 @@ OTHERS = (
     "torchvision:efficientnet_v2_s",
 )
 NASNET = pytest.param("NASNet-A Large", marks=pytest.mark.slow)
-UNPRICED = {"X4", "X6", "X7", "X8", "X16", "X17", "X18", "X19"}  # rules without a fix
-UNPRICED_EXAMPLES = {"heads of 80"}  # of rules that have a fix for others
+UNPRICED = {"X4", "X6", "X7", "X8", "X16", "X17"}  # rules without a fix
 WHOLE = {"X13", "X14"}  # rules about the whole network, which predict themselves
 
 
@@ -298,8 +297,7 @@ def test_findings_on_bad_examples_have_seconds_if_the_rule_has_a_fix():
         mode = "step" if GUIDELINES[rule].training else "eval"
         found = costlab.lint(profile_example(code, mode), select=[rule], device=device_of(rule) or GPU).findings
         assert found
-        priced = rule not in UNPRICED and title not in UNPRICED_EXAMPLES
-        assert any(f.predicted_seconds_saved is not None for f in found) == priced, (rule, title)
+        assert any(f.predicted_seconds_saved is not None for f in found) == (rule not in UNPRICED), (rule, title)
 
 
 def test_an_unknown_device_is_an_error():

@@ -15,12 +15,12 @@ from matplotlib import pyplot
 import costlab
 from costlab import plots
 from costlab.cli import run
+from costlab.core.pareto import pareto_front
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
 from costlab.models import ModelSpec, profile_of
 from costlab.plots._breakdown import HOST, time_by_kind
-from costlab.plots._pareto import pareto_front
 from costlab.plots._roofline import SMALLEST, roofline_points
 from costlab.plots.network_rows import profile_row, read_rows
 

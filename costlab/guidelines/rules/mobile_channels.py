@@ -8,7 +8,8 @@ output channels in float32 and of 16 in float16, and pads the last column with z
 (`nr` of `f32_gemm_config` and `f16_gemm_config` for Arm in src/configs/gemm-config.c of XNNPACK). GPUs of phones hold
 tensors in slices of 4 channels (Lee et al., On-Device Neural Net Inference with Mobile GPUs, arXiv 1907.01989).
 
-**Price.** Unknown in elements and seconds: the message says how much of the layer's work is padding.
+**Price.** Unknown in elements. In seconds, this layer alone with the channels that the advice names first: the multiple
+below or, if there is none, the one above. The message says how much of the layer's work is padding.
 
 **Use instead.** The nearest multiple, below or above. On these devices this rule takes the place of X2.
 """
@@ -16,7 +17,7 @@ tensors in slices of 4 channels (Lee et al., On-Device Neural Net Inference with
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
-from costlab.guidelines.analysis.layers import LayerShape, layers_of
+from costlab.guidelines.analysis.layers import LayerShape, layers_of, resize_fix
 from costlab.guidelines.analysis.mobile import is_mobile
 from costlab.guidelines.model import CheckResult, Finding, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
@@ -30,11 +31,11 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
     if not is_mobile(config.device):
         return CheckResult([])
     findings = []
-    for _, op, layer in layers_of(profile, uncounted=True):
+    for position, op, layer in layers_of(profile, uncounted=True):
         dtype = config.dtype or op.output.dtype
         columns = COLUMNS.get(dtype)
         if columns and not layer.depthwise and padding(layer, columns) >= WORTH:
-            findings.append(finding(op, layer, columns, dtype))
+            findings.append(finding(op, layer, columns, dtype, counted=profile.costs[position] is not None))
     return CheckResult(findings)
 
 
@@ -44,10 +45,11 @@ def padding(layer: LayerShape, columns: int) -> float:
     return 1 - each / (-(-each // columns) * columns)
 
 
-def finding(op: Op, layer: LayerShape, columns: int, dtype: str) -> Finding:
-    """What a layer wastes, and the multiples around its channels."""
+def finding(op: Op, layer: LayerShape, columns: int, dtype: str, counted: bool) -> Finding:
+    """What a layer wastes, and the multiples around its channels; an operator that is not `counted` has no price."""
     each = layer.outputs // layer.groups
     below, above = each // columns * columns, -(-each // columns) * columns
+    fix = resize_fix(op, layer, layer.inputs, (below or above) * layer.groups, layer.groups) if counted else None
     where = f" in each of {layer.groups} groups" if layer.groups > 1 else ""
     share = percent(padding(layer, columns))
     return Finding(
@@ -56,6 +58,8 @@ def finding(op: Op, layer: LayerShape, columns: int, dtype: str) -> Finding:
         message=f"{each} output channels{where} are computed as {above}, {columns} at a time in {dtype}:"
         f" {share} of the work is padding",
         advice=f"{f'{below} or ' if below else ''}{above} output channels{where} in place of {each}",
+        unpriced=None if fix else "its time with other channels is not known",
+        fix=fix,
     )
 
 

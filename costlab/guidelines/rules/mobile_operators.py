@@ -10,19 +10,23 @@ not support runs in its portable kernels ("naive implementation used as a refere
 operators and constraints is that of the page "XNNPACK Operator Support" of ExecuTorch's documentation. Batch norms are
 folded, and operators that export writes as supported ones (silu, relu6, scaled_dot_product_attention) are supported.
 
-**Price.** Unknown in elements. The message says which share of the predicted time the operator has at least.
+**Price.** Unknown in elements. In seconds, of a norm that alone reads what a convolution writes: the network without
+it, as a batch norm in its place is folded. Others are not priced, because no device has times of ExecuTorch's portable
+kernels. The message says which share of the predicted time the operator has at least.
 
 **Use instead.** An operator of the list, with the same purpose: an average pooling with `count_include_pad=False`, a
 batch norm instead of a layer norm. Or another backend: Core ML, the vendor's.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
+from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
 from costlab.guidelines.analysis.mobile import is_mobile
-from costlab.guidelines.model import CheckResult, Finding, Guideline, nothing_found
+from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
 
 UNSUPPORTED = frozenset(  # operators of Core ATen, or written with those, that the list does not have
@@ -38,6 +42,7 @@ UNSUPPORTED = frozenset(  # operators of Core ATen, or written with those, that 
     " deform_conv2d roi_align roi_pool nms".split()
 )
 BATCH_CHANNELS_HEIGHT_WIDTH = 4
+NORMS = ("layer_norm", "group_norm", "instance_norm", "rms_norm")
 
 
 def sizes(op: Op, name: str) -> tuple[int, ...]:
@@ -94,15 +99,41 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
         return CheckResult([])
     view = profile.fused("bn")
     now = predict_with(profile, config, view)
+    readers = Counter(before for op in view.ops for before in op.after)
     findings = []
     for op in view.ops:
         words = None if op.free or not op.outputs or not op.inputs else objection(op)
         if words is not None:
             share = percent(now.by_op.get(op.name, 0.0) / now.seconds)
             message = f"ExecuTorch's XNNPACK backend {words}: it runs in a slower kernel, {share} of the time or more"
-            advice = "an operator that the backend has, or another backend"
-            findings.append(Finding(module=op.module, op=op.name, message=message, advice=advice))
+            findings.append(finding(op, message, op.name in now.by_op and is_after_convolution(op, view, readers)))
     return CheckResult(findings)
+
+
+def is_after_convolution(op: Op, view: Profile, readers: Mapping[int, int]) -> bool:
+    """Whether an operator is a norm of exactly what a convolution writes and nothing else reads."""
+    if op.kind not in NORMS or len(op.after) != 1 or readers[op.after[0]] > 1 or op.after[0] in view.trace.outputs:
+        return False
+    before = view.ops[op.after[0]]
+    x = op.inputs[0]
+    return FAMILY_OF.get(before.kind) == "convolution" and (x.storage, x.shape) == (
+        before.output.storage,
+        before.output.shape,
+    )
+
+
+def finding(op: Op, message: str, folds: bool) -> Finding:
+    """An operator that leaves the backend; `folds`: a batch norm in its place would be folded."""
+    if folds:
+        advice = "a batch norm, which is folded into the convolution before it; or another backend"
+        return Finding(module=op.module, op=op.name, message=message, advice=advice, fix=Fix(removed=(op.name,)))
+    return Finding(
+        module=op.module,
+        op=op.name,
+        message=message,
+        advice="an operator that the backend has, or another backend",
+        unpriced="no times of ExecuTorch's portable kernels are known",
+    )
 
 
 BAD = {

@@ -15,10 +15,11 @@ FlashAttention has kernels for heads of 32, 64, 96, 128, 192 and 256 and pads ot
 and static_switch.h of FlashAttention 2).
 
 **Price.** Unknown in elements: more channels move more data. In seconds, the network as it is against the network with
-the other size in this layer alone; for heads unknown: the message says how much of the arithmetic is padding.
+the other size in this layer alone, or with this attention in the heads that the advice names. The model of GPUs does
+not know the padding of heads: it prices what the other heads compute and move.
 
 **Use instead.** The width that the finding names, and the same wherever this layer is read; fewer tokens or a smaller
-batch; heads as wide as a kernel, more or fewer of them.
+batch; heads as wide as a kernel: more or fewer of them, as wide together, or as many narrower ones if that is slower.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
             findings.append(width_finding(op, layer, width, config.device.name))
         if rows is not None:
             findings.append(rows_finding(op, layer, rows, free, config.device.name))
-    return CheckResult([*findings, *padded_heads(view, config, seconds)])
+    return CheckResult([*findings, *padded_heads(view, config, seconds, saved)])
 
 
 def best_size(size: int, groups: int, saved: Mapping[int, float], own: float, least: float) -> int | None:
@@ -168,11 +169,14 @@ def rows_finding(op: Op, layer: LayerShape, rows: int, free: int, device: str) -
 # Heads.
 
 
-def padded_heads(view: Profile, config: ExecutionConfig, seconds: Mapping[str, float]) -> Iterator[Finding]:
+def padded_heads(
+    view: Profile, config: ExecutionConfig, seconds: Mapping[str, float], saved: Callable[[Fixes], dict[int, float]]
+) -> Iterator[Finding]:
     """Fused attention in half precision whose heads are narrower than the kernel that computes them."""
     if config.device.architecture not in FLASH:
         return
     least = WORTH * sum(seconds.values())
+    best: dict[object, tuple[int, bool] | None] = {}  # by the shapes that attention reads
     for op in view.ops:
         query = op.find("query") if FAMILY_OF.get(op.kind) == "attention" and not op.free else None
         if query is None or not query.shape or op.find("attn_mask") or seconds[op.name] < least:
@@ -181,14 +185,64 @@ def padded_heads(view: Profile, config: ExecutionConfig, seconds: Mapping[str, f
         width = query.shape[-1]
         kernel = next((head for head in HEADS if head >= width), width)
         if half and width < kernel:
-            wasted = percent(1 - width / kernel)
-            yield Finding(
-                module=op.module,
-                op=op.name,
-                message=f"heads of {width} run in a kernel for {kernel}: {wasted} of their arithmetic is padding",
-                advice=f"heads of {kernel}, or of {max((h for h in HEADS if h < width), default=kernel)}",
-                excess_launches=0,
-            )
+            shapes = tuple(t.shape for t in op.inputs)
+            if shapes not in best:
+                best[shapes] = best_heads(op, saved)
+            yield heads_finding(op, kernel, best[shapes])
+
+
+def best_heads(op: Op, saved: Callable[[Fixes], dict[int, float]]) -> tuple[int, bool] | None:
+    """The nearest width that saves time: of heads as wide together as now or, if none is faster, of as many heads."""
+    together = saved(other_heads(op, together=True))
+    nearest = sorted(together, key=lambda width: abs(width - op["query"].shape[-1]))
+    faster = [(width, True) for width in nearest if together[width] > 0]
+    fewer = [(width, False) for width, _ in other_heads(op, together=False)]
+    return next(iter([*faster, *fewer, *((width, True) for width in nearest)]), None)
+
+
+def other_heads(op: Op, together: bool) -> Fixes:
+    """Attention in heads as wide as a kernel, as wide `together` as now; else in as many heads, the next narrower."""
+    own = op["query"].shape[-1]
+    for width in HEADS if together else [width for width in HEADS if width < own][-1:]:
+        fix = with_heads(op, width, together)
+        if fix is not None:
+            yield width, fix
+
+
+def with_heads(op: Op, width: int, together: bool) -> Fix | None:
+    """Attention in heads of another width; None if a whole number of them is not as wide `together` as now."""
+    tensors = [op["query"], op["key"], op["value"], op.output]
+    own = op["query"].shape[-1]
+    if "scores" in op.attrs or any(len(t.shape) < 3 or t.shape[-1] != own for t in tensors):
+        return None
+    counts = [t.shape[-3] * own // width if together else t.shape[-3] for t in tensors]
+    if together and any(count * width != t.shape[-3] * own for count, t in zip(counts, tensors, strict=True)):
+        return None
+    shaped = [
+        with_shape(t, (*t.shape[:-3], count, t.shape[-2], width)) for count, t in zip(counts, tensors, strict=True)
+    ]
+    new = {t.name: t for t in shaped[:3]}
+    changed = replace(op, inputs=tuple(new.get(t.name, t) for t in op.inputs), outputs=(shaped[3], *op.outputs[1:]))
+    return Fix(replaced={op.name: changed})
+
+
+def heads_finding(op: Op, kernel: int, best: tuple[int, bool] | None) -> Finding:
+    """How much of the arithmetic is padding, and the heads without any."""
+    *_, count, _, width = (1, 1, *op["query"].shape)
+    advice = f"heads of {kernel}, or of {max((h for h in HEADS if h < width), default=kernel)}"
+    if best is not None:
+        other, together = best
+        advice = f"{count * width // other if together else count} heads of {other} in place of {count} of {width}"
+    return Finding(
+        module=op.module,
+        op=op.name,
+        message=f"heads of {width} run in a kernel for {kernel}: {percent(1 - width / kernel)} of their arithmetic is"
+        " padding",
+        advice=advice,
+        excess_launches=0,
+        unpriced=None if best else "its time with other heads is not known",
+        fix=with_heads(op, *best) if best else None,
+    )
 
 
 BAD = {
