@@ -3,8 +3,6 @@
 from costlab.errors import CostlabError
 from costlab.latency.devices import find_device
 
-NOTHING = "nothing was measured on it"
-
 
 def mark(verified: bool) -> str:
     """What to write behind a device: ", unverified", or nothing."""

@@ -16,7 +16,6 @@ from costlab.formatting import units
 from costlab.formatting.escaping import markdown_text, visible
 from costlab.formatting.table import Column, Table
 from costlab.latency.device import Device
-from costlab.latency.verified import NOTHING
 
 if TYPE_CHECKING:
     from costlab.measurement.calibration_result import Calibration, Peak
@@ -119,7 +118,7 @@ def numbers_of(device: Device) -> Iterator[Number]:
     def number(label: str, value: str, path: str) -> Number:
         return Number(label, value, visible(device.sources.get(path, NOT_GIVEN)))
 
-    yield Number("predictions", "measured" if device.verified else "unverified", visible(evidence(device) or NOTHING))
+    yield Number("predictions", "measured" if device.verified else "unverified", visible(evidence(device) or "nothing was measured on it"))
     yield number("units", units.exact(device.units), "units")
     yield number("clock", units.short(round(device.clock), "Hz"), "clock")
     yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")

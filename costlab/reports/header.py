@@ -13,7 +13,6 @@ from costlab.core.step_document import communication
 from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.facts import Fact
-from costlab.latency.verified import NOTHING
 
 if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
@@ -116,10 +115,9 @@ def latency(prediction: Prediction) -> list[Fact]:
         parts.append(f"{units.percent(prediction.overhead_seconds / whole)} waiting for the CPU to launch kernels")
     predicted = units.seconds(prediction.seconds)
     return [
-        Fact("latency", f"{predicted} predicted on {prediction.setup}"),
+        Fact("latency", f"{predicted} predicted on {prediction.setup}", "" if prediction.verified else "estimate"),
         *phases(prediction),
         Fact("latency", ", ".join(parts)),
-        *([] if prediction.verified else [Fact("latency", f"unverified: {NOTHING}", "estimate")]),
     ]
 
 
