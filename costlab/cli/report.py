@@ -90,9 +90,11 @@ class TableOptions:
         check_choice(self.by, self.depth, self.top, self.sort, timed)
         for name in self.columns.split(",") if self.columns else ():
             column_key(name, timed)
-        others = [name for name in ("top", "sort", "columns") if getattr(self, name) is not None]
-        if self.tree and (others or self.by != "module" or form not in ("text", "markdown")):
-            raise CostlabError("--tree shows modules as text or markdown; of the options of tables it takes --depth")
+        others = [f"--{name}" for name in ("top", "sort", "columns") if getattr(self, name) is not None]
+        others += [f"--by {self.by}"] * (self.by != "module")
+        others += [f"--format {form}"] * (form not in ("text", "markdown"))
+        if self.tree and others:
+            raise CostlabError(f"{others[0]} does not go with --tree, which shows nested modules as text or markdown")
 
 
 @dataclass(frozen=True)

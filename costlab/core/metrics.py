@@ -97,7 +97,8 @@ def metric_named(
     if key not in keys and len(begun) == 1:
         key = begun[0]
     if key not in keys:
-        close = difflib.get_close_matches(key, [*keys, *others], n=1, cutoff=0.5)
-        hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join([*keys, *others])}"
+        known = list(dict.fromkeys([*keys, *others]))
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"; nearest: {close[0]}" if close else f"; choose one of {', '.join(known)}"
         raise CostlabError(f"unknown metric {name!r}{hint}")
     return METRICS[key]

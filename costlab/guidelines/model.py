@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.execution import ExecutionConfig
 
+NANOSECOND = 1e-9  # what saves less, saves no time
 FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
 NOT_CHECKED = "not checked"  # the verdict on a budget that is a change, where there is nothing to compare with
@@ -40,6 +42,11 @@ class Fix:
     resized: Mapping[str, Channels] = field(default_factory=dict)  # layers with other channels
     fused: tuple[tuple[str, ...], ...] = ()  # element-wise operators, or a convolution and its batch norms, as one
     merged: tuple[tuple[str, ...], ...] = ()  # independent operators as one of each kind, with the same mult-adds
+
+    @property
+    def ops(self) -> frozenset[str]:
+        """The operators that it changes."""
+        return frozenset((*self.removed, *self.replaced, *self.resized, *chain(*self.fused, *self.merged)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class Finding:
     @property
     def helps(self) -> bool:
         """Whether following the advice may save something: it does not if it saves no time on the device."""
-        return self.predicted_seconds_saved is None or self.predicted_seconds_saved > 0
+        return self.predicted_seconds_saved is None or self.predicted_seconds_saved >= NANOSECOND
 
     @property
     def from_guideline(self) -> bool:

@@ -68,3 +68,8 @@ def find_guideline(name: str, rules: Mapping[str, Guideline] = GUIDELINES) -> Gu
         hint = f"; did you mean {known[close[0]].name!r}?" if close else ""
         raise CostlabError(f"unknown guideline {name!r}{hint}; choose from {', '.join(rules)} (see `costlab explain`)")
     return guideline
+
+
+def rule_label(rule: str) -> str:
+    """A rule by code and name: `G1 equal-channel-width`."""
+    return f"{rule} {GUIDELINES[rule].name}" if rule in GUIDELINES else rule

@@ -11,7 +11,8 @@ from costlab.formatting import units
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.notebook import ShownInNotebooks
 from costlab.guidelines.edits import edited
-from costlab.guidelines.model import Finding, group_findings
+from costlab.guidelines.model import Finding, FindingGroup, group_findings
+from costlab.guidelines.registry import rule_label
 from costlab.latency._predict import predict_with, traced_batch
 from costlab.latency.ceilings import main_dtype
 from costlab.latency.device import Device
@@ -147,7 +148,7 @@ def larger_batches(profile: Profile, config: ExecutionConfig) -> Iterator[Candid
         return
     for times in BATCHES:
         seconds = predict_with(profile, replace(config, batch=times * batch)).seconds
-        yield f"batch {times * batch} instead of {batch}", f"throughput: the time of each {batch}", seconds / times
+        yield f"batch {times * batch} instead of {batch}", f"for throughput: time per batch of {batch}", seconds / times
 
 
 def without_launches(profile: Profile, config: ExecutionConfig) -> Iterator[Candidate]:
@@ -170,12 +171,17 @@ def fused_attention(profile: Profile, config: ExecutionConfig, findings: Sequenc
 
 
 def best_findings(profile: Profile, config: ExecutionConfig, findings: Sequence[Finding]) -> Iterator[Candidate]:
-    """The advice of the best groups of findings, followed together."""
-    helpful = [f for f in findings if f.fix and f.predicted_seconds_saved and f.helps and f.rule not in WHOLE]
-    groups = group_findings(helpful)[:TOGETHER]
-    if groups:
-        fixes = [f.fix for group in groups for f in group.findings if f.fix]
+    """The advice of the best groups of findings that change different operators, followed together."""
+    chosen: list[FindingGroup] = []
+    changed: set[str] = set()
+    for group in group_findings(f for f in findings if f.fix and f.predicted_seconds_saved and f.helps):
+        ops = {op for f in group.findings if f.fix for op in f.fix.ops}
+        if len(chosen) < TOGETHER and group.first.rule not in WHOLE and ops.isdisjoint(changed):
+            chosen.append(group)
+            changed |= ops
+    if chosen:
+        fixes = [f.fix for group in chosen for f in group.findings if f.fix]
         seconds = predict_with(profile, config, edited(profile.fused(config.fusion), fixes)).seconds
-        named = ", ".join(f"{group.first.rule} {group.path}" for group in groups)
-        best = f"the {len(groups)} best groups" if len(groups) > 1 else "the best group"
+        named = ", ".join(f"{rule_label(group.first.rule)} in {group.path or ROOT}" for group in chosen)
+        best = f"the {len(chosen)} best groups" if len(chosen) > 1 else "the best group"
         yield f"follow {best} of findings", named, seconds

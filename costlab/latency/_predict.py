@@ -103,6 +103,7 @@ def predict_with(profile: Profile, config: ExecutionConfig, view: Profile | None
         by_phase=dict(phases),
         optimizer_form=config.optimizer_form if profile.trace.step else None,
         verified=config.device.verified,
+        gpu=config.gpu,
     )
 
 

@@ -35,6 +35,7 @@ class Prediction(ShownInNotebooks):
     by_phase: Mapping[str, float] = field(default_factory=dict)  # seconds of the operators of a training step
     optimizer_form: str | None = None  # of a training step
     verified: bool = True  # whether anything was measured on the device
+    gpu: bool = True  # whether a CPU launches the kernels of the device
 
     def __str__(self) -> str:
         """The predicted time, for what, and what is not in it."""
@@ -43,7 +44,7 @@ class Prediction(ShownInNotebooks):
 
     @property
     def overhead_seconds(self) -> float:
-        """Time of the pass outside its operators, when the GPU waits for the CPU to launch kernels."""
+        """Time of the pass outside its operators: on a GPU, in which it waits for the CPU to launch kernels."""
         return self.seconds - sum(self.by_op.values())
 
     @property

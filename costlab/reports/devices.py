@@ -118,7 +118,11 @@ def numbers_of(device: Device) -> Iterator[Number]:
     def number(label: str, value: str, path: str) -> Number:
         return Number(label, value, visible(device.sources.get(path, NOT_GIVEN)))
 
-    yield Number("predictions", "measured" if device.verified else "unverified", visible(evidence(device) or "nothing was measured on it"))
+    yield Number(
+        "predictions",
+        "measured" if device.verified else "unverified",
+        visible(evidence(device) or "nothing was measured on it"),
+    )
     yield number("units", units.exact(device.units), "units")
     yield number("clock", units.short(round(device.clock), "Hz"), "clock")
     yield number("bandwidth", units.short(round(device.bandwidth), "B/s"), "bandwidth")

@@ -8,8 +8,17 @@ from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.guidelines.model import BUDGET, NOT_CHECKED, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
-from costlab.guidelines.registry import GUIDELINES
+from costlab.guidelines.model import (
+    BUDGET,
+    NANOSECOND,
+    NOT_CHECKED,
+    Finding,
+    FindingGroup,
+    LintResult,
+    RuleVerdict,
+    group_findings,
+)
+from costlab.guidelines.registry import GUIDELINES, rule_label
 from costlab.latency.prediction import RUNS
 from costlab.latency.verified import mark
 
@@ -62,9 +71,9 @@ def savings(findings: Sequence[Finding], device: str | None) -> str:
 
 def time_saved(seconds: float, device: str) -> str:
     """`saves 10.20 us on rtx3090`, or `would cost` if following the advice is slower there."""
-    if seconds < 0:
+    if seconds <= -NANOSECOND:
         return f"would cost {units.seconds(-seconds)} on {device}"
-    return f"saves {units.seconds(seconds) if seconds else 'no time'} on {device}"
+    return f"saves {units.seconds(seconds) if seconds >= NANOSECOND else 'no time'} on {device}"
 
 
 def traffic_saved(findings: Sequence[Finding]) -> str:
@@ -80,11 +89,6 @@ def traffic_saved(findings: Sequence[Finding]) -> str:
     if launches:
         parts.append(f"{units.short(launches)} launch{'es' if launches > 1 else ''}")
     return f"{verb} {', '.join(parts)}" if first.excess_memory_access or launches else f"{verb} no traffic"
-
-
-def rule_label(rule: str) -> str:
-    """A rule by code and name: `G1 equal-channel-width`."""
-    return f"{rule} {GUIDELINES[rule].name}" if rule in GUIDELINES else rule
 
 
 def group_sentence(group: FindingGroup, device: str | None) -> str:

@@ -112,7 +112,8 @@ def latency(prediction: Prediction) -> list[Fact]:
     whole = prediction.seconds or 1.0
     parts = [f"{units.percent(seconds / whole)} {bound}-bound" for bound, seconds in bounds.most_common()]
     if prediction.overhead_seconds > whole / 100:
-        parts.append(f"{units.percent(prediction.overhead_seconds / whole)} waiting for the CPU to launch kernels")
+        where = "waiting for the CPU to launch kernels" if prediction.gpu else "outside operators"
+        parts.append(f"{units.percent(prediction.overhead_seconds / whole)} {where}")
     predicted = units.seconds(prediction.seconds)
     return [
         Fact("latency", f"{predicted} predicted on {prediction.setup}", "" if prediction.verified else "estimate"),

@@ -5,7 +5,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from costlab.ci.lint_run import LintRun, ModelLint
 from costlab.formatting.escaping import visible
 from costlab.guidelines.model import NOT_CHECKED, RuleVerdict
-from costlab.reports.findings import located_sentence, rule_label, sentence
+from costlab.guidelines.registry import rule_label
+from costlab.reports.findings import located_sentence, sentence
 
 
 def report(run: LintRun) -> str:
