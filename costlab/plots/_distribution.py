@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costlab.core.profile import Profile
 from costlab.formatting import units
 from costlab.formatting.colours import FAINT, INK, QUIET
 from costlab.latency.device import Device
 from costlab.plots._pareto import column_text, scale_axis
-from costlab.plots.network_rows import NetworkRow, column, counted, predicted_on, rows_of
+from costlab.plots.network_rows import Networks, column, counted, predicted_on, rows_of
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, headline, only_spines
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 def distribution(
-    networks: Sequence[Profile | NetworkRow],
+    networks: Networks,
     x: str = "mult_adds",
     *,
     ax: Axes | None = None,
@@ -33,7 +32,8 @@ def distribution(
     """Plot the empirical distribution function of a cost, as RegNet compares design spaces (arXiv 2003.13678, eq. 1).
 
     Args:
-        networks: profiles, or rows that map columns to numbers; rows without a number in `x` are left out.
+        networks: profiles, a data frame, or rows that map columns to numbers. Rows without a number in
+            `x` are left out.
         x: a column: a cost, or "predicted_seconds" of profiles if there is a device.
         device, amp, fusion, channels_last: as in `costlab.predict`, for the time of profiles.
 

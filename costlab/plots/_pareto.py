@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from costlab.core.metrics import METRICS, PREDICTED
 from costlab.core.pareto import pareto_front
-from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
 from costlab.formatting.colours import INK, PALE
 from costlab.latency.device import Device
 from costlab.latency.verified import mark_of
-from costlab.plots.network_rows import NetworkRow, column, counted, name_of, predicted_on, rows_of
+from costlab.plots.network_rows import Networks, column, counted, name_of, predicted_on, rows_of
 from costlab.plots.point_labels import LabelledPoint, boxes_along, label_points, scatter
 from costlab.plots.style import SMALL, axes_or_new, fix_layout, format_ticks, headline, only_spines, shortened
 
@@ -29,7 +28,7 @@ LONGEST = 32  # characters of a name
 
 
 def pareto(
-    networks: Sequence[Profile | NetworkRow],
+    networks: Networks,
     x: str = "mult_adds",
     y: str = "memory_access",
     *,
@@ -43,8 +42,8 @@ def pareto(
     """Plot networks as points, with the Pareto front: the networks that no other one beats in both `x` and `y`.
 
     Args:
-        networks: profiles, or rows that map columns to numbers and "name" to a name. Rows without a number in `x` or
-            `y` are left out.
+        networks: profiles, a data frame, or rows that map columns to numbers and "name" to a name. Rows without a
+            number in `x` or `y` are left out.
         x, y: columns: costs, or "predicted_seconds" of profiles if there is a device.
         larger: the columns in which more is better, such as an accuracy.
         device, amp, fusion, channels_last: as in `costlab.predict`, for the time of profiles.

@@ -4,9 +4,9 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from costlab.core.files import os_error_reason, read_text
 from costlab.core.metrics import PREDICTED, SORTABLE
@@ -19,11 +19,15 @@ from costlab.latency.device import Device
 from costlab.latency.devices import find_device
 from costlab.latency.verified import mark
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NAME = "name"
 LARGEST = 50_000_000  # bytes of a table
 MOST = 20_000_000  # cells of a parquet table
 
 NetworkRow = Mapping[str, Any]
+Networks: TypeAlias = "Iterable[Profile | NetworkRow] | Profile | pd.DataFrame"
 
 
 def read_rows(path: str | Path) -> list[NetworkRow]:
@@ -89,16 +93,18 @@ PARSERS = {
 }
 
 
-def rows_of(
-    networks: Sequence[Profile | NetworkRow], device: str | Path | Device | None, **execution: Any
-) -> list[NetworkRow]:
+def rows_of(networks: Networks, device: str | Path | Device | None, **execution: Any) -> list[NetworkRow]:
     """The rows of networks, with predicted seconds of profiles if there is a device.
 
     Profiles of the same name are told apart by their position: `Net [0]`, `Net [1]`.
 
     Args:
+        networks: profiles and rows, one profile, or a data frame.
         execution: as for `costlab.predict`.
     """
+    if hasattr(networks, "to_dict") and hasattr(networks, "columns"):
+        networks = networks.to_dict("records")
+    networks = [networks] if isinstance(networks, Profile) else list(networks)
     rows = [profile_row(n, device, **execution) if isinstance(n, Profile) else n for n in networks]
     times = Counter(row[NAME] for n, row in zip(networks, rows, strict=True) if isinstance(n, Profile))
     return [

@@ -177,6 +177,16 @@ def test_networks_stand_at_their_costs(networks):
     untouched(ax)
 
 
+def test_one_profile_and_a_data_frame_are_drawn(networks):
+    pandas = pytest.importorskip("pandas")
+    one = next(iter(networks.values()))
+    frame = pandas.DataFrame([{"name": "a", "params": 5, "top1": 70}, {"name": "b", "params": 7, "top1": None}])
+    for drawn, count in ((one, 1), ([one, one], 2), (frame, 2)):
+        for ax in (plots.pareto(drawn, "params", "params"), plots.distribution(drawn, "params")):
+            assert ax.get_title(loc="left") == f"{count} network{'s' * (count > 1)}"
+    assert plots.pareto(frame, "params", "top1").get_title(loc="left") == "1 network"
+
+
 def test_rows_without_a_number_are_left_out_and_counted():
     rows = [{"name": "a", "mult_adds": 5, "top1": 70}, {"name": "b", "mult_adds": None, "top1": 71}]
     ax = plots.pareto([*rows, {"name": "c", "mult_adds": 7, "top1": ""}], y="top1", larger=["top1"])
