@@ -98,6 +98,8 @@ that of the network with the fix and everything else unchanged. Findings are the
 - Findings that differ only in the repetition of a block are fixed together, and each has its part of what that saves.
 - Advice that saves no time on the device is not given: such a finding is a note and fails no run. The verdict stays, since it
   is on elements, and says so.
+- Advice that changes how many outputs the network returns is not given either, unless it only pads them (50,257 tokens to 50,304):
+  such a finding says "not priced" and why.
 - Savings are of the whole forward pass. While a GPU waits for the CPU to launch kernels, a faster operator saves next to
   nothing, and a removed one saves its launch. Memory access counts for more at larger batches (`--batch 64`).
 
@@ -106,7 +108,7 @@ that of the network with the fix and everything else unchanged. Findings are the
 With a device, `lint`, `report --device` and the HTML report begin with at most five changes of the whole network, best first:
 fold batch norms, compile, channels-last, half precision (if the device has units for it), two and four times the batch (the time
 of each batch of now), a CUDA graph (the kernels without the time that they wait for the CPU), and the advice of the three best
-groups of findings followed together. Each is predicted by running the changed network through the model. A change that saves
+groups of findings that change different operators, followed together. Each is predicted by running the changed network through the model. A change that saves
 2 % or less is not named. In Python: `costlab.lint(profile, device="rtx3090").what_ifs`.
 
 ## Training steps

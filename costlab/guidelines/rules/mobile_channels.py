@@ -17,7 +17,7 @@ below or, if there is none, the one above. The message says how much of the laye
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
-from costlab.guidelines.analysis.layers import LayerShape, layers_of, resize_fix
+from costlab.guidelines.analysis.layers import LayerShape, layers_of, resize_fix, writes_output
 from costlab.guidelines.analysis.mobile import is_mobile
 from costlab.guidelines.model import CheckResult, Finding, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
@@ -35,7 +35,8 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
         dtype = config.dtype or op.output.dtype
         columns = COLUMNS.get(dtype)
         if columns and not layer.depthwise and padding(layer, columns) >= WORTH:
-            findings.append(finding(op, layer, columns, dtype, counted=profile.costs[position] is not None))
+            counted, fixed = profile.costs[position] is not None, writes_output(op, profile)
+            findings.append(finding(op, layer, columns, dtype, counted, fixed))
     return CheckResult(findings)
 
 
@@ -45,10 +46,13 @@ def padding(layer: LayerShape, columns: int) -> float:
     return 1 - each / (-(-each // columns) * columns)
 
 
-def finding(op: Op, layer: LayerShape, columns: int, dtype: str, counted: bool) -> Finding:
-    """What a layer wastes, and the multiples around its channels; an operator that is not `counted` has no price."""
+def finding(op: Op, layer: LayerShape, columns: int, dtype: str, counted: bool, fixed: bool) -> Finding:
+    """What a layer wastes, and the multiples around its channels.
+
+    An operator that is not `counted` has no price; a layer with `fixed` outputs, those of the network, gets no fewer.
+    """
     each = layer.outputs // layer.groups
-    below, above = each // columns * columns, -(-each // columns) * columns
+    below, above = 0 if fixed else each // columns * columns, -(-each // columns) * columns
     fix = resize_fix(op, layer, layer.inputs, (below or above) * layer.groups, layer.groups) if counted else None
     where = f" in each of {layer.groups} groups" if layer.groups > 1 else ""
     share = percent(padding(layer, columns))
