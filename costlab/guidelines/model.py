@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from costlab.guidelines.what_ifs import WhatIfs
     from costlab.latency.execution import ExecutionConfig
 
-NANOSECOND = 1e-9  # what saves less, saves no time
 FAILURE = "failure"  # the rule of a model that could not be linted
 BUDGET = "budget/"  # prefix of the rules of budgets: budget/mult_adds
 NOT_CHECKED = "not checked"  # the verdict on a budget that is a change, where there is nothing to compare with
@@ -74,7 +73,7 @@ class Finding:
     @property
     def helps(self) -> bool:
         """Whether following the advice may save something: it does not if it saves no time on the device."""
-        return self.predicted_seconds_saved is None or self.predicted_seconds_saved >= NANOSECOND
+        return self.predicted_seconds_saved is None or self.predicted_seconds_saved > 0
 
     @property
     def from_guideline(self) -> bool:

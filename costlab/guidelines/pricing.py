@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from costlab.core.profile import Profile
-from costlab.guidelines.analysis.layers import LayerShape, layer_shape, writes_output
+from costlab.guidelines.analysis.layers import LayerShape, is_head, layer_shape
 from costlab.guidelines.edits import edited
 from costlab.guidelines.model import Finding, Fix, group_findings
 from costlab.latency._predict import predict_with
@@ -27,28 +27,24 @@ def with_seconds(findings: Sequence[Finding], profile: Profile, config: Executio
 
     Findings that differ only in the repetition of a block are fixed together, and share what that saves.
     """
-    returned = {op.name: layer for op in profile.ops if writes_output(op, profile) and (layer := layer_shape(op))}
-    findings = [with_outputs_kept(f, returned) for f in findings]
+    heads = {op.name: layer for op in profile.ops if is_head(op, profile) and (layer := layer_shape(op))}
+    findings = [with_outputs_kept(f, heads) for f in findings]
     groups = [group.findings for group in group_findings(f for f in findings if f.fix)]
     saved = seconds_saved(profile, [[f.fix for f in group if f.fix] for group in groups], config)
     each = {id(f): s / len(group) for group, s in zip(groups, saved, strict=True) for f in group}
     return [replace(f, predicted_seconds_saved=each[id(f)]) if f.fix else f for f in findings]
 
 
-def with_outputs_kept(finding: Finding, returned: Mapping[str, LayerShape]) -> Finding:
-    """The finding; a note without advice and price if its advice changes what a network returns by more than padding.
-
-    Padding adds outputs and leaves the inputs of the layer.
+def with_outputs_kept(finding: Finding, heads: Mapping[str, LayerShape]) -> Finding:
+    """The finding; a note without advice and price if its advice gives a head as many inputs and outputs.
 
     Args:
         finding: what a guideline found.
-        returned: the layers that write what the network returns, by operator.
+        heads: the linear layers that write what the network returns, classes or tokens, by operator.
     """
     for name, channels in finding.fix.resized.items() if finding.fix else ():
-        layer = returned.get(name)
-        if layer is None or channels.outputs == layer.outputs:
-            continue
-        if channels.outputs < layer.outputs or channels.inputs != layer.inputs:
+        layer = heads.get(name)
+        if layer is not None and channels.inputs != layer.inputs and channels.outputs != layer.outputs:
             why = "its channels are the outputs of the network"
             return replace(finding, severity="note", advice=None, fix=None, unpriced=why)
     return finding

@@ -8,20 +8,12 @@ from costlab.formatting import units
 from costlab.formatting.escaping import visible
 from costlab.formatting.module_paths import ROOT
 from costlab.formatting.table import Column, Table
-from costlab.guidelines.model import (
-    BUDGET,
-    NANOSECOND,
-    NOT_CHECKED,
-    Finding,
-    FindingGroup,
-    LintResult,
-    RuleVerdict,
-    group_findings,
-)
+from costlab.guidelines.model import BUDGET, NOT_CHECKED, Finding, FindingGroup, LintResult, RuleVerdict, group_findings
 from costlab.guidelines.registry import GUIDELINES, rule_label
 from costlab.latency.prediction import RUNS
 from costlab.latency.verified import mark
 
+NANOSECOND = 1e-9
 FUSIONS = {
     "none": "nothing fused",
     "bn": "batch norm folded",
@@ -71,9 +63,10 @@ def savings(findings: Sequence[Finding], device: str | None) -> str:
 
 def time_saved(seconds: float, device: str) -> str:
     """`saves 10.20 us on rtx3090`, or `would cost` if following the advice is slower there."""
-    if seconds <= -NANOSECOND:
-        return f"would cost {units.seconds(-seconds)} on {device}"
-    return f"saves {units.seconds(seconds) if seconds >= NANOSECOND else 'no time'} on {device}"
+    amount = units.seconds(abs(seconds)) if abs(seconds) >= NANOSECOND else "less than 1 ns"
+    if seconds < 0:
+        return f"would cost {amount} on {device}"
+    return f"saves {amount if seconds else 'no time'} on {device}"
 
 
 def traffic_saved(findings: Sequence[Finding]) -> str:
@@ -106,7 +99,7 @@ def instead(finding: Finding) -> str:
 def sentence(finding: Finding, device: str | None = None) -> str:
     """What one finding says, except where it is, in one line."""
     parts = [finding.message]
-    prices = [finding.excess_memory_access, finding.excess_launches, finding.kept_bytes]
+    prices: list[object] = [finding.excess_memory_access, finding.excess_launches, finding.kept_bytes]
     prices += [finding.predicted_seconds_saved, finding.unpriced] if device and finding.from_guideline else []
     if any(price is not None for price in prices):
         parts.append(savings([finding], device))

@@ -98,8 +98,7 @@ that of the network with the fix and everything else unchanged. Findings are the
 - Findings that differ only in the repetition of a block are fixed together, and each has its part of what that saves.
 - Advice that saves no time on the device is not given: such a finding is a note and fails no run. The verdict stays, since it
   is on elements, and says so.
-- Advice that changes how many outputs the network returns is not given either, unless it only pads them (50,257 tokens to 50,304):
-  such a finding says "not priced" and why.
+- The last linear layer has as many outputs as there are classes or tokens. G1 gives no advice on it and says "not priced" and why.
 - Savings are of the whole forward pass. While a GPU waits for the CPU to launch kernels, a faster operator saves next to
   nothing, and a removed one saves its launch. Memory access counts for more at larger batches (`--batch 64`).
 

@@ -193,13 +193,11 @@ def test_logits_of_50257_tokens_would_be_faster_with_50304(device):
 def test_a_tile_for_a_few_columns_is_not_worth_them():
     """Eight columns of 264 take a third column of tiles, far more than their 3 % of the work."""
 
-    layers = nn.Sequential(nn.Linear(1024, 264, bias=False), nn.ReLU()).half()
-    (finding,) = found(costlab.profile(layers, torch.zeros(8192, 1024, dtype=torch.float16)), "X10", "rtx3090")
+    (finding,) = found(logits(264, 8192, 1024), "X10", "rtx3090")
     both = [costlab.predict(logits(width, 8192, 1024), "rtx3090").seconds for width in (264, 256)]
     assert finding.advice == "256 channels in place of 264"
-    assert finding.predicted_seconds_saved == pytest.approx(both[0] - both[1], rel=0.05)
+    assert finding.predicted_seconds_saved == pytest.approx(both[0] - both[1], rel=1e-9)
     assert both[0] - both[1] > 2 * (8 / 264) * both[0]
-    assert found(logits(264, 8192, 1024), "X10", "rtx3090") == []  # outputs of a network are given
 
 
 @pytest.mark.parametrize("width", [16, 64, 128, 1024])
@@ -298,17 +296,18 @@ def test_x18_takes_the_place_of_x2_on_a_phone():
 @pytest.mark.parametrize(
     ("layer", "fewer", "more"),
     [
-        (nn.Conv2d(16, 20, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 24, 3)),
-        (nn.Conv2d(16, 6, 1), nn.Conv2d(16, 8, 1), nn.Conv2d(16, 8, 1)),
-        (nn.Conv2d(16, 42, 3, groups=2), nn.Conv2d(16, 32, 3, groups=2), nn.Conv2d(16, 48, 3, groups=2)),
-        (nn.ConvTranspose2d(16, 20, 3), nn.ConvTranspose2d(16, 16, 3), nn.ConvTranspose2d(16, 24, 3)),
+        (nn.Conv2d(16, 20, 3), nn.Conv2d(16, 16, 3), None),
+        (nn.Conv2d(16, 6, 1), nn.Conv2d(16, 8, 1), None),
+        (nn.Conv2d(16, 42, 3, groups=2), nn.Conv2d(16, 32, 3, groups=2), None),
+        (nn.ConvTranspose2d(16, 20, 3), nn.ConvTranspose2d(16, 16, 3), None),
         (nn.Linear(30, 100), nn.Linear(30, 96), nn.Linear(30, 104)),
     ],
 )
 def test_the_channels_that_x18_names_first_save_the_difference_of_two_predictions(layer, fewer, more, device):
     alone, inside = (costlab.profile(net, (1, 16, 30, 30)) for net in (layer, nn.Sequential(layer, nn.ReLU())))
     (finding,) = found(alone, "X18", device)
-    seconds = [costlab.predict(profile, device).seconds for profile in (alone, costlab.profile(more, (1, 16, 30, 30)))]
+    instead = costlab.profile(more if isinstance(layer, nn.Linear) else fewer, (1, 16, 30, 30))  # as many classes
+    seconds = [costlab.predict(profile, device).seconds for profile in (alone, instead)]
     assert finding.predicted_seconds_saved == pytest.approx(seconds[0] - seconds[1], abs=1e-12)
     (finding,) = found(inside, "X18", device)
     after = edited(inside, [finding.fix])
@@ -318,7 +317,7 @@ def test_the_channels_that_x18_names_first_save_the_difference_of_two_prediction
     assert cost_of(after.ops[0]) == cost_of(costlab.profile(fewer, (1, 16, 30, 30)).ops[0])
 
 
-def test_no_advice_leaves_a_network_fewer_outputs():
+def test_g1_does_not_ask_for_another_number_of_classes():
     profile = costlab.profile(
         nn.Sequential(nn.ReLU(), nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 100)), (64, 512)
     )

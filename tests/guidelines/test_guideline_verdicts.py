@@ -228,7 +228,7 @@ def test_json_lists_findings_one_by_one_with_every_key_of_the_contract(saved, ca
     document = json.loads(out)
     finding_keys = {
         "rule", "severity", "model", "module", "op", "message", "advice",
-        "excess_memory_access", "excess_bytes", "excess_launches", "kept_bytes", "predicted_seconds_saved",
+        "excess_memory_access", "excess_bytes", "excess_launches", "kept_bytes", "predicted_seconds_saved", "unpriced",
     }  # fmt: skip
     assert {frozenset(f) for f in document["findings"]} == {frozenset(finding_keys)}
     assert len(document["findings"]) == 97 + 52

@@ -129,9 +129,9 @@ def resize_fix(op: Op, layer: LayerShape, inputs: int, outputs: int, groups: int
     return Fix(resized={op.name: Channels(inputs, outputs, groups)}) if fits else None
 
 
-def writes_output(op: Op, profile: Profile) -> bool:
-    """Whether an operator writes what the network returns, whose size the task decides."""
-    return any(t.storage in profile.trace.outputs for t in op.outputs)
+def is_head(op: Op, profile: Profile) -> bool:
+    """Whether an operator is a linear layer that writes what the network returns: the task decides its outputs."""
+    return FAMILY_OF.get(op.kind) == "matmul" and any(t.storage in profile.trace.outputs for t in op.outputs)
 
 
 def with_channels(tensor: Tensor, dim: int, channels: int) -> Tensor:

@@ -17,7 +17,7 @@ below or, if there is none, the one above. The message says how much of the laye
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import percent
-from costlab.guidelines.analysis.layers import LayerShape, layers_of, resize_fix, writes_output
+from costlab.guidelines.analysis.layers import LayerShape, is_head, layers_of, resize_fix
 from costlab.guidelines.analysis.mobile import is_mobile
 from costlab.guidelines.model import CheckResult, Finding, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
@@ -35,7 +35,7 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
         dtype = config.dtype or op.output.dtype
         columns = COLUMNS.get(dtype)
         if columns and not layer.depthwise and padding(layer, columns) >= WORTH:
-            counted, fixed = profile.costs[position] is not None, writes_output(op, profile)
+            counted, fixed = profile.costs[position] is not None, is_head(op, profile)
             findings.append(finding(op, layer, columns, dtype, counted, fixed))
     return CheckResult(findings)
 
@@ -49,7 +49,7 @@ def padding(layer: LayerShape, columns: int) -> float:
 def finding(op: Op, layer: LayerShape, columns: int, dtype: str, counted: bool, fixed: bool) -> Finding:
     """What a layer wastes, and the multiples around its channels.
 
-    An operator that is not `counted` has no price; a layer with `fixed` outputs, those of the network, gets no fewer.
+    An operator that is not `counted` has no price; a layer with `fixed` outputs gets no fewer.
     """
     each = layer.outputs // layer.groups
     below, above = 0 if fixed else each // columns * columns, -(-each // columns) * columns

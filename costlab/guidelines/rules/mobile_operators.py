@@ -137,9 +137,9 @@ def finding(op: Op, message: str, folds: bool) -> Finding:
 
 
 BAD = {
-    "layer norm, and a pooling that counts its padding": """from torch import nn
+    "group norm, and a pooling that counts its padding": """from torch import nn
 
-network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.AvgPool2d(3, 1, 1), nn.GroupNorm(1, 16))
+network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.GroupNorm(1, 16), nn.AvgPool2d(3, 1, 1))
 inputs = (1, 3, 32, 32)
 """
 }

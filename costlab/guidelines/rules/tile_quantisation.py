@@ -30,14 +30,7 @@ from costlab.core.cost import FAMILY_OF
 from costlab.core.graph import Op
 from costlab.core.profile import Profile
 from costlab.formatting.units import exact, percent
-from costlab.guidelines.analysis.layers import (
-    LayerShape,
-    describe_layer,
-    layers_of,
-    resize_fix,
-    with_shape,
-    writes_output,
-)
+from costlab.guidelines.analysis.layers import LayerShape, describe_layer, layers_of, resize_fix, with_shape
 from costlab.guidelines.edits import edited
 from costlab.guidelines.model import CheckResult, Finding, Fix, Guideline, nothing_found
 from costlab.latency.execution import ExecutionConfig
@@ -68,17 +61,15 @@ def check(profile: Profile, config: ExecutionConfig) -> CheckResult:
     def saved(fixes: Fixes) -> dict[int, float]:
         return {size: now.seconds - predict_with(profile, config, edited(view, [fix])).seconds for size, fix in fixes}
 
-    better: dict[tuple[LayerShape, bool], tuple[int | None, int | None, int]] = {}
+    better: dict[LayerShape, tuple[int | None, int | None, int]] = {}
     findings = []
     for op, layer in layers:
-        alike = layer, writes_output(op, view)
-        if alike not in better and len(better) < LAYERS and not layer.depthwise:
+        if layer not in better and len(better) < LAYERS and not layer.depthwise:
             least, own = WORTH * now.seconds, seconds[op.name]
-            fewest = layer.outputs if writes_output(op, view) else (1 - NARROWER) * layer.outputs
-            width = best_size(layer.outputs, layer.groups, saved(other_widths(op, layer, fewest)), own, least)
+            width = best_size(layer.outputs, layer.groups, saved(other_widths(op, layer)), own, least)
             rows = best_size(layer.positions, 1, saved(fewer_rows(op, layer)), own, least)
-            better[alike] = width, rows, free_rows(op, layer, own, saved) if rows else 0
-        width, rows, free = better.get(alike, (None, None, 0))
+            better[layer] = width, rows, free_rows(op, layer, own, saved) if rows else 0
+        width, rows, free = better.get(layer, (None, None, 0))
         if width is not None:
             findings.append(width_finding(op, layer, width, config.device.name))
         if rows is not None:
@@ -105,13 +96,13 @@ def best_size(size: int, groups: int, saved: Mapping[int, float], own: float, le
 # Columns.
 
 
-def other_widths(op: Op, layer: LayerShape, fewest: float) -> Fixes:
-    """The layer with each of its other widths, `fewest` or more: multiples around its own that its groups divide."""
+def other_widths(op: Op, layer: LayerShape) -> Fixes:
+    """The layer with each of its other widths: multiples around its own that its groups divide."""
     seen = {layer.outputs}
     for multiple in MULTIPLES:
         step = multiple * layer.groups
         for width in (-(-layer.outputs // step) * step, layer.outputs // step * step):
-            if width not in seen and width >= fewest:
+            if width not in seen and width >= (1 - NARROWER) * layer.outputs:
                 seen.add(width)
                 fix = resize_fix(op, layer, layer.inputs, width, layer.groups)
                 if fix is not None:
