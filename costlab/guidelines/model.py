@@ -136,7 +136,7 @@ class LintResult(ShownInNotebooks):
     verdicts: tuple[RuleVerdict, ...]
     device: str | None = None  # for which seconds are predicted
     predicted_fusion: str = "none"  # how the network runs there
-    verified: bool = True  # whether anything was measured on the device
+    verified: bool = field(default=True, repr=False)  # whether anything was measured on the device
     what_ifs: WhatIfs | None = field(default=None, repr=False)  # what to do first; None without a device
 
     @property
