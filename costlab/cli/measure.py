@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from costlab.cli.exits import INTERRUPTED
 from costlab.cli.options import (
+    Loss,
     Model,
     ModelOptions,
     Output,
@@ -16,6 +17,7 @@ from costlab.cli.options import (
     flag,
     option,
     reject_saved_profile,
+    training_given,
 )
 from costlab.cli.screen import check_folder, measuring, put, render
 from costlab.core.graph import Mode
@@ -40,6 +42,7 @@ class RunOptions:
     compiled: Annotated[bool, flag("--compile", "Run under torch.compile; no times of operators.")] = False
     mode: Annotated[Mode, option("Run inference, a forward pass in train mode, or a whole training step.")] = "eval"
     optimizer: Annotated[str | None, option("Set the optimizer of a training step.", "NAME", show_default="sgd")] = None
+    loss: Loss = None
     ops: Annotated[bool, flag("--ops/--no-ops", "Time the operators as well.")] = True
     min_seconds: Annotated[float, option("Spend S seconds on the whole, and S on the operators.", "S")] = 1.0
 
@@ -68,14 +71,16 @@ def measure(
     reject_saved_profile(model, "measured")
     check_folder(output)
     check_together(run, by, form, predict_for)
-    spec = replace(network.spec(model), mode=run.mode)
+    spec = replace(network.spec(model), mode=run.mode, training=training_given(run))
     device = find_device(predict_for) if predict_for is not None else None
     with measuring() as show:
         from costlab.measurement._measure import measure as measure_network
         from costlab.measurement.workload import find_torch_device
         from costlab.models import load_model
+        from costlab.models._profile_of import training_options
 
         find_torch_device(run.device)
+        training = training_options(spec)
         loaded = load_model(spec, weights=True)
         measurement = measure_network(
             loaded.model,
@@ -85,11 +90,11 @@ def measure(
             channels_last=run.channels_last,
             compile=run.compiled,
             mode=run.mode,
-            optimizer=run.optimizer,
             threads=run.threads,
             ops=run.ops,
             min_seconds=run.min_seconds,
             progress=show,
+            **training,
             **loaded.origin,
         )
     page = render(

@@ -56,6 +56,9 @@ Amp = Annotated[bool, flag("--amp", "Predict for torch.autocast; in --mode step 
 ChannelsLast = Annotated[bool, flag("--channels-last", "Predict for the channels-last layout.")]
 
 RunOn = Annotated[str, option("Run on cpu, cuda, cuda:1 or mps.", "DEVICE", "--device")]
+Loss = Annotated[
+    str | None, option("Set the loss, a function of the outputs. Default: their own, or their sum.", "FILE.py:NAME")
+]
 Threads = Annotated[int | None, option("Set the number of CPU threads.", "N", show_default="torch's setting")]
 
 
@@ -107,9 +110,7 @@ class TrainingOptions:
     checkpoint: Annotated[
         list[str] | None, option("Run these modules again in the backward pass (repeatable).", "GLOB")
     ] = None
-    loss: Annotated[
-        str | None, option("Set the loss, a function of the outputs. Default: their own, or their sum.", "FILE.py:NAME")
-    ] = None
+    loss: Loss = None
     accumulate: Annotated[int | None, option("Accumulate gradients over N passes.", "N", min=1, show_default="1")] = (
         None
     )
@@ -119,11 +120,16 @@ class TrainingOptions:
 
     def training(self) -> dict[str, Any]:
         """The options of a training step that are given. Raises CostlabError if one is given in another mode."""
-        names = ("optimizer", "freeze", "checkpoint", "loss", "accumulate", "shards")
-        given = {name: getattr(self, name) for name in names if getattr(self, name)}
-        if given and self.mode != "step":
-            raise CostlabError(f"--{next(iter(given))} needs a training step: add --mode step")
-        return given
+        return training_given(self)
+
+
+def training_given(options: Any) -> dict[str, Any]:
+    """The options of a training step that are given. Raises CostlabError if one is given in another mode."""
+    names = ("optimizer", "freeze", "checkpoint", "loss", "accumulate", "shards")
+    given = {name: value for name in names if (value := getattr(options, name, None))}
+    if given and options.mode != "step":
+        raise CostlabError(f"--{next(iter(given))} needs a training step: add --mode step")
+    return given
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def measure(
     compile: bool = False,
     mode: Mode = "eval",
     optimizer: str | None = None,
+    loss: Callable[[Any], Any] | None = None,
     threads: int | None = None,
     ops: bool = True,
     min_seconds: float = 1.0,
@@ -55,6 +56,7 @@ def measure(
         mode: "eval" (without gradients), "train" (the forward pass in train mode), or "step" (forward, backward and
             optimizer, whose learning rate is 0); only the operators of "eval" are timed.
         optimizer: of a step: "sgd" (the default), "momentum", "adam", "adamw" or "adafactor".
+        loss: of a step, from what the network returns to a scalar. Default: its own, or the sum of its outputs.
         threads: CPU threads. Default: torch's setting.
         ops: time the operators as well.
         min_seconds: minimum time spent on the whole network, and again on its operators.
@@ -70,7 +72,8 @@ def measure(
     report("preparing", 0.0)
     facts = environment(where)  # the load average before this adds to it
     labels = {"name": name, "provider": provider, "arguments": arguments}
-    workload = prepare(model, inputs, kwargs, where, number, amp, channels_last, labels, mode, optimizer)
+    training = {"optimizer": optimizer, "loss": loss}
+    workload = prepare(model, inputs, kwargs, where, number, amp, channels_last, labels, mode, training)
     return measure_workload(workload, compile, threads, ops and mode == "eval", min_seconds, report, facts)
 
 
@@ -133,7 +136,7 @@ def measure_workload(
         host=host,
         activity=activity,
         mode=workload.mode,
-        optimizer=workload.optimizer if workload.mode == "step" else None,
+        optimizer=workload.optimizer,
         page_faults=faults,
         **memory_beside_prediction(workload, run, peak),
     )

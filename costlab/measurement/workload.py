@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from costlab.tracing.inputs import Inputs, with_either_reading
 from costlab.tracing.modules import module_paths, tensors_in, unwrap
 from costlab.tracing.restoration import modules_restored
 from costlab.tracing.step.options import OPTIMIZER
+from costlab.tracing.step.whole_step import own_loss
 from costlab.tracing.tensors import moved
 
 SEED = 0
@@ -35,7 +36,12 @@ class Workload:
     amp: bool = False
     channels_last: bool = False
     mode: Mode = "eval"
-    optimizer: str = OPTIMIZER  # of a training step
+    training: Mapping[str, Any] = field(default_factory=dict)  # options of a training step: optimizer and loss
+
+    @property
+    def optimizer(self) -> str | None:
+        """That of a training step."""
+        return self.training.get("optimizer") or OPTIMIZER if self.mode == "step" else None
 
     @property
     def is_compiled(self) -> bool:
@@ -71,14 +77,15 @@ class Workload:
 
     def forward(self, inputs: Inputs, compile: bool = False) -> Callable[[], Any]:
         """What is measured, to call repeatedly: a forward pass or a training step, on its own copies of `inputs`."""
-        inputs = with_data(inputs, self.device)
+        inputs, loss = with_data(inputs, self.device), self.training.get("loss")
         model = torch.compile(self.model) if compile else self.model
 
         def run() -> Any:
             with autocast(self.device, self.amp):
-                return model(*inputs.args, **inputs.kwargs)
+                result = model(*inputs.args, **inputs.kwargs)
+                return result if loss is None else own_loss(loss, result)
 
-        return TrainingStep(self.model, run, self.optimizer) if self.mode == "step" else run
+        return run if self.optimizer is None else TrainingStep(self.model, run, self.optimizer)
 
     def warm_up(self, compile: bool = False) -> Callable[[], Any]:
         """A forward pass that has run once. Raises CostlabError if it cannot run."""
@@ -101,8 +108,7 @@ class Workload:
 
     def profile_at(self, batch: int) -> Profile:
         """The network traced at a smaller batch."""
-        optimizer = self.optimizer if self.mode == "step" else None
-        return traced(self.model, at_batch(self.inputs, batch), self.device, self.amp, self.mode, optimizer)
+        return traced(self.model, at_batch(self.inputs, batch), self.device, self.amp, self.mode, self.training)
 
     def runs(self, batch: int) -> bool:
         """Whether the device has memory for a smaller batch, by running it."""
@@ -135,7 +141,7 @@ def prepare(
     channels_last: bool = False,
     labels: Mapping[str, Any] | None = None,
     mode: Mode = "eval",
-    optimizer: str | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> Workload:
     """The network on its device, its inputs, and its profile with these `labels`; the rest is as in `profile`.
 
@@ -145,8 +151,8 @@ def prepare(
 
     def workload(call: Inputs) -> Workload:
         converted = convert_inputs(call, dtype, channels_last)
-        found = traced(subject, converted, device, amp, mode, optimizer, labels)
-        return Workload(subject, converted, device, found, amp, channels_last, mode, optimizer or OPTIMIZER)
+        found = traced(subject, converted, device, amp, mode, training or {}, labels)
+        return Workload(subject, converted, device, found, amp, channels_last, mode, training or {})
 
     return with_either_reading(inputs, kwargs, workload)
 
@@ -157,7 +163,7 @@ def traced(
     device: torch.device,
     amp: bool,
     mode: Mode,
-    optimizer: str | None,
+    training: Mapping[str, Any],
     labels: Mapping[str, Any] | None = None,
 ) -> Profile:
     """The profile of what is measured, under the casts that the device's autocast makes.
@@ -167,7 +173,7 @@ def traced(
     on_cpu = device.type == "cpu"
     dtype = str(torch.get_autocast_dtype(device.type)).removeprefix("torch.") if amp and not on_cpu else False
     with autocast(device, amp and on_cpu):
-        return profile(unwrap(model), inputs, mode=mode, optimizer=optimizer, amp=dtype, **(labels or {}))
+        return profile(unwrap(model), inputs, mode=mode, amp=dtype, **training, **(labels or {}))
 
 
 def find_torch_device(device: str | torch.device) -> torch.device:

@@ -46,9 +46,13 @@ def training_options(spec: ModelSpec) -> dict[str, Any]:
     options = dict(spec.training)
     check_options(options)
     if "loss" in options:
-        name, options["loss"] = options["loss"], find_factory(options["loss"])
+        name = str(options["loss"])
+        if not all(name.rpartition(":")):
+            raise CostlabError(f"loss {name!r} names no function: write FILE.py:NAME")
+        options["loss"] = find_factory(name)
         if not callable(options["loss"]):
-            raise CostlabError(f"{name} is a {type(options['loss']).__name__}; a loss is a function of the outputs")
+            kind = type(options["loss"]).__name__
+            raise CostlabError(f"{name} is no function but of type {kind}; a loss is a function of the outputs")
     return options
 
 

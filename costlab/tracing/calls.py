@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from costlab.tracing.inference import Outputs
 
 MOST = 50_000  # signatures that are remembered
+PLAIN = frozenset((int, bool, type(None)))
 
 
 @dataclass(slots=True, eq=False)
@@ -68,12 +69,15 @@ def bind(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], tabl
     records: list[TensorRecord] = []
     key: list[Any] = [operator, torch.get_default_dtype()]
     for arg in args:
-        if isinstance(arg, torch.Tensor):
+        kind = type(arg)
+        if kind in PLAIN:
+            key += (kind, arg)
+        elif isinstance(arg, torch.Tensor):
             record = table.record(arg)
             records.append(record)
             key.append(record.spec)
-        elif arg is None or type(arg) in (int, bool):
-            key += (type(arg), arg)
+        elif kind is list and arg and type(arg[0]) in (int, bool):  # there are no tensors in it
+            key.append(tuple(arg))
         else:
             add_to_key(key, records, arg, table)
     for name, arg in kwargs.items():

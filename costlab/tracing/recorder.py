@@ -24,6 +24,7 @@ from costlab.tracing.autograd import exclude_autograd, grad_mode
 from costlab.tracing.calls import Call, bind
 from costlab.tracing.expectations import Expectations
 from costlab.tracing.inference import ABSORBING, LIMIT, absorbed, infer, is_too_large
+from costlab.tracing.layouts import ORDINARY
 from costlab.tracing.modules import ModuleTracker
 from costlab.tracing.operations import Operations
 from costlab.tracing.operators import Operator, operator_of
@@ -225,7 +226,7 @@ class Recorder(TorchDispatchMode):
             if not isinstance(func, torch._ops.OpOverload):
                 return higher_order.run(self, func, args, kwargs or {})
             for kind in types:
-                if kind is not torch.Tensor and hasattr(kind, "__tensor_flatten__"):  # it knows what is inside
+                if kind not in ORDINARY and hasattr(kind, "__tensor_flatten__"):  # it knows what is inside
                     with self, self.working(busy=False):
                         return kind.__torch_dispatch__(func, types, args, kwargs or {})
             return self._run(operator_of(func), args, kwargs or {})

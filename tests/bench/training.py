@@ -38,6 +38,7 @@ from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import Kernel, lower
 from costlab.latency.parameters import TRAINING
 from costlab.measurement.fit import Errors, Sample, Samples, errors, fit
+from costlab.models._max_batch import FRAGMENTATION, OVERHEAD_BYTES, needed_bytes
 
 TABLE = "train-amp-nchw-pt112-cu113-rtx3090.csv"
 EVALUATIONS = 30
@@ -45,6 +46,9 @@ PULL = 0.1  # of priors: a kernel of the backward pass takes about as long as on
 COLUMNS = ("training steps", "families or card", "rows", "median", "90th percentile", "Spearman, time", "throughput")
 OLD_SGD = 15 / 8, 6 / 3  # elements and launches: timm's is Nesterov's, and torch 1.12 zeroes gradients and adds to them
 OTHER_RULES = {"TIMM_FUSED_ATTN": "0"}  # torch 1.12 has no fused attention
+
+
+FIRST_BATCH = 512  # timm lowers it until a step fits, to three quarters and two thirds of what it was in turn
 
 
 class Step(NamedTuple):
@@ -97,8 +101,31 @@ def traced(step: Step) -> Profile:
     raise CostlabError(f"{step.name} cannot be traced at {step.size} x {step.size}: {errors[0]}")
 
 
-def kernels_of(step: Step, traces: Path | None) -> np.ndarray | str:
-    """The kernels of a step as rows of numbers; in words why there are none."""
+class Traced(NamedTuple):
+    """What a trace says of a step."""
+
+    kernels: np.ndarray  # rows of numbers
+    needs: int  # bytes on the device
+    next_needs: int  # at the batch that was tried before, which did not fit
+
+
+def next_batch(batch: int) -> int:
+    """The batch that timm tried before it came down to this one."""
+    power = 1 << (batch.bit_length() - 1)
+    return batch + max(power // 2, 1)
+
+
+def needs_of(profile: Profile, batch: int) -> tuple[int, int]:
+    """What a step needs at its batch and at the next larger one; weights, gradients and states stay the same."""
+    steady = ("parameter", "buffer", "gradient", "optimizer")
+    kept = sum(s.bytes for s in profile.trace.step.storages if s.category in steady)
+    needs = needed_bytes(profile)
+    fixed = OVERHEAD_BYTES + round(kept * (1 + FRAGMENTATION))
+    return needs, fixed + round((needs - fixed) * next_batch(batch) / batch)
+
+
+def trace_of(step: Step, traces: Path | None) -> Traced | str:
+    """What a trace says of a step; in words why there is none."""
     path = traces / step.file if traces else None
     try:
         if path and path.exists():
@@ -110,7 +137,7 @@ def kernels_of(step: Step, traces: Path | None) -> np.ndarray | str:
                 path.write_text(profile.to_json(), encoding="utf-8")
         config = ExecutionConfig(find_device(step.device), optimizer_form="for-loop")
         kernels = np.array(lower(profile, profile, config), dtype=float)
-        return kernels if step.name in TRANSFORMERS else with_old_sgd(kernels)
+        return Traced(kernels if step.name in TRANSFORMERS else with_old_sgd(kernels), *needs_of(profile, step.batch))
     except CostlabError as error:
         return str(error)
 
@@ -125,12 +152,26 @@ def with_old_sgd(kernels: np.ndarray) -> np.ndarray:
     return kernels
 
 
-def lowered(steps: Sequence[Step], traces: Path | None, jobs: int) -> tuple[list[tuple[Step, np.ndarray]], list[str]]:
-    """Steps with their kernels, and what could not be traced."""
+def all_traced(steps: Sequence[Step], traces: Path | None, jobs: int) -> tuple[list[tuple[Step, Traced]], list[str]]:
+    """Steps with what their traces say, and what could not be traced."""
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        answers = list(pool.map(kernels_of, steps, [traces] * len(steps), chunksize=4))
-    found = [(step, kernels) for step, kernels in zip(steps, answers, strict=True) if not isinstance(kernels, str)]
+        answers = list(pool.map(trace_of, steps, [traces] * len(steps), chunksize=4))
+    found = [(step, answer) for step, answer in zip(steps, answers, strict=True) if not isinstance(answer, str)]
     return found, [answer for answer in answers if isinstance(answer, str)]
+
+
+def largest_batches(found: Sequence[tuple[Step, Traced]], memory: int) -> str:
+    """How often the batch that fitted is predicted to fit, and the one tried before it not to."""
+    lowered = [trace for step, trace in found if step.batch < FIRST_BATCH]
+    small = sum(trace.needs > memory for trace in lowered)
+    large = sum(trace.next_needs <= memory for trace in lowered)
+    right = len(lowered) - small - large
+    share = units.percent(right / max(len(lowered), 1))
+    return (
+        f"Largest batch: of the {len(lowered)} rows whose batch was lowered until it fitted, "
+        f"{right} ({share}) are predicted to fit at that batch, and not at the one "
+        f"tried before, a half or a third larger. {small} are predicted not to fit yet, {large} to fit already before."
+    )
 
 
 def samples(device: Device, found: Sequence[tuple[Step, np.ndarray]], phase: str, weight: float = 1.0) -> Samples:
@@ -170,14 +211,14 @@ class Rows:
         even = fitting(family.values())
         self.unknown = sorted({step.name for step in published if step.name not in mine})
         steps = [step for step in published if step.name in mine]
-        found, self.failures = lowered(steps, traces, jobs)
-        others, failures = lowered(labels, traces, jobs)
+        self.found, self.failures = all_traced(steps, traces, jobs)
+        others, failures = all_traced(labels, traces, jobs)
         self.failures += failures
-        self.fitting = [(s, k) for s, k in found if mine[s.name] in even]
-        self.judging = [(s, k) for s, k in found if mine[s.name] not in even]
+        self.fitting = [(s, t.kernels) for s, t in self.found if mine[s.name] in even]
+        self.judging = [(s, t.kernels) for s, t in self.found if mine[s.name] not in even]
         self.cards: dict[str, list[tuple[Step, np.ndarray]]] = {}
-        for step, kernels in others:
-            self.cards.setdefault(step.device, []).append((step, kernels))
+        for step, trace in others:
+            self.cards.setdefault(step.device, []).append((step, trace.kernels))
 
     def values(self, without: str = "") -> dict[str, float]:
         """The parameters fitted to the fitting families and all cards but one."""
@@ -254,7 +295,8 @@ def main() -> int:
             if asked.write:
                 asked.write.write_text(with_values(asked.write.read_text(encoding="utf-8"), values), encoding="utf-8")
             return 0
-        table = markdown(rows.judge(left_out=True))
+        batches = largest_batches(rows.found, find_device("rtx3090").memory)
+        table = f"{markdown(rows.judge(left_out=True))}\n\n{batches}"
     except CostlabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -45,6 +45,30 @@ def test_a_loss_comes_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "mean" in capsys.readouterr().out
     assert run([*arguments, f"{file}:NUMBER"]) == 2
     assert "a loss is a function of the outputs" in capsys.readouterr().err
+    for name in (file, "square", f"{file}:"):
+        assert run([*arguments, str(name)]) == 2
+        assert capsys.readouterr().err == f"error: loss '{name}' names no function: write FILE.py:NAME\n"
+
+
+def test_a_step_is_measured_with_a_loss_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "import torch\n\n\ndef net():\n    return torch.nn.Linear(4, 4)\n\n\n"
+        "def square(output):\n    return (output * output).mean()\n\n\ndef whole(output):\n    return output\n"
+    )
+    arguments = ["measure", f"{file}:net", "--input", "2,4", "--min-seconds", "0.01"]
+    step = [*arguments, "--mode", "step", "--loss"]
+    assert run([*step, f"{file}:square"]) == 0
+    assert "training step" in capsys.readouterr().out
+    for wrong, message in (
+        ([*step, f"{file}:whole"], "the loss must return a scalar tensor, got a tensor of shape (2, 4)"),
+        ([*step, f"{file}:nothing"], "nothing"),
+        ([*arguments, "--loss", f"{file}:square"], "--loss needs a training step: add --mode step"),
+    ):
+        assert run(wrong) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_lint_checks_a_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,7 +169,7 @@ def test_under_autocast_the_casts_are_operators_too():
 def test_the_profile_of_a_run_on_a_gpu_has_the_casts_of_a_gpu():
     """Without data, torch's own autocast would leave layer norm in the lower precision."""
     model, device = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8)), torch.device("cuda")
-    found = workload.traced(model, Inputs((torch.empty(2, 8),), {}), device, True, "eval", None)
+    found = workload.traced(model, Inputs((torch.empty(2, 8),), {}), device, True, "eval", {})
     expected = costlab.profile(model, (2, 8), amp=True)
     assert [(op.name, op.inputs) for op in found.ops] == [(op.name, op.inputs) for op in expected.ops]
     assert next(op for op in found.ops if op.kind == "layer_norm").outputs[0].dtype == "float32"

@@ -56,6 +56,25 @@ def test_a_step_runs_forward_in_train_mode_backward_and_the_optimizer():
     assert steps[:4] == ["forward True True", "backward"] * 2
 
 
+def test_a_step_differentiates_the_loss_that_is_given():
+    losses = []
+
+    def scaled(output):
+        losses.append(0.25 * output.float().mean())
+        losses[-1].register_hook(lambda gradient: losses.append(gradient))
+        return losses[-1]
+
+    found = costlab.measure(nn.Linear(8, 8), torch.randn(2, 8), mode="step", loss=scaled, amp=True, **QUICK)
+    assert found.mode == "step"
+    measured = [value for value in losses if not value.is_meta]
+    assert len(measured) > 2
+    assert all(torch.equal(gradient, torch.ones(())) for gradient in measured[1::2])
+    with pytest.raises(CostlabError, match="the loss must return a scalar tensor, got a tensor of shape"):
+        costlab.measure(nn.Linear(8, 8), (2, 8), mode="step", loss=lambda output: output, **QUICK)
+    with pytest.raises(CostlabError, match="needs mode 'step'"):
+        costlab.measure(nn.Linear(8, 8), (2, 8), loss=scaled, **QUICK)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_step_has_the_gradients_of_autograd_and_keeps_the_weights(optimizer):
     model, x = network(), torch.randn(SHAPE)

@@ -99,19 +99,24 @@ def traffic(
         reads: how many elements of which tensors it reads. Default: every input once.
         writes: the same for writes. Default: every output once.
     """
-    read_elements = read_bytes = write_elements = write_bytes = 0
-    for elements, tensor in [(t.elements, t) for t in op.inputs] if reads is None else reads:
-        read_elements += elements
-        read_bytes += elements * ITEM_BYTES[tensor.dtype]
-    for elements, tensor in [(t.elements, t) for t in op.outputs] if writes is None else writes:
-        write_elements += elements
-        write_bytes += elements * ITEM_BYTES[tensor.dtype]
+    output_elements, output_bytes = size_of_all((t.elements, t) for t in op.outputs)
+    read_elements, read_bytes = size_of_all(((t.elements, t) for t in op.inputs) if reads is None else reads)
+    written, written_bytes = (output_elements, output_bytes) if writes is None else size_of_all(writes)
     return Cost(
         mult_adds=mult_adds,
         element_wise_ops=element_wise_ops,
-        memory_access=read_elements + write_elements,
+        memory_access=read_elements + written,
         read_bytes=read_bytes,
-        write_bytes=write_bytes,
+        write_bytes=written_bytes,
         activations=activations,
-        activation_bytes=sum(t.bytes for t in op.outputs),
+        activation_bytes=output_bytes,
     )
+
+
+def size_of_all(touched: Iterable[Touched]) -> tuple[int, int]:
+    """Elements, and the bytes that they take."""
+    total_elements = total_bytes = 0
+    for elements, tensor in touched:
+        total_elements += elements
+        total_bytes += elements * ITEM_BYTES[tensor.dtype]
+    return total_elements, total_bytes

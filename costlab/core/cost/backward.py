@@ -11,14 +11,14 @@ from costlab.core.cost.algebra import Cost, Rule, traffic
 from costlab.core.cost.contractions import fused_recurrent
 from costlab.core.cost.data_movement import copy
 from costlab.core.cost.element_wise import per_input, per_output
-from costlab.core.graph import Op
+from costlab.core.graph import Op, Tensor
 
-GRADIENTS = ("grad_output", "grad_out", "grad_out_", "grad", "grad_w")
+GRADIENTS = frozenset(("grad_output", "grad_out", "grad_out_", "grad", "grad_w"))
 
 
-def gradient_of(op: Op) -> str:
-    """The name of the gradient that an operator is given."""
-    return next(name for name in GRADIENTS if op.find(name))
+def gradient_of(op: Op) -> Tensor:
+    """The gradient that an operator is given."""
+    return next(tensor for tensor in op.inputs if tensor.name in GRADIENTS)
 
 
 def two_products(input: str, weight: str, products: Callable[[Op], int]) -> Rule:
@@ -29,7 +29,7 @@ def two_products(input: str, weight: str, products: Callable[[Op], int]) -> Rule
 
     def rule(op: Op) -> Cost:
         wanted = (op.attrs.get("output_mask") or op.attrs.get("mask") or [True, True])[:2]
-        gradient = op[gradient_of(op)]
+        gradient = gradient_of(op)
         operands = [op[name] for name, asked in zip((weight, input), wanted, strict=True) if asked]
         reads = [(t.elements, t) for operand in operands for t in (gradient, operand)]
         written = sum(t.numel for t in op.outputs[: len(operands)])
@@ -42,7 +42,7 @@ def two_products(input: str, weight: str, products: Callable[[Op], int]) -> Rule
 def convolution_products(op: Op) -> int:
     """The mult-adds of the convolution, or of the transposed one."""
     input = op.find("input") or op["self"]
-    spread = input if op.attrs.get("transposed") or "transpose" in op.kind else op[gradient_of(op)]
+    spread = input if op.attrs.get("transposed") or "transpose" in op.kind else gradient_of(op)
     return spread.numel * prod(op["weight"].shape[1:])
 
 
@@ -104,12 +104,12 @@ def adaptive_windows(op: Op) -> Cost:
 
 def interpolation(taps: int) -> Rule:
     """Each element of the gradient goes to the `taps` elements that made it."""
-    return lambda op: traffic(op, element_wise_ops=taps * op[gradient_of(op)].numel)
+    return lambda op: traffic(op, element_wise_ops=taps * gradient_of(op).numel)
 
 
 def per_gradient(operations: int) -> Rule:
     """`operations` for each element of the gradient that is given."""
-    return lambda op: traffic(op, element_wise_ops=operations * op[gradient_of(op)].numel)
+    return lambda op: traffic(op, element_wise_ops=operations * gradient_of(op).numel)
 
 
 def cdist_backward(op: Op) -> Cost:

@@ -25,11 +25,9 @@ def per_stored(operations: int) -> Rule:
 def batch_norm(op: Op) -> Cost:
     """2 an element: the statistics are folded into a scale and a shift. In train mode it finds and updates them too."""
     train = op.attrs.get("training") or op.attrs.get("use_input_stats")
-    cost = traffic(op, element_wise_ops=(5 if train else 2) * op.inputs[0].numel)
-    statistics = [t for t in (op.find("running_mean"), op.find("running_var")) if t]
-    if not (train and statistics):
-        return cost
-    return cost + Cost(memory_access=sum(t.elements for t in statistics), write_bytes=sum(t.bytes for t in statistics))
+    statistics = [t for t in op.inputs if t.name in ("running_mean", "running_var")] if train else []
+    written = [(t.elements, t) for t in (*op.outputs, *statistics)]
+    return traffic(op, element_wise_ops=(5 if train else 2) * op.inputs[0].numel, writes=written)
 
 
 def cdist(op: Op) -> Cost:
@@ -59,10 +57,10 @@ def optimizer_step(op: Op) -> Cost:
 
     Each of several shards steps its own part. Plain SGD touches those rows of a parameter that a sparse gradient has.
     """
-    touched = {t.name: -(-t.elements // op.attrs.get("shards", 1)) for t in op.inputs}
-    if op.kind == "sgd":
-        touched = {name: min(n, touched[name.replace("params", "grads")]) for name, n in touched.items()}
-    elements = sum(touched[t.name] for t in op.each("params"))
-    read = [(touched[t.name], t) for t in op.inputs]
+    shards = op.attrs.get("shards", 1)
+    read = [(-(-t.elements // shards), t) for t in op.inputs]
+    if op.kind == "sgd":  # each parameter stands before its gradient
+        read = [(min(n, read[i | 1][0]), t) for i, (n, t) in enumerate(read)]
+    elements = sum(n for n, t in read if t.name.startswith("params."))
     written = [(n, t) for n, t in read if not t.name.startswith("grads.")]
     return traffic(op, element_wise_ops=OPTIMIZERS[op.kind].operations * elements, reads=read, writes=written)

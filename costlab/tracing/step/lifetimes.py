@@ -114,7 +114,7 @@ class WeakTable(TensorTable):
         if storage is None:
             number, sparse = len(self.lifetimes), tensor.layout in SPARSE
             memory: Any = tensor if sparse else tensor.untyped_storage()
-            size = bytes_of_sparse(tensor) if sparse else tensor.untyped_storage().nbytes()
+            size = bytes_of_sparse(tensor) if sparse else memory.nbytes()
             storage = self._storages[key] = Storage(number, role, abstract, external)
             self.lifetimes[number] = Lifetime(storage, size, -1 if external else len(self.ops))
             self._watches[number] = weakref.ref(memory, functools.partial(self._freed, key, storage))
@@ -145,10 +145,12 @@ class WeakTable(TensorTable):
             self._touched = None
 
     def clear(self) -> list[weakref.ref[torch.Tensor]]:
-        """Forget all tensors; weak references to those that operators made without data and that are still there."""
-        alive = [r for r in self._records.values() if isinstance(r, WeakRecord) and r._reference() is not None]
-        self._records = {id(record): record for record in alive}
-        return super().clear()
+        """Forget all tensors; weak references to those that operators made without data."""
+        self._watches.clear()
+        made = [r._reference for r in self._records.values() if isinstance(r, WeakRecord) and not r.storage.external]
+        self._records.clear()
+        super().clear()
+        return [reference for reference in made if isinstance(reference, weakref.ref)]
 
     def add_lifetime(self, bytes: int, role: str) -> Storage:
         """A storage that lives before the step and after it, without a tensor."""

@@ -18,7 +18,7 @@ from costlab.tracing.autograd import grad_mode, passing_autograd
 from costlab.tracing.calls import Call, bind
 from costlab.tracing.inference import infer
 from costlab.tracing.layouts import SPARSE
-from costlab.tracing.operators import Operator
+from costlab.tracing.operators import Operator, operator_of
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.checkpointing import unchecked
 from costlab.tracing.step.forms import FORMS
@@ -65,17 +65,15 @@ class DifferentiatingRecorder(Recorder):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is DETACH and self._parts:  # autograd hides a tensor that it saves
-            return DETACH(*args)
+        if self._parts and isinstance(func, torch._ops.OpOverload):
+            return self._part(operator_of(func), args, kwargs or {})
         if func is DETACH and self.operations.phase == "backward":  # of a saved tensor, or of a gradient
-            return self._same(*args)
+            return self._same(args[0])
         return super().__torch_dispatch__(func, types, args, kwargs)
 
     # Forward.
 
     def _run(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._parts:
-            return self._part(operator, args, kwargs)
         self.table.running = True
         try:
             if torch.is_grad_enabled():
@@ -108,7 +106,7 @@ class DifferentiatingRecorder(Recorder):
             return False
         if operator.composite and operator.kind not in self.kinds:
             return False
-        return any(t.requires_grad for t in all_tensors((args, kwargs)))
+        return bool(torch._C._any_requires_grad(*args, **kwargs))
 
     def _whole(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of an operator that autograd follows."""
@@ -153,11 +151,11 @@ class DifferentiatingRecorder(Recorder):
 
     def _part(self, operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a part of an operator, whose storages are watched."""
-        if operator.creates or (operator.aliases and not operator.composite):
-            return operator.overload(*args, **kwargs)
-        if not any(is_meta(t) or self.is_abstract(t) for t in all_tensors((args, kwargs))):
+        if operator.creates or (operator.aliases and not operator.composite):  # also what hides a tensor that is saved
             return operator.overload(*args, **kwargs)
         call = bind(operator, args, kwargs, self._unrecorded)
+        if not any(is_meta(record.tensor) or self.is_abstract(record.tensor) for record in call.records):
+            return call.run()
         if operator.guess is not None:
             found = operator.guess(args, self)
             if found is not None:
@@ -179,7 +177,7 @@ class DifferentiatingRecorder(Recorder):
 
     def _same(self, tensor: torch.Tensor) -> torch.Tensor:
         """Another tensor of the same memory, recorded as the same."""
-        twin = DETACH(tensor)
+        twin = tensor.detach()
         self.table.add_view(twin, self.table.record(tensor))
         return twin
 

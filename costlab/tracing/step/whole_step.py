@@ -72,9 +72,10 @@ class StepRecorder(DifferentiatingRecorder):
     def passes(self, call: Callable[[], Any]) -> Any:
         """Run forward and backward as often as gradients are accumulated, then step the optimizer."""
         for _ in range(self.options.accumulate):
-            self.operations.phase, self.operations.source = "forward", self._sources
+            self.operations.phase = "forward"
             result = call()
             self._differentiate(result)
+            self.operations.source = self._sources
         self.operations.phase = "optimizer"
         states = self._step_optimizer()
         self.results = {self.table.record(t).storage.number for t in (*tensors_in(result), *self.seeds)}
@@ -120,11 +121,9 @@ class StepRecorder(DifferentiatingRecorder):
         states: list[Tensor] = []
         for number, (parameter, grad) in enumerate(pairs):
             record, gradient = self.table.record(parameter), self.table.record(grad)
-            inputs += [
-                record.described(f"params.{number}", "parameter"),
-                gradient.described(f"grads.{number}", "activation"),
-            ]
-            outputs.append(record.described(f"params.{number}", "parameter"))
+            trained = record.described(f"params.{number}", "parameter")
+            inputs += [trained, gradient.described(f"grads.{number}", "activation")]
+            outputs.append(trained)
             after.add(max(gradient.producer, gradient.storage.writer))
             for shape, dtype in OPTIMIZERS[kind].states(record.shape, record.spec.dtype_name):
                 storage = self.table.add_lifetime(prod(shape) * ITEM_BYTES[dtype], "constant")
