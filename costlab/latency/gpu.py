@@ -41,6 +41,11 @@ ROWS = {  # cycles of a multiprocessor per row, on top of those per element
     "reduction": "reduction_row",
     "pooling": "pooled_output",
 }
+LATENCIES = {  # what kernels take however small they are, besides `kernel_seconds`: steps that wait for each other
+    "reducing_seconds": ("batch_norm", "normalisation", "reduction"),
+    "product_seconds": ("matmul", "batched_matmul", "convolution", "grouped_convolution", "depthwise_convolution"),
+    "attention_seconds": ("attention",),
+}
 ENERGY = {  # joules a FLOP in large products: of float32 on vector units, of float16 on matrix units
     "pascal": (20e-12, 0.0),
     "volta": (14.6e-12, 2.0e-12),
@@ -118,6 +123,7 @@ class GpuModel:
         by_bytes = work.of_work(*BY_BYTES)
         self.issued[by_bytes] = (work.read + work.written + k.constant)[by_bytes]
         self.cache = device.cache_bytes("L2")
+        self.latencies = {name: work.of_work(*works) for name, works in LATENCIES.items()}
 
     def _tile(self) -> None:
         """Waves of tiles over the multiprocessors, and steps of each, for every tile and split: [kernels, options]."""
@@ -190,8 +196,11 @@ class GpuModel:
         return (1 + half / np.maximum(self.work.m[at], 1)) * (1 + half / np.maximum(self.work.kernels.n[at], 1))
 
     def launch(self, e: Mapping[str, float]) -> Array:
-        """Seconds of each kernel in which the device waits for its launch: none, the CPU launches ahead of it."""
-        return np.zeros(len(self.work.kernels))
+        """Seconds that each kernel takes besides the shortest one; none for its launch, the CPU is ahead of it."""
+        seconds = np.zeros(len(self.work.kernels))
+        for name, at in self.latencies.items():
+            seconds[at] = e[name]
+        return seconds
 
     def issue(self, e: Mapping[str, float]) -> Array:
         """Seconds of the instructions that the schedulers of all multiprocessors issue."""

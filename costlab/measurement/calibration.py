@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,14 +15,14 @@ import torch
 from costlab.errors import CostlabError
 from costlab.latency.device import Cache, Device
 from costlab.latency.devices import find_device, list_devices
-from costlab.latency.efficiency import shared_efficiency
+from costlab.latency.efficiency import efficiency_of, shared_efficiency
 from costlab.latency.execution import ExecutionConfig
 from costlab.latency.lowering import lower
 from costlab.latency.parameters import FIXED, TRAINING, parameters_of
 from costlab.measurement._measure import measure
 from costlab.measurement.calibration_result import Calibration, Peak
 from costlab.measurement.environment import environment
-from costlab.measurement.fit import Sample, Samples, errors, fit
+from costlab.measurement.fit import PULL, Sample, Samples, errors, fit
 from costlab.measurement.microbenchmarks import Block, blocks
 from costlab.measurement.operator_timing import synchronise
 from costlab.measurement.result import Measurement
@@ -54,6 +55,11 @@ EAGER_CPU = {  # start of a fit to operators on a CPU
     "overlap": 2.0,
     "cache_speed": 3.0,
 }
+CUDA_PULL = 3.0  # towards the parameters of all cards: small blocks tell little of large kernels
+TOLD = frozenset(  # what they do tell: the least time of kernels, and L2
+    "kernel_seconds reducing_seconds product_seconds attention_seconds convolution_cycles l2_bytes cache_share".split()
+)
+L2_SPEED = 2.0  # times that of memory where a fit starts; from below it, no fit would move it
 NOT_MEASURED = {  # parameters that no measurement of operators determines
     "cpu": frozenset((*FIXED, *TRAINING, "weight_cache_share", "kernel_seconds", "recurrent", "start_seconds")),
     "gpu": frozenset((*FIXED, *TRAINING, "launch_seconds", "recurrent", "start_seconds")),
@@ -101,8 +107,8 @@ def calibrate(
         try:
             for number, block in enumerate(chosen):
                 report(block.name, number / len(chosen))
-                measurement, samples = measure_block(block, peaks, device, seconds)
-                groups[number % 2] += samples
+                measurement = measured_block(block, device, seconds)
+                groups[number % 2] += samples_of(block, measurement, peaks)
                 gaps.append(host_seconds(measurement) / max(len(measurement.ops), 1))
                 noisy += measurement.whole.iqr > NOISY * measurement.whole.median
                 if measurement.interrupted:
@@ -116,13 +122,16 @@ def calibrate(
     return replace(found, peaks=beside_datasheet(reached, peaks), noisy=noisy, load=per_core)
 
 
-def measure_block(block: Block, peaks: Device, device: str, seconds: float) -> tuple[Measurement, list[Sample]]:
-    """The times of a block, and a sample for each of its operators and for all of them together."""
-    model = block.build().eval()
-    last = block.channels_last
-    measurement = measure(model, block.shape, device=device, channels_last=last, min_seconds=seconds)
-    traced = profile(model, block.shape)
-    kernels = lower(traced, traced, ExecutionConfig(peaks, channels_last=last))
+def measured_block(block: Block, device: str, seconds: float) -> Measurement:
+    """The times of a block."""
+    model, last = block.build().eval(), block.channels_last
+    return measure(model, block.shape, device=device, channels_last=last, min_seconds=seconds, name=block.name)
+
+
+def samples_of(block: Block, measurement: Measurement, peaks: Device) -> list[Sample]:
+    """A sample for each operator of a block that was measured, and for all of them together."""
+    traced = profile(block.build().eval(), block.shape)
+    kernels = lower(traced, traced, ExecutionConfig(peaks, channels_last=block.channels_last))
     samples, together, total = [], [], 0.0
     for position, op in enumerate(traced.ops):
         own = [k._replace(op=0) for k in kernels if k.op == position]
@@ -131,7 +140,7 @@ def measure_block(block: Block, peaks: Device, device: str, seconds: float) -> t
             samples.append(Sample(f"{block.name}: {op.name}", own, 1.0, timing.median))
             together += own
             total += timing.median
-    return measurement, samples + [Sample(block.name, together, 1.0, total)] * SUMS if samples else []
+    return samples + [Sample(block.name, together, 1.0, total)] * SUMS if samples else []
 
 
 def host_seconds(measurement: Measurement) -> float:
@@ -150,15 +159,17 @@ def fit_device(
         measured: number of blocks.
     """
     gpu = peaks.is_gpu
-    start = shared_efficiency(peaks.type, "eager") | ({} if gpu else EAGER_CPU)
-    start["start_seconds"] = 1e-8  # operators have none; that of a forward pass is part of `gap`
+    start = start_of(peaks)
     parameters = parameters_of(peaks.type)
     free = parameters.keys() - NOT_MEASURED["gpu" if gpu else "cpu"]
     first, second = (Samples(peaks, group, host=not gpu) for group in groups)
-    trial = fit([first], start, free)
-    final = fit([first, second], trial, free)
+    fitted = partial(fit, free=free, pull=CUDA_PULL if peaks.type == "cuda" else PULL, told=TOLD)
+    trial = fitted([first], start)
+    final = fitted([first, second], start if gpu else trial)
     final["launch_seconds"] = max(gap, MINIMUM_LAUNCH) if gpu else final["launch_seconds"] + gap
     table = {key: float(f"{final[key]:.4g}") for key in parameters if key not in (*FIXED, *TRAINING)}
+    if gpu:
+        table["half_norms"] = 0.0  # torch's own autocast computes norms in float32
     operators = sum(len({s.name for s in group if ": " in s.name}) for group in groups)
     note = f"costlab calibrate: {operators} operators of {measured} small networks, torch {torch.__version__}"
     return Calibration(
@@ -169,6 +180,19 @@ def fit_device(
         operators=operators,
         interrupted=interrupted,
     )
+
+
+def start_of(peaks: Device) -> dict[str, float]:
+    """The parameters that a fit starts from: on a GPU the card's own or those of all, where they say something."""
+    if peaks.is_gpu:
+        parameters = parameters_of(peaks.type)
+        memory = peaks.bandwidth / (peaks.units * peaks.clock * peaks.boost)  # bytes a clock and multiprocessor
+        priors = {name: parameters[name].prior for name in TOLD}
+        start = efficiency_of(peaks, "eager") | priors | {"l2_bytes": L2_SPEED * memory}
+    else:
+        start = shared_efficiency(peaks.type, "eager") | EAGER_CPU
+    start["start_seconds"] = 1e-8  # operators have none; that of a forward pass is part of `gap`
+    return start
 
 
 def measured_peaks(where: torch.device) -> dict[str, float]:

@@ -95,6 +95,7 @@ def fit(
     evaluations: int = 20,
     pull: float = PULL,
     outlier: float = OUTLIER,
+    told: Collection[str] = (),
 ) -> dict[str, float]:
     """The efficiency that fits the samples best.
 
@@ -105,6 +106,7 @@ def fit(
         evaluations: maximum number of evaluations.
         pull: weight of a parameter's distance from its start, in the logarithm.
         outlier: log ratio above which an error counts linearly.
+        told: parameters that the samples determine, whatever the `pull` of others.
     """
     from scipy.optimize import least_squares
 
@@ -112,6 +114,7 @@ def fit(
     names = [name for name in parameters if name in free]
     low, high = (np.log([getattr(parameters[n], end) for n in names]) for end in ("low", "high"))
     first = np.clip(np.log([start[n] for n in names]), low, high)
+    pulls = np.array([PULL if name in told else pull for name in names])
 
     def efficiency(logarithms: Array) -> dict[str, float]:
         return {**start, **dict(zip(names, np.exp(logarithms).tolist(), strict=True))}
@@ -119,7 +122,7 @@ def fit(
     def residuals(logarithms: Array) -> Array:
         current = efficiency(logarithms)
         misses = [robust(np.log(group.predicted(current) / group.measured), outlier) * group.weight for group in groups]
-        return np.concatenate([*misses, pull * (logarithms - first)])
+        return np.concatenate([*misses, pulls * (logarithms - first)])
 
     bounds = (low - 1e-6, high + 1e-6)
     found = least_squares(residuals, first, bounds=bounds, max_nfev=evaluations, diff_step=STEP)

@@ -92,3 +92,29 @@ def test_a_strided_mean_occupies_a_core_for_each_16_channels(channels, cores):
         return found.seconds
 
     assert seconds(cores) == pytest.approx(seconds(14), rel=0.1)
+
+
+# Copies.
+
+
+class Rolled(nn.Module):
+    """An image moved along some of its dimensions."""
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.roll(x, (1,) * max(len(self.dims), 1), self.dims or None)
+
+
+@pytest.mark.parametrize("dims", [(), (2,), (1, 2), (1, 2, 3)])
+def test_a_roll_copies_once_for_each_dimension_as_torch_does(dims):
+    network, image = Rolled(dims), torch.randn(2, 3, 16, 16)
+    with torch.profiler.profile() as recorded:
+        network(image)
+    rolls = [event for event in recorded.events() if event.name == "aten::roll"]
+    copying = [event for event in rolls if not any(child.name == "aten::roll" for child in event.cpu_children)]
+    profile = costlab.profile(network, (image,))
+    kernels = lower(profile, profile, ExecutionConfig(find_device("h100")))
+    assert [kernel.work for kernel in kernels] == [WORK["copy"]] * len(copying)

@@ -47,7 +47,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "compiled": {"fusion": "pointwise", "amp": True},
 }
 devices, ways = st.sampled_from(DEVICES), st.sampled_from(sorted(WAYS))
-LATENCIES = ("kernel_seconds", "launch_seconds", "start_seconds", "serial_seconds")
+LATENCIES = tuple(name for name, parameter in GPU.items() if parameter.unit == "s")
 
 
 @cache
@@ -298,6 +298,16 @@ def test_the_numbers_of_a_device_file_lie_where_they_make_sense(way):
     for key, value in fitted_tables()[way].items():
         assert parameters[key].low * 0.999 <= value <= parameters[key].high * 1.001, key
     assert len(shipped(name).efficiency["fitted"][mode]) > 20, "a fit says what it was fitted to"
+
+
+def test_kernels_whose_steps_wait_for_each_other_take_longer_however_small():
+    network = nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    profile, device = profile_of(network, (1, 8, 8, 8)), find_device("h100")
+    own = {"product_seconds": 3e-6, "reducing_seconds": 2e-6}
+    slow = replace(device, efficiency={"eager": {**device.efficiency["eager"], **own}})
+    before, after = (predicted(profile, each).by_op for each in (device, slow))
+    added = [after[name] - before[name] for name in ("0/conv2d", "1/batch_norm", "2/relu")]
+    assert added == pytest.approx([3e-6, 2e-6, 0], abs=2e-8)
 
 
 # What carries from card to card.

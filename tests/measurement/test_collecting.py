@@ -53,6 +53,7 @@ def test_every_row_is_read_back(collected):
     assert decoding["prefill_seconds"] > 0
     assert decoding["decode_seconds"] > 0
     assert read_device(collected / "here.toml").efficiency["eager"]
+    assert len({Measurement.from_json(json.dumps(row)).name for row in rows(collected, "blocks.jsonl.gz")}) == 8
     for batch in (1, 2):
         assert read_record(collected / "experiments" / f"cpu-batch{batch}" / "g1.json").batch == batch
     assert json.loads((collected / "environment.json").read_text())["torch"]

@@ -108,6 +108,14 @@ def test_what_is_not_free_stays_and_what_no_sample_tells_stays_near_its_start():
     }
 
 
+def test_what_is_told_moves_however_strongly_others_are_pulled():
+    group = samples({**START, **TRUTH})
+    found = fit([group], START, TRUTH, pull=1000.0, told=["launch_seconds"])
+    moved = {name for name in TRUTH if abs(found[name] / START[name] - 1) > 0.02}
+    assert moved == {"launch_seconds"}
+    assert fit([group], START, TRUTH, told=TRUTH) == fit([group], START, TRUTH)
+
+
 def test_fitted_parameters_stay_where_they_make_sense():
     group = samples(START)
     impossible = [sample._replace(seconds=sample.seconds / 1000) for sample in group.samples]

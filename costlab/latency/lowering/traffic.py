@@ -66,6 +66,9 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
     )
     if op.kind == "pad" and not site.config.compiled:  # filled as a whole before the input is copied into it
         return [kernel._replace(work=WORK["element_wise"], read=0.0, constant=0.0, window=0.0), sized]
+    dims = op.attrs.get("dims")
+    if op.kind == "roll" and isinstance(dims, (list, tuple)) and not site.config.compiled:
+        return [sized] * max(len(dims), 1)  # PyTorch rolls one dimension after the other
     return [sized]
 
 
