@@ -127,16 +127,14 @@ def modules_table(comparison: Comparison, top: int | None) -> Table:
     first = METRICS[keys[0]]
     ends = [
         Column(f"{first.label}\n{side}", [first.format(sum(value_of(p, side, keys[0]) for p in row)) for row in rows],
-               drop=1 if side == "base" else 2)
+               drop=len(keys) + (side == "head"))
         for side in ("base", "head")
     ]  # fmt: skip
     costs = [
-        Column(
-            f"{METRICS[key].label}\nchange", [change_of(row, key) for row in rows], drop=len(keys) + 2 - i if i else 0
-        )
+        Column(f"{METRICS[key].label}\nchange", [change_of(row, key) for row in rows], drop=len(keys) - i if i else 0)
         for i, key in enumerate(keys)
     ]
-    name = Column("module", names, left=True, fit="end", least=20, code=True)
+    name = Column("module", names, left=True, fit="end", least=32, code=True)
     state = Column("", status, ["quiet"] * len(rows), left=True)
     return Table([name, *ends, *costs, state], rest=len(rows) - len(groups))
 
