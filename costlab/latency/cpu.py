@@ -15,6 +15,8 @@ LARGE_DEPTHWISE = 25  # taps
 TILED = ("matmul", "batched_matmul", "convolution", "grouped_convolution")
 CONVOLUTIONS = ("convolution", "grouped_convolution", "depthwise_convolution")
 PRODUCTS = ("matmul", "batched_matmul", "attention", "recurrent")
+MAPPED = 32 * 2**20  # bytes from which glibc maps a buffer anew each time (DEFAULT_MMAP_THRESHOLD_MAX)
+PAGE = 4096  # bytes
 LANES = 16  # channels of a strided sum that a thread takes at once
 OPERATIONS = {  # parameter for the vector slots of one operation; others take "operation"
     "normalisation": "norm_operation",
@@ -83,7 +85,18 @@ class CpuModel:
         seconds[at["attention"]] /= e["matmul_bandwidth"]
         seconds[at["element_wise"]] /= e["bandwidth"]
         seconds[at["reduction"]] *= self.idle
-        return seconds
+        return seconds + self._mapping(e)
+
+    def _mapping(self, e: Mapping[str, float]) -> Array:
+        """Seconds in which the system maps and clears large buffers: outputs, and weights that oneDNN reorders."""
+        k, work = self.work.kernels, self.work
+        reordered = np.zeros(len(k))
+        for name in ("convolution", "grouped_convolution"):
+            reordered[work.at[name]] = k.constant[work.at[name]]
+        written = np.where(k.in_place, 0.0, work.written)
+        mapped = np.where(reordered > MAPPED, reordered, 0.0)
+        mapped += np.where(written > MAPPED, written, 0.0) * e["mapped_outputs"]
+        return mapped / PAGE * e["page_seconds"]
 
     def matrix(self, e: Mapping[str, float]) -> Array:
         """Seconds of contractions, in tiles."""

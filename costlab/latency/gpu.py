@@ -40,6 +40,7 @@ ROWS = {  # cycles of a multiprocessor per row, on top of those per element
     "softmax": "softmax_row",
     "reduction": "reduction_row",
     "pooling": "pooled_output",
+    "batch_norm": "batch_norm_plane",
 }
 LATENCIES = {  # what kernels take however small they are, besides `kernel_seconds`: steps that wait for each other
     "reducing_seconds": ("batch_norm", "normalisation", "reduction"),
@@ -112,6 +113,8 @@ class GpuModel:
         on_matrix_units = (kind < WORK["convolution"]) & ~self.on_vector[self.tiled]  # cuDNN pads channels
         pieces = pieces_of_copies(k.n[self.tiled], k.k[self.tiled], self.item[self.tiled])
         self.pieces = np.where(on_matrix_units, pieces, 1)
+        pixels = pieces_of_copies(k.m[self.tiled], k.m[self.tiled], self.item[self.tiled])
+        self.row_pieces = np.where(work.by_image[self.tiled], pixels, self.pieces)
         self._tile()
         self.rates = sorted({name for pair in RATES.values() for name in pair})
         lookup = np.full((len(WORKS), 2), -1)
@@ -176,11 +179,17 @@ class GpuModel:
         flops = np.where(grouped, np.minimum(flops, e["grouped_flops"]), flops)
         flops = np.where(self.has_padding, np.minimum(flops, e["padded_flops"]), flops)
         spatial = self.share == SHARES.index("convolution")
-        feed = self.item[at] / np.where(spatial, e["convolution_operand_bytes"], e["operand_bytes"])
-        best = np.full(len(at), np.inf)
+        fast = np.where(self.work.by_image[at], e["image_operand_bytes"], e["operand_bytes"])
+        feed = self.item[at] / np.where(spatial, e["convolution_operand_bytes"], fast)
+        best, aligned = np.full((2, len(at)), np.inf)
         for option, (rows, columns) in enumerate(self.sides):
-            step = 2 * rows * columns / flops + (np.minimum(rows, work.m[at]) + columns) * feed * self.pieces
-            best = np.minimum(best, self.waves[:, option] * (self.steps[:, option] * step + start))
+            results, pixels = 2 * rows * columns / flops, np.minimum(rows, work.m[at])
+            waves, steps = self.waves[:, option], self.steps[:, option]
+            step = results + (pixels * self.row_pieces + columns * self.pieces) * feed
+            best = np.minimum(best, waves * (steps * step + start))
+            aligned = np.minimum(aligned, waves * (steps * (results + (pixels + columns) * feed) + start))
+        passes = 2 * (work.read + work.written)[at] / (self.device.bandwidth * e["stream"]) * self.clock
+        best = np.where(self.work.by_image[at], np.minimum(best, aligned + passes), best)  # cuDNN takes the faster one
         seconds = np.zeros(len(k))
         seconds[at] = best / self.clock
         i = work.at["attention"]

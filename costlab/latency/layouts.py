@@ -56,11 +56,12 @@ def innermost(layout: Layout, shape: Sequence[int]) -> int | None:
     return order[-1] if order else None
 
 
-def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
+def layouts(ops: Sequence[Op], channels_last: bool, several: bool = False) -> list[tuple[Layout, ...]]:
     """The layouts of every operator's inputs.
 
     Args:
         channels_last: input images and weights are in channels-last.
+        several: dimension 0 is a batch of several, also where one was traced.
     """
     known: dict[tuple[int, tuple[int, ...]], Layout] = {}
 
@@ -79,7 +80,7 @@ def layouts(ops: Sequence[Op], channels_last: bool) -> list[tuple[Layout, ...]]:
             if not op.free:
                 known[output.storage, output.shape] = written(op, inputs, output, channels_last)
             elif op.inputs and output.storage == op.inputs[0].storage:
-                known[output.storage, output.shape] = viewed(op, inputs[0], op.inputs[0].shape, output.shape)
+                known[output.storage, output.shape] = viewed(op, inputs[0], op.inputs[0].shape, output.shape, several)
     return result
 
 
@@ -113,8 +114,8 @@ def written_by_backward(op: Op, inputs: tuple[Layout, ...], output: Tensor, chan
     return Layout(CHANNELS_LAST) if image or (channels_last and len(output.shape) == 4) else contiguous(output.shape)
 
 
-def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> Layout:
-    """The layout of a view of a tensor with the shape `old`."""
+def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int], several: bool = False) -> Layout:
+    """The layout of a view of a tensor with the shape `old`; `several` as in `layouts`."""
     rank, kind, attrs = len(old), op.kind, op.attrs
     order, dense = layout
     if kind == "contiguous":
@@ -138,7 +139,8 @@ def viewed(op: Op, layout: Layout, old: Sequence[int], new: Sequence[int]) -> La
     ):
         cut = [d for d in range(rank) if new[d] != old[d]]
         outer = order[: order.index(cut[0])]
-        return Layout(order, dense and len(cut) == 1 and all(old[d] == 1 for d in outer))
+        whole = all(old[d] == 1 and not (several and d == 0) for d in outer)
+        return Layout(order, dense and len(cut) == 1 and whole)
     if kind in ("expand", "expand_as", "broadcast_to"):
         ahead = len(new) - rank
         return Layout((*range(ahead), *(d + ahead for d in order)), dense and tuple(new) == tuple(old))

@@ -34,10 +34,11 @@ GPU: dict[str, Parameter] = {
     "pointwise_convolution": P(0.9, 1.12, 1.12, 0.3, 1.3, SHARE, "1 x 1 convolutions"),
     "grouped_flops": P(400, 450, 450, 20, 2000, FLOPS, "at most, in grouped convolutions"),
     "padded_flops": P(400, 405, 405, 20, 4000, FLOPS, "the same, where channels are padded to multiples of 8"),
-    "vector_share": P(0.8, 0.828, 0.828, 0.3, 1.3, SHARE, "the same on vector units, 32 lanes a scheduler"),
-    "half_warp_vector_share": P(0.95, 0.969, 0.969, 0.3, 1.3, SHARE, "the same, 16 lanes a scheduler: V100, T4, A100"),
+    "vector_share": P(0.8, 0.828, 0.828, 0.3, 1.0, SHARE, "the same on vector units, 32 lanes a scheduler"),
+    "half_warp_vector_share": P(0.95, 0.969, 0.969, 0.3, 1.0, SHARE, "the same, 16 lanes a scheduler: V100, T4, A100"),
     "operand_bytes": P(48, 48.4, 48.4, 10, 400, BYTES, "at which a tile is fed"),
     "convolution_operand_bytes": P(32, 68.5, 68.5, 8, 400, BYTES, "at which a tile of a convolution is fed"),
+    "image_operand_bytes": P(48, 48.4, 48.4, 8, 400, BYTES, "the same, 1 x 1 convolutions of NCHW images"),
     "matmul_cycles": P(1500, 8000, 8000, 50, 8000, CYCLES, "to start and finish a tile of a matrix product"),
     "batched_matmul_cycles": P(1500, 1920, 165, 50, 8000, CYCLES, "the same, products of two activations"),
     "convolution_cycles": P(1500, 60.7, 60.7, 50, 8000, CYCLES, "the same, convolutions"),
@@ -69,7 +70,7 @@ GPU: dict[str, Parameter] = {
     # What the schedulers of an SM issue in a clock.
     "element_wise": P(64, 63.4, 63.4, 2, 1000, OPERATIONS, "element-wise kernels"),
     "irregular_element_wise": P(2, 1.68, 3.22, 0.5, 1000, OPERATIONS, "element-wise, mixed shapes or types"),
-    "batch_norm": P(4, 3.7, 3.7, 0.5, 1000, OPERATIONS, "batch norm"),
+    "batch_norm": P(4, 4.19, 4.19, 0.5, 1000, OPERATIONS, "batch norm"),
     "normalisation": P(10, 7.61, 56.1, 0.5, 1000, OPERATIONS, "norms"),
     "strided_normalisation": P(5, 2.85, 3.8, 0.1, 1000, OPERATIONS, "group norm, norms over strided dimensions"),
     "softmax": P(10, 9.58, 13.5, 0.5, 1000, OPERATIONS, "softmax"),
@@ -87,6 +88,7 @@ GPU: dict[str, Parameter] = {
     "large_depthwise": P(6, 4.95, 4.95, 0.5, 500, PRODUCTS, "the same, larger"),
     "channels_last_depthwise": P(12, 18.7, 18.7, 1, 500, PRODUCTS, "the same, NHWC, up to 7 x 7"),
     "channels_last_large_depthwise": P(6, 1.21, 1.21, 0.5, 500, PRODUCTS, "the same, NHWC, larger"),
+    "batch_norm_plane": P(30, 35.3, 35.3, 0.01, 2000, CYCLES, "of an SM for half a plane of a batch norm, NCHW"),
     "normalisation_row": P(20, 56.6, 5.34, 0.01, 2000, CYCLES, "of an SM for five rows of a norm"),
     "softmax_row": P(20, 8.92, 4.75, 0.01, 2000, CYCLES, "of an SM for three rows of a softmax"),
     "reduction_row": P(5, 4.22, 0.397, 0.01, 2000, CYCLES, "of an SM for a sum or mean"),
@@ -147,7 +149,9 @@ CPU: dict[str, Parameter] = {
     "product_launch": P(0.3, 0.31, 0.31, 0.01, 1, "of a launch", "of matrix products and attention"),
     "movement_launch": P(0.5, 0.296, 0.296, 0.01, 1, "of a launch", "of kernels that move data, outside libraries"),
     "start_seconds": P(2e-4, 2e-4, 2e-4, 1e-8, 3e-3, SECONDS, "of a forward pass outside its kernels"),
+    "page_seconds": P(2.5e-7, 4e-7, 4e-7, 2e-8, 2e-6, SECONDS, "to map and clear a page of a buffer of over 32 MB"),
     # Fixed, not fitted.
+    "mapped_outputs": P(0.33, 1, 0.33, 0, 1, "setting", "share of large outputs that no buffer used before can hold"),
     "single_thread_launch": P(0.32, 0.32, 0.32, 0.1, 1, "of a launch", "where no threads have to be started"),
     "half_norms": P(0, 0, 0, 0, 1, "setting", "1 if norms keep the lower type under autocast"),
 }
@@ -173,7 +177,7 @@ TRAINING: dict[str, Parameter] = {  # fitted on GPUs; CPUs use the priors, becau
     "backward_launch_seconds": P(1e-5, 3.54e-06, 3.54e-06, 1e-6, 5e-5, SECONDS, "CPU time to launch a backward kernel"),
     "optimizer_launch_seconds": P(1e-5, 1.59e-05, 1.59e-05, 1e-6, 3e-5, SECONDS, "the same, of the optimizer"),
 }
-FIXED = ("serial_seconds", "half_norms", "single_thread_launch")
+FIXED = ("serial_seconds", "half_norms", "single_thread_launch", "mapped_outputs")
 
 
 def parameters_of(device_type: str) -> dict[str, Parameter]:

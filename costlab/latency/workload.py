@@ -15,7 +15,8 @@ class Workload:
         """`batch` is a multiple of the traced batch; an array holds one value for each kernel."""
         self.kernels = kernels
         scale = np.where(kernels.batched, batch, 1.0)
-        per_product = np.isin(kernels.work, (WORK["batched_matmul"], WORK["attention"]))
+        self.by_image = (kernels.work == WORK["convolution"]) & kernels.slow
+        per_product = np.isin(kernels.work, (WORK["batched_matmul"], WORK["attention"])) | self.by_image
         summed = np.isin(kernels.factor, SUMMED)
         self.m = np.where(per_product | summed, kernels.m, kernels.m * scale)
         self.k = np.where(summed, kernels.k * scale, kernels.k)

@@ -35,7 +35,7 @@ def lower(profile: Profile, view: Profile, config: ExecutionConfig) -> list[Kern
         config = replace(config, channels_last=config.channels_last or converts_images(view, config.gpu))
     walk = Walk(profile, view, config)
     kernels: list[Kernel] = []
-    layouts_of = layouts(view.ops, config.channels_last)
+    layouts_of = layouts(view.ops, config.channels_last, several=config.gpu)
     for position, (op, cost, inputs) in enumerate(zip(view.ops, view.costs, layouts_of, strict=True)):
         batched = walk.spread_batch(op)
         if op.free or cost is None or not op.outputs or not cost.bytes_accessed:

@@ -35,7 +35,7 @@ def convolution_backward(kernel: Kernel, site: Site) -> list[Kernel]:
         flops=kernel.flops / max(products, 1),
         products=groups,
         taps=prod(weight.shape[2:]),
-        slow=not last,
+        slow=depthwise and not last,
         constant=0.0,
         written=0.0,
     )
@@ -170,7 +170,8 @@ def moving(work: str, factor: str, times: float = 1.0) -> Lowering:
 
 def batch_norm(kernel: Kernel, site: Site) -> list[Kernel]:
     """With the statistics of the batch: the input is read for them first."""
-    return [k._replace(factor=FACTOR["training_batch_norm"], read=2 * k.read) for k in data_movement(kernel, site)]
+    factor = FACTOR["training_batch_norm"]
+    return [k._replace(factor=factor, read=2 * k.read, k=0.0) for k in data_movement(kernel, site)]
 
 
 def reduction(kernel: Kernel, site: Site) -> list[Kernel]:

@@ -11,6 +11,7 @@ from costlab.latency.lowering.site import Site
 from costlab.latency.precision import FLOATS
 
 MULTIPLE = 8  # matrix units take channels in multiples of this without padding
+GROUP_TILE = 128  # columns of a tile of grouped convolutions in channels-last whose width is no power of two
 BLOCK = 16  # channels side by side in oneDNN's own layout (nChw16c); with fewer, as in an image, it reads NCHW
 RIGHT_FACTORS = ("mat2", "batch2", "other")  # the input of that name, in products that are not called `linear`
 
@@ -28,35 +29,43 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
     last = site.config.channels_last or is_channels_last(site.inputs[0].layout, op.inputs[0].shape)
     if site.config.gpu and not depthwise:
         columns, summands = padded(columns), padded(summands)
+        if last and groups > 1 and not is_power_of_two(columns):
+            columns = padded(columns, GROUP_TILE)
+    by_image = site.config.gpu and not last and is_plain_product(op)
+    pixels = prod(op.output.shape[channels + 1 :])
+    images = op.output.numel / outputs / pixels
     sized = kernel._replace(
         work=WORK["depthwise_convolution" if depthwise else "grouped_convolution" if groups > 1 else "convolution"],
-        m=op.output.numel / outputs,
+        m=pixels if by_image else images * pixels,
         n=columns,
         k=summands * taps,
-        products=groups,
+        products=images if by_image else groups,
         taps=taps,
-        slow=not last,
+        slow=by_image or (depthwise and not last),
     )
-    if last:
+    if last or by_image:
         return [sized]
     before, after = (layout_kernel(kernel, elements) for elements in (kernel.read, kernel.written))
     if site.config.gpu:
-        return [sized] if depthwise or is_plain_product(op) else [before, sized, after]
-    if site.config.device.units == 1 and set(weight[2:]) | moves(op) == {1} and groups == 1:
+        return [sized] if depthwise else [before, sized, after]
+    if site.config.device.units == 1 and is_plain_product(op):
         return [sized]  # PyTorch leaves it to a matrix product of MKL
     return [sized, after] if op["input"].shape[channels] < BLOCK else [before, sized, after]
 
 
-def padded(channels: float) -> float:
+def padded(channels: float, multiple: int = MULTIPLE) -> float:
     """Channels as matrix units take them."""
-    return ceil(channels / MULTIPLE) * MULTIPLE
+    return ceil(channels / multiple) * multiple
+
+
+def is_power_of_two(width: float) -> bool:
+    """Whether cuDNN has kernels for groups of this width."""
+    return int(width).bit_count() == 1
 
 
 def is_plain_product(op: Op) -> bool:
-    """Whether a contiguous convolution is a matrix product as it stands: 1 x 1, each row of pixels aligned."""
-    weight = op["weight"].shape
-    pixels = prod(op.output.shape[2 - len(weight) :])
-    return prod(weight[2:]) == 1 and op.attrs.get("groups", 1) == 1 and moves(op) == {1} and pixels % MULTIPLE == 0
+    """Whether a contiguous convolution is a matrix product as it stands, one for each image: 1 x 1, of every pixel."""
+    return set(op["weight"].shape[2:]) | moves(op) == {1} and op.attrs.get("groups", 1) == 1
 
 
 def moves(op: Op) -> set[int]:

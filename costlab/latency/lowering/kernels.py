@@ -59,7 +59,7 @@ class Kernel(NamedTuple):
     dtype: int = 0  # of its arithmetic: position in precision.FLOATS
     m: float = 0  # rows [of one product]; grows with the batch
     n: float = 0  # columns
-    k: float = 0  # length of the sums; of a norm, softmax or reduction: elements of a row
+    k: float = 0  # length of the sums; of a norm, softmax or reduction: elements of a row or plane
     products: float = 1  # independent products: groups, heads
     flops: float = 0
     operations: float = 0  # arithmetic outside contractions, without transcendental functions
@@ -73,7 +73,7 @@ class Kernel(NamedTuple):
     phase: int = 0  # position in core.graph.PHASES
     launches: float = 1  # that the CPU makes for it; part of one if it is run together with others
     batched: bool = True  # grows with the batch
-    slow: bool = False  # NCHW image; transposing copy; masked attention; strided norm or sum; broadcast operand
+    slow: bool = False  # NCHW; product per image; transposing copy; masked attention; strided norm or sum; broadcast
     in_place: bool = False  # overwrites its input
 
 

@@ -50,19 +50,17 @@ def data_movement(kernel: Kernel, site: Site) -> list[Kernel]:
         slow = is_transposing(inputs[0].layout, inputs[0].tensor)
     elif work == "reduction":
         slow = innermost(inputs[0].layout, inputs[0].tensor.shape) not in reduced_dims(op)
-        if not site.config.gpu and row_length(op, work, operations) <= UNROLLED and (slow or site.config.compiled):
+        if row_length(op, work, operations) <= UNROLLED and (slow or site.config.compiled):
             work, slow = "element_wise", False
     elif work == "normalisation":
         slow = op.kind == "group_norm" or not is_contiguous(inputs[0].layout, inputs[0].tensor.shape)
     elif work == "element_wise":
         slow = is_irregular(site)
+    length = row_length(op, work, operations)
+    if work == "batch_norm" and len(op.output.shape) > 2 and not is_channels_last(inputs[0].layout, op.output.shape):
+        length = prod(op.output.shape[2:])
     sized = kernel._replace(
-        work=WORK[work],
-        k=row_length(op, work, operations),
-        operations=max(operations - heavy, 0),
-        transcendental=heavy,
-        taps=taps,
-        slow=slow,
+        work=WORK[work], k=length, operations=max(operations - heavy, 0), transcendental=heavy, taps=taps, slow=slow
     )
     if op.kind == "pad" and not site.config.compiled:  # filled as a whole before the input is copied into it
         return [kernel._replace(work=WORK["element_wise"], read=0.0, constant=0.0, window=0.0), sized]
@@ -137,6 +135,8 @@ def must_copy(site: Site, operand: Operand) -> bool:
     op, tensor = site.op, operand.tensor
     if tensor.role != "activation" or tensor.elements != tensor.numel:
         return False
+    if family(op) == "convolution":  # TorchInductor's kernels write each slice of an image densely
+        return not (operand.layout.dense or (site.config.compiled and site.config.gpu))
     by_rows = ("layer_norm", "group_norm", "softmax") if not site.config.compiled else ()
     if (op.kind == "linear" and len(tensor.shape) > 2) or op.kind in by_rows:
         return not is_contiguous(operand.layout, tensor.shape)
@@ -156,7 +156,7 @@ def contiguous_copy(site: Site, operand: Operand) -> Kernel:
         written=amount,
         window=operand.distance + amount,
         batched=operand.batched,
-        slow=is_transposing(operand.layout, operand.tensor),
+        slow=family(site.op) != "convolution" and is_transposing(operand.layout, operand.tensor),
     )
 
 
