@@ -8,12 +8,12 @@ from costlab.latency.execution import ExecutionConfig
 # Median and 90th percentile of |predicted / measured - 1| in the tables of docs/latency.md: of fitting families where a
 # device was fitted, otherwise the median over devices that nothing was fitted to.
 FITTED = {
-    ("rtx3090", "eager"): (0.037, 0.131),
-    ("rtx4090", "eager"): (0.044, 0.159),
-    ("rtx4090", "compiled"): (0.053, 0.199),
-    ("i9-10940x", "compiled"): (0.078, 0.231),
+    ("rtx3090", "eager"): (0.032, 0.097),
+    ("rtx4090", "eager"): (0.032, 0.126),
+    ("rtx4090", "compiled"): (0.050, 0.187),
+    ("i9-10940x", "compiled"): (0.071, 0.200),
 }
-UNSEEN = {"eager": (0.081, 0.223), "compiled": (0.127, 0.334)}
+UNSEEN = {"eager": (0.061, 0.198), "compiled": (0.124, 0.315)}
 QUARTER, TWENTIETH = (NormalDist().inv_cdf(1 - above) for above in (0.25, 0.05))  # of networks take longer than that
 
 

@@ -40,7 +40,6 @@ ROWS = {  # cycles of a multiprocessor per row, on top of those per element
     "softmax": "softmax_row",
     "reduction": "reduction_row",
     "pooling": "pooled_output",
-    "batch_norm": "batch_norm_plane",
 }
 LATENCIES = {  # what kernels take however small they are, besides `kernel_seconds`: steps that wait for each other
     "reducing_seconds": ("batch_norm", "normalisation", "reduction"),
@@ -220,6 +219,9 @@ class GpuModel:
         for name, parameter in ROWS.items():
             i = work.at[name]
             cycles[i] += np.where(k.k[i] > 0, work.operations[i] / np.maximum(k.k[i], 1) * e[parameter], 0.0)
+        i = work.at["batch_norm"]
+        planes = np.where(k.k[i] > 0, work.written[i] / self.item[i] / np.maximum(k.k[i], 1), 0.0)
+        cycles[i] = np.maximum(cycles[i], planes * e["block_cycles"] * self.device.units)  # a block for each plane
         i = work.at["depthwise_convolution"]
         nchw, taps = k.slow[i], k.taps[i]
         small = np.where(nchw, e["depthwise"], e["channels_last_depthwise"])

@@ -70,7 +70,7 @@ GPU: dict[str, Parameter] = {
     # What the schedulers of an SM issue in a clock.
     "element_wise": P(64, 63.4, 63.4, 2, 1000, OPERATIONS, "element-wise kernels"),
     "irregular_element_wise": P(2, 1.68, 3.22, 0.5, 1000, OPERATIONS, "element-wise, mixed shapes or types"),
-    "batch_norm": P(4, 4.19, 4.19, 0.5, 1000, OPERATIONS, "batch norm"),
+    "batch_norm": P(4, 3.71, 3.71, 0.5, 1000, OPERATIONS, "batch norm"),
     "normalisation": P(10, 7.61, 56.1, 0.5, 1000, OPERATIONS, "norms"),
     "strided_normalisation": P(5, 2.85, 3.8, 0.1, 1000, OPERATIONS, "group norm, norms over strided dimensions"),
     "softmax": P(10, 9.58, 13.5, 0.5, 1000, OPERATIONS, "softmax"),
@@ -88,7 +88,7 @@ GPU: dict[str, Parameter] = {
     "large_depthwise": P(6, 4.95, 4.95, 0.5, 500, PRODUCTS, "the same, larger"),
     "channels_last_depthwise": P(12, 18.7, 18.7, 1, 500, PRODUCTS, "the same, NHWC, up to 7 x 7"),
     "channels_last_large_depthwise": P(6, 1.21, 1.21, 0.5, 500, PRODUCTS, "the same, NHWC, larger"),
-    "batch_norm_plane": P(30, 35.3, 35.3, 0.01, 2000, CYCLES, "of an SM for half a plane of a batch norm, NCHW"),
+    "block_cycles": P(1, 1.25, 1.25, 0.1, 20, CYCLES, "of the GPU to start a block: each plane of a batch norm, NCHW"),
     "normalisation_row": P(20, 56.6, 5.34, 0.01, 2000, CYCLES, "of an SM for five rows of a norm"),
     "softmax_row": P(20, 8.92, 4.75, 0.01, 2000, CYCLES, "of an SM for three rows of a softmax"),
     "reduction_row": P(5, 4.22, 0.397, 0.01, 2000, CYCLES, "of an SM for a sum or mean"),

@@ -35,7 +35,7 @@ RESOLUTION = {"h100": 15e-6, "neusight": 20e-6}  # seconds of an operator; short
 NEVER = {*FIXED, "start_seconds"}
 LIBRARY = frozenset(  # kernels of cuBLAS, cuDNN and PyTorch, which compiled code calls too: fitted to eager mode alone
     "matmul convolution pointwise_convolution grouped_flops padded_flops vector_share"
-    " half_warp_vector_share operand_bytes convolution_operand_bytes image_operand_bytes batch_norm_plane"
+    " half_warp_vector_share operand_bytes convolution_operand_bytes image_operand_bytes block_cycles"
     " matmul_cycles convolution_cycles"
     " vector_cycles attention attention_padding attention_traffic score_cycles mask_cycles recurrent"
     " stream l2_bytes cache_share depthwise large_depthwise channels_last_depthwise channels_last_large_depthwise"
