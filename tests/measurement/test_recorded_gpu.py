@@ -119,16 +119,16 @@ def calibrated():
 def test_half_of_the_blocks_tell_the_others(calibrated):
     assert calibrated.operators > 900
     assert calibrated.held_out.median < 0.16
-    assert calibrated.held_out.ninetieth < 0.52
+    assert calibrated.held_out.ninetieth < 0.48
     assert calibrated.held_out.spearman > 0.96
 
 
 @pytest.mark.slow
 def test_small_blocks_in_float32_do_not_mislead_about_networks_under_autocast(calibrated):
-    """Without the pull of what is known of other cards, half of the networks were off by more than 40 %."""
+    """With every parameter free, a tenth of the networks are off by more than 80 %."""
     found = calibrating.busy(calibrated.device)
-    assert found.median < 0.18
-    assert found.ninetieth < 0.40
+    assert found.median < 0.12
+    assert found.ninetieth < 0.36
 
 
 @pytest.mark.slow
