@@ -355,4 +355,5 @@ def rebuilt(profile: Profile, groups: Sequence[FusedGroup]) -> Profile:
         after = sources(each.members if each else (position,))
         new_ops.append(op if op.after == after else replace(op, after=after))
         new_costs.append(cost)
-    return replace(profile, trace=replace(profile.trace, ops=tuple(new_ops)), costs=tuple(new_costs))
+    trace = replace(profile.trace, ops=tuple(new_ops), held={})  # no Python runs it
+    return replace(profile, trace=trace, costs=tuple(new_costs))

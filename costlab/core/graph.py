@@ -174,3 +174,5 @@ class Trace:
     buffer_bytes: int | None = None  # of the distinct buffers; None if unknown
     step: TrainingStep | None = None  # in mode "step"
     autocast: str | None = None  # the lower precision, if traced under autocast
+    # Of a forward pass, by storage that Python holds after its last use: position of the last operator while it does.
+    held: Mapping[int, int] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class Growth(ShownInNotebooks):
     device: str | None
     verified: bool  # whether anything was measured on it
     memory: int | None  # bytes of the device
-    memory_bytes: tuple[int, ...]  # the peak of a step, or parameters and the peak of activations, at every size
+    memory_bytes: tuple[int, ...]  # the peak of everything, at every size
     forms: dict[str, Polynomial | None]  # closed forms; None: there is none
     mode: Mode = "eval"
 

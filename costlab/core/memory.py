@@ -1,10 +1,14 @@
 """The lifetimes of storages, and the memory that is live at every operator."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
 from costlab.core.graph import CATEGORIES, ITEM_BYTES, Op, StorageInfo, Trace, TrainingStep
+from costlab.core.temporaries import temporary_bytes
+
+NOTHING: Mapping[int, int] = {}
 
 
 class StorageLifetime(NamedTuple):
@@ -17,12 +21,15 @@ class StorageLifetime(NamedTuple):
     creator: Op | None
 
 
-def storage_lifetimes(trace: Trace) -> list[StorageLifetime]:
+def storage_lifetimes(trace: Trace, held: Mapping[int, int] = NOTHING) -> list[StorageLifetime]:
     """Every activation storage, in order of first use.
 
     A storage lives from the operator that allocates it (an input of the model: from the start) to the last operator
     that touches it or a view of it. An output of the model lives to the end. Parameters, buffers and workspace are left
     out.
+
+    Args:
+        held: storages that live longer, to the operator at that position.
     """
     created: dict[int, StorageLifetime] = {}
     last_use: dict[int, int] = {}
@@ -37,23 +44,35 @@ def storage_lifetimes(trace: Trace) -> list[StorageLifetime]:
                 created[storage] = StorageLifetime(position if creator else -1, position, size, tensor.shape, creator)
             last_use[storage] = position
     last_use.update((storage, len(trace.ops) - 1) for storage in trace.outputs)
+    last_use.update(held)
     return [
         lifetime._replace(last=last_use[storage]) for storage, lifetime in created.items() if storage not in constants
     ]
 
 
-def live_activation_bytes(trace: Trace) -> list[int]:
-    """The bytes of live storages at every operator."""
+def live_activation_bytes(trace: Trace, held: Mapping[int, int] = NOTHING, block: int = 1) -> list[int]:
+    """The bytes of live storages at every operator; `held` as in `storage_lifetimes`, `block` as in `live_bytes`."""
     change = [0] * (len(trace.ops) + 1)
-    for lifetime in storage_lifetimes(trace):
-        change[max(lifetime.first, 0)] += lifetime.bytes
-        change[lifetime.last + 1] -= lifetime.bytes
+    for lifetime in storage_lifetimes(trace, held):
+        size = allocated(lifetime.bytes, block)
+        change[max(lifetime.first, 0)] += size
+        change[lifetime.last + 1] -= size
     return list(accumulate(change[:-1]))
 
 
 def peak_activation_bytes(trace: Trace) -> int:
     """The largest sum of live storages in execution order."""
     return max(live_activation_bytes(trace), default=0)
+
+
+def eager_activation_bytes(trace: Trace, block: int = 1) -> int:
+    """The peak of inputs, activations and temporaries where PyTorch runs each operator, and Python frees tensors.
+
+    Inputs live to the end, since the caller holds them, what is passed to a module until that returns, a local variable
+    of forward until it is assigned again.
+    """
+    live = live_activation_bytes(trace, trace.held, block)
+    return max((size + temporary_bytes(op) for size, op in zip(live, trace.ops, strict=True)), default=0)
 
 
 SHARDED = ("parameter", "gradient", "optimizer")  # what FSDP and ZeRO 3 divide among devices

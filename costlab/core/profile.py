@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from costlab.core.cost import COST_KEYS, Cost, total
 from costlab.core.fusion import fold_batch_norms, merge_pointwise
 from costlab.core.graph import FUSIONS, ModuleInfo, Op, Source, Trace
-from costlab.core.memory import peak_activation_bytes, peak_of_step, saved_bytes
+from costlab.core.memory import eager_activation_bytes, peak_activation_bytes, peak_of_step, saved_bytes
 from costlab.core.metrics import METRICS
 from costlab.core.serialization import check_totals, op_data, parse_document, profile_fields, to_json
 from costlab.errors import CostlabError
@@ -106,10 +106,10 @@ class Profile(ShownInNotebooks):
         unused_bytes = sum(m.unused_param_bytes for m in self.trace.modules)
         sums = summed(zip(self.ops, self.costs, strict=True), unused, unused_bytes)
         peak = peak_activation_bytes(self.trace)
-        memory = self._memory(sums["params"], sums["param_bytes"], peak)
+        memory = self._memory(sums["params"], sums["param_bytes"])
         return Total(**sums, unused_params=unused, peak_activation_bytes=peak, **memory)
 
-    def _memory(self, params: int, param_bytes: int, peak_activation: int) -> dict[str, int]:
+    def _memory(self, params: int, param_bytes: int) -> dict[str, int]:
         """What is known of parameters and memory beyond activations."""
         step = self.trace.step
         if step is not None:
@@ -118,7 +118,9 @@ class Profile(ShownInNotebooks):
         frozen = sum(op.frozen_params for op in self.ops) + sum(m.unused_frozen_params for m in self.trace.modules)
         known = {"trainable_params": params - frozen}
         buffers = self.trace.buffer_bytes
-        return known if buffers is None else {**known, "peak_bytes": param_bytes + buffers + peak_activation}
+        if buffers is None:
+            return known
+        return {**known, "peak_bytes": param_bytes + buffers + eager_activation_bytes(self.trace)}
 
     @cached_property
     def saved(self) -> dict[int, int]:

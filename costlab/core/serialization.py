@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from costlab.core.profile import Profile, Total
 
 SCHEMA_VERSION = 1
+DIGITS = 15  # of the number of a storage
 
 
 def to_json(
@@ -56,6 +57,7 @@ def to_json(
         "inputs": [i._asdict() for i in profile.trace.inputs],
         "absent_inputs": dict(profile.trace.absent),
         "outputs": profile.trace.outputs,
+        **({"held": dict(profile.trace.held)} if profile.trace.held else {}),
         "total": {
             **cost_fields(profile.total),
             "unused_params": profile.total.unused_params,
@@ -228,6 +230,7 @@ def profile_fields(document: Any) -> dict[str, Any]:
             autocast=dtype(document, "the document", "autocast") if "autocast" in document else None,
             buffer_bytes=count(document, "buffer_bytes", "the document") if "buffer_bytes" in document else None,
             step=read_step(document, len(read)) if mode == "step" else None,
+            held=read_held(document, len(read)),
         ),
         "costs": tuple(cost for _, cost in read),
         "torch": string(document, "torch", "the document"),
@@ -239,6 +242,15 @@ def read_absent(document: Any) -> dict[str, str]:
     """Inputs that forward was not given, each with the reason; a document of before they were written has none."""
     written = mapping(document, "absent_inputs", "the document") if "absent_inputs" in document else {}
     return {name: string(written, name, "absent_inputs") for name in written}
+
+
+def read_held(document: Any, operators: int) -> dict[int, int]:
+    """Storages that live after their last use; none in a document of before they were written."""
+    written = mapping(document, "held", "the document") if "held" in document else {}
+    for storage in written:
+        if not storage.isdecimal() or len(storage) > DIGITS or count(written, storage, "held") >= operators:
+            reject(f"held[{storage[:DIGITS]}]", "the last position of a storage", written[storage])
+    return {int(storage): position for storage, position in written.items()}
 
 
 def check_totals(document: Any, total: Total) -> None:

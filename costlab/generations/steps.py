@@ -1,14 +1,13 @@
 """The two steps of a generation, traced from the model: prefill makes the cache, decode reads and grows it."""
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
 
 from costlab.core.cost import RULES
 from costlab.core.gc import gc_paused
-from costlab.core.memory import allocated
+from costlab.core.memory import eager_activation_bytes
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.generations.language_model import LanguageModel, forward_arguments
@@ -16,33 +15,19 @@ from costlab.tracing._profile import costed
 from costlab.tracing.forward import stand_ins, trace
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.recorder import Recorder
-from costlab.tracing.step.lifetimes import WeakTable
 
 BLOCK = 512  # bytes; what PyTorch's CUDA allocator rounds to
 CACHES = ("past_key_values", "cache_params", "state", "mems")  # names of the cache in transformers' outputs
 
 
 class ReturningRecorder(Recorder):
-    """Keeps what the model returns, as inputs of another trace, and sees when Python frees each tensor."""
+    """Keeps what the model returns, as inputs of another trace."""
 
-    table: WeakTable
     returned: Any = None
-    live: tuple[int, ...] = ()  # bytes of inputs and activations at every operator
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args, table=WeakTable())
-        self.table.ops = self.ops
 
     def finish(self, result: Any) -> None:
         super().finish(result)
         self.returned = result
-        changes = [0] * (len(self.ops) + 1)
-        for lifetime in self.table.lifetimes.values():
-            if lifetime.storage.role in ("input", "activation"):
-                size = allocated(lifetime.bytes, BLOCK)
-                changes[max(lifetime.first, 0)] += size
-                changes[len(self.ops) if lifetime.last is None else lifetime.last + 1] -= size
-        self.live = tuple(accumulate(changes[:-1]))
 
     def let_go(self) -> Any:
         self.returned = stand_ins(([self.returned], {}))[0][0]
@@ -100,7 +85,7 @@ def step(language: LanguageModel, kwargs: dict[str, Any]) -> Step:
     for name in CACHES:
         cache = getattr(recorders[-1].returned, name, None)
         if cache is not None:
-            return Step(profile, max(recorders[-1].live, default=0), name, cache)
+            return Step(profile, eager_activation_bytes(traced, BLOCK), name, cache)
     raise CostlabError(
         f"{language.name} returns no cache of what it has read: an encoder generates no text, and a state kept inside"
         " the modules cannot be followed; count one forward pass with: costlab report hf:..."

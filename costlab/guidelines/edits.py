@@ -163,4 +163,4 @@ def in_order(profile: Profile, ops: Sequence[Op], costs: Sequence[Cost | None], 
     if len(place) < len(before):  # they depend on each other
         return profile
     new = tuple(replace(ops[i], after=tuple(sorted(place[j] for j in before[i]))) for i in place)
-    return replace(profile, trace=replace(profile.trace, ops=new), costs=tuple(costs[i] for i in place))
+    return replace(profile, trace=replace(profile.trace, ops=new, held={}), costs=tuple(costs[i] for i in place))

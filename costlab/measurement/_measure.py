@@ -143,15 +143,17 @@ def measure_workload(
 
 
 def memory_beside_prediction(workload: Workload, run: Callable[[], Any], peak: int | None) -> dict[str, Memory]:
-    """The peak that is predicted for what was run, with the measured one: of activations, or in training of everything.
+    """The peaks that are predicted for what was run, beside the measured ones: of everything; in eval of activations.
 
     Args:
         peak: bytes of a run above what is allocated before it; None if unknown.
     """
     total, inputs = workload.profile.total, workload.input_bytes
-    if isinstance(run, TrainingStep) and total.peak_bytes is not None:
-        resident = inputs + workload.model_bytes + run.state_bytes
-        return {"peak_bytes": Memory(None if peak is None else peak + resident, total.peak_bytes)}
+    resident = inputs + workload.model_bytes + (run.state_bytes if isinstance(run, TrainingStep) else 0)
+    if workload.mode == "train" or total.peak_bytes is None:  # a trace does not know what autograd keeps
+        return {}
+    found = {"peak_bytes": Memory(None if peak is None else peak + resident, total.peak_bytes)}
     if workload.mode == "eval":
-        return {"peak_activation_bytes": Memory(None if peak is None else peak + inputs, total.peak_activation_bytes)}
-    return {}
+        measured = None if peak is None else peak + inputs
+        found["peak_activation_bytes"] = Memory(measured, total.peak_activation_bytes)
+    return found

@@ -107,10 +107,11 @@ class Measurement(ShownInNotebooks):
         default_factory=dict, repr=False
     )  # on a GPU: until the CPU has launched the operator
     activity: DeviceActivity | None = None  # None on a CPU
-    peak_activation_bytes: Memory | None = None  # in one forward pass in eval mode, the inputs included
+    peak_activation_bytes: Memory | None = None  # in one forward pass in eval mode, the inputs included; if each tensor
+    # were freed after its last use, which is what is predicted
     mode: Mode = "eval"
     optimizer: str | None = None  # of a training step
-    peak_bytes: Memory | None = None  # in a training step: of parameters, gradients and everything else
+    peak_bytes: Memory | None = None  # of everything, parameters included, in a forward pass in eval mode or a step
     page_faults: int | None = None  # of a run on a CPU: pages that the system hands out in it
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from costlab.core.graph import Mode
+from costlab.core.memory import eager_activation_bytes
 from costlab.core.profile import Profile
 from costlab.errors import CostlabError
 from costlab.formatting import units
@@ -316,8 +317,8 @@ def at_batch(inputs: Inputs, batch: int) -> Inputs:
 
 
 def peak_bytes(traced: Profile) -> int:
-    """Peak bytes of live activations; of a training step, of everything."""
-    return traced.total.peak_activation_bytes if traced.mode != "step" else traced.total.peak_bytes or 0
+    """Peak bytes of inputs and activations; of a training step, of everything."""
+    return eager_activation_bytes(traced.trace) if traced.mode != "step" else traced.total.peak_bytes or 0
 
 
 def bytes_of(tensor: torch.Tensor) -> int:

@@ -130,13 +130,9 @@ def facts(measurement: Measurement) -> list[Fact]:
 
 def memory_facts(measurement: Measurement) -> Iterator[Fact]:
     """The measured peak beside the predicted one."""
-    activations, everything = measurement.peak_activation_bytes, measurement.peak_bytes
-    if activations and activations.measured is not None:
-        words = f"{units.size(activations.measured)} of live activations and workspaces at the peak"
-        yield Fact("memory", f"{words}; {units.size(activations.predicted)} of activations predicted")
-    if everything and everything.measured is not None:
-        predicted = units.size(everything.predicted)
-        yield Fact("memory", f"{units.size(everything.measured)} at the peak; {predicted} predicted")
+    peak = measurement.peak_bytes
+    if peak and peak.measured is not None:
+        yield Fact("memory", f"{units.size(peak.measured)} at the peak; {units.size(peak.predicted)} predicted")
     if (measurement.page_faults or 0) >= MANY_FAULTS:
         words = f"{measurement.page_faults:,} a run, 1 to 2 us each: memory goes back to the system and returns"
         yield Fact("page faults", f"{words}; jemalloc keeps it, or with glibc {KEEPS_MEMORY}", "estimate")

@@ -97,15 +97,15 @@ def scale(
         device=found.name if found else None,
         verified=found is None or found.verified,
         memory=found.memory if found else None,
-        memory_bytes=tuple(memory_needed(p, step) for p in profiles),
+        memory_bytes=tuple(memory_needed(p) for p in profiles),
         forms=closed_forms(axis, sizes, keys, profile_at),
     )
 
 
-def memory_needed(profile: Profile, step: bool) -> int:
-    """The bytes that a training step, or a forward pass with its parameters, holds at most."""
+def memory_needed(profile: Profile) -> int:
+    """The bytes that a training step or a forward pass holds at most."""
     total = profile.total
-    return (total.peak_bytes or 0) if step else total.param_bytes + total.peak_activation_bytes
+    return total.param_bytes + total.peak_activation_bytes if total.peak_bytes is None else total.peak_bytes
 
 
 def one_axis(over: Mapping[str, Iterable[int]]) -> tuple[str, list[int]]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from costlab.core.cost.attention import share_of_window
+from costlab.tracing.autocast import HALVES
 from costlab.tracing.calls import Call
 from costlab.tracing.tensor_table import TensorRecord
 
@@ -67,7 +68,18 @@ def lengths(records: dict[str, TensorRecord], attrs: dict[str, Any], side: str) 
     return [int(n) for n in numbers.tolist()]
 
 
+def image_layout(call: Call) -> bool:
+    """`channels_last` of a convolution in half precision whose image lies so in memory: kernels make no copy of it."""
+    spec = call.records[0].spec
+    if spec.dtype not in HALVES or len(spec.shape) < 4:
+        return False
+    if spec.stride[1] == 1 and spec.shape[1] > 1 and max(spec.shape[2:]) > 1:
+        call.attrs["channels_last"] = True
+    return False
+
+
 ATTRIBUTES: dict[str, Attributes] = {
+    "conv2d": image_layout,
     "scaled_dot_product_attention": masked_share,
     **dict.fromkeys(
         (

@@ -114,18 +114,25 @@ def run(
         raise ForwardError(failure(model, tracker, inputs, error, recorder.operations.phase)) from error
     finally:
         recorder.table.restore()
-    outputs = (recorder.table.record(plain).storage.number for t in tensors_in(result) for plain in plain_tensors(t))
+    returned = (recorder.table.record(plain).storage.number for t in tensors_in(result) for plain in plain_tensors(t))
+    outputs = tuple(dict.fromkeys(returned))
     return Trace(
         ops=tuple(recorder.ops),
         modules=tuple(module_rows(tracker, recorder, parameters)),
         inputs=tuple(inputs),
-        outputs=tuple(dict.fromkeys(outputs)),
+        outputs=outputs,
         mode=mode,
         absent=dict.fromkeys(absent_tensors(model, args, kwargs), ""),
         buffer_bytes=sum(size_of(buffer)[1] for buffer in buffers),
         step=recorder.step,
         autocast=None if recorder.autocast is None else str(recorder.autocast.dtype).removeprefix("torch."),
+        held={} if recorder.step else recorder.table.held({*outputs}, casts_released(recorder, mode)),
     )
+
+
+def casts_released(recorder: Recorder, mode: Mode) -> Callable[[], None] | None:
+    """What frees autocast's casts of weights, which torch does not keep in inference mode; None if it keeps them."""
+    return recorder.autocast.clear if recorder.autocast is not None and mode == "eval" else None
 
 
 def drop_weights(modules: Iterable[torch.nn.Module]) -> None:

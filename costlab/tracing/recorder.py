@@ -51,8 +51,6 @@ class Recorder(TorchDispatchMode):
         weigh: Callable[[Op], int],
         answers: Answers,
         home: torch.device,
-        *,
-        table: TensorTable | None = None,
     ) -> None:
         super().__init__()
         if torch._C._get_dispatch_mode(FAKE) is None:
@@ -64,8 +62,9 @@ class Recorder(TorchDispatchMode):
         self._expected: bool | None = None
         self._ended: int | None = None  # rounds after which the last answer ended a loop
         self.busy = False  # an operator is running: torch itself looks at tensors, not the network
-        self.table = table or TensorTable()
+        self.table = TensorTable()
         self.operations = Operations(tracker, self.table, weigh)
+        self.table.ops = self.operations.ops
         tracker.whole = [kind for kind in kinds if kind[:1].isupper()]
         tracker.as_one = self.operations.as_one if tracker.whole else None
         self.expectations = Expectations(self.operations.ops, self.operations.reads)

@@ -75,12 +75,18 @@ def is_mask(tensor: torch.Tensor | None) -> bool:
     return tensor is not None and tensor.dtype in (torch.bool, torch.uint8)
 
 
-def storage_key(tensor: torch.Tensor) -> int:
-    """What identifies the storage of a tensor while it lives; one without storage (sparse, opaque) is its own."""
+def memory_of(tensor: torch.Tensor) -> tuple[int, Any]:
+    """The storage of a tensor, or the tensor itself if it has none (sparse, opaque), and what identifies it."""
     try:
-        return int(tensor.untyped_storage()._cdata)
+        memory = tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
-        return id(tensor)
+        return id(tensor), tensor
+    return memory._cdata, memory
+
+
+def storage_key(tensor: torch.Tensor) -> int:
+    """What identifies the memory of a tensor while it lives."""
+    return memory_of(tensor)[0]
 
 
 def fills(tensor: torch.Tensor) -> bool:

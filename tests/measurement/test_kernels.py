@@ -488,5 +488,6 @@ def test_the_measured_peak_stands_beside_the_predicted_one():
     found = costlab.measure(nn.Sequential(nn.ReLU(), nn.ReLU()), (1000,), threads=1, min_seconds=0.005, ops=False)
     assert found.peak_activation_bytes.measured == 3 * 4000  # the input is held by the caller
     assert found.peak_activation_bytes.predicted == 2 * 4000
+    assert found.peak_bytes.measured == found.peak_bytes.predicted == 3 * 4000
     facts = {fact.label: fact.value for fact in report.facts(found)}
     assert facts["memory"].startswith("12")

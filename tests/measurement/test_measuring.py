@@ -16,6 +16,7 @@ import costlab
 from costlab.cli import run
 from costlab.core.cost import RULES
 from costlab.core.graph import InputInfo
+from costlab.core.memory import eager_activation_bytes
 from costlab.errors import CostlabError
 from costlab.measurement import _measure, environment, workload
 from costlab.measurement._measure import measure
@@ -297,7 +298,7 @@ def test_the_largest_batch_fits_and_lies_within_a_sixteenth(batch, room):
 
 
 def test_too_large_for_memory_is_found_before_it_is_tried(monkeypatch):
-    one = costlab.profile(network(), (1, 3, 6, 6)).total.peak_activation_bytes
+    one = eager_activation_bytes(costlab.profile(network(), (1, 3, 6, 6)).trace)
     monkeypatch.setattr(workload, "free_memory", lambda: 10 * one)
     with pytest.raises(CostlabError, match="on cpu at batch 1,000,000: about 10 is the largest batch that fits"):
         measure(network(), (10**6, 3, 6, 6), **QUICK)

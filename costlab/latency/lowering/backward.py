@@ -8,8 +8,9 @@ from collections.abc import Callable
 from math import prod
 
 from costlab.core.graph import Op, Tensor
+from costlab.core.temporaries import MULTIPLE, padded
 from costlab.latency.layouts import is_channels_last
-from costlab.latency.lowering.contractions import MULTIPLE, layout_kernel, padded
+from costlab.latency.lowering.contractions import layout_kernel
 from costlab.latency.lowering.kernels import FACTOR, WORK, Kernel
 from costlab.latency.lowering.optimizer import optimizer_step
 from costlab.latency.lowering.site import Site

@@ -1,17 +1,15 @@
 """Convolutions, matrix products and attention: the sizes of the products that a kernel computes."""
 
-from math import ceil, prod
-from typing import Any
+from math import prod
 
 from costlab.core.cost.attention import computed_share
-from costlab.core.graph import ITEM_BYTES, Op
+from costlab.core.graph import ITEM_BYTES
+from costlab.core.temporaries import GROUP_TILE, is_plain_product, is_power_of_two, padded
 from costlab.latency.layouts import is_channels_last
 from costlab.latency.lowering.kernels import WORK, Kernel
 from costlab.latency.lowering.site import Site
 from costlab.latency.precision import FLOATS
 
-MULTIPLE = 8  # matrix units take channels in multiples of this without padding
-GROUP_TILE = 128  # columns of a tile of grouped convolutions in channels-last whose width is no power of two
 BLOCK = 16  # channels side by side in oneDNN's own layout (nChw16c); with fewer, as in an image, it reads NCHW
 RIGHT_FACTORS = ("mat2", "batch2", "other")  # the input of that name, in products that are not called `linear`
 
@@ -51,31 +49,6 @@ def convolution(kernel: Kernel, site: Site) -> list[Kernel]:
     if site.config.device.units == 1 and is_plain_product(op):
         return [sized]  # PyTorch leaves it to a matrix product of MKL
     return [sized, after] if op["input"].shape[channels] < BLOCK else [before, sized, after]
-
-
-def padded(channels: float, multiple: int = MULTIPLE) -> float:
-    """Channels as matrix units take them."""
-    return ceil(channels / multiple) * multiple
-
-
-def is_power_of_two(width: float) -> bool:
-    """Whether cuDNN has kernels for groups of this width."""
-    return int(width).bit_count() == 1
-
-
-def is_plain_product(op: Op) -> bool:
-    """Whether a contiguous convolution is a matrix product as it stands, one for each image: 1 x 1, of every pixel."""
-    return set(op["weight"].shape[2:]) | moves(op) == {1} and op.attrs.get("groups", 1) == 1
-
-
-def moves(op: Op) -> set[int]:
-    """The strides of a convolution, and one more than its padding: 1 alone where it takes every pixel as it lies."""
-    return {*as_tuple(op.attrs.get("stride", 1)), *(p + 1 for p in as_tuple(op.attrs.get("padding", 0)))}
-
-
-def as_tuple(value: Any) -> tuple[int, ...]:
-    """A stride or padding, given for all dimensions or for each."""
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,) if isinstance(value, int) else ()
 
 
 def layout_kernel(kernel: Kernel, amount: float) -> Kernel:

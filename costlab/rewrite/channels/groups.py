@@ -82,7 +82,7 @@ class ChannelRecorder(Recorder):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.ties = Ties()
-        self.axes: dict[int, Axis] = {}  # by the identity of a tensor
+        self.axes: dict[TensorRecord, Axis] = {}
         self.weights: dict[int, str] = {}  # names of parameters and buffers, by identity
         self.op_axes: dict[str, OpAxes] = {}
         self.add = self.operations.add
@@ -98,15 +98,14 @@ class ChannelRecorder(Recorder):
 
     def operand(self, record: TensorRecord) -> Operand:
         """A tensor as the rules see it."""
-        key = id(record.tensor)
-        return Operand(record.spec.shape, self.axes.get(key), self.weights.get(key))
+        return Operand(record.spec.shape, self.axes.get(record), self.weights.get(id(record.tensor)))
 
     def followed(self, call: Call, result: Any, abstract: bool = False, guessed: bool = False) -> Any:
         """Add an operator, and the labels of its results."""
         operands = {name: self.operand(record) for name, record in call.inputs}
         made = self.add(call, result, abstract, guessed)
         op = self.ops[-1]
-        results = all_tensors(made) or [record.tensor for record in call.written]
+        results = [self.table.record(tensor) for tensor in all_tensors(made)] or call.written
 
         def rerun(labels: Callable[[str], torch.Tensor]) -> Sequence[torch.Tensor]:
             left = iter(call.signature.names)
@@ -114,12 +113,12 @@ class ChannelRecorder(Recorder):
                 args, kwargs = moved((call.args, call.kwargs), lambda _: labels(next(left)))
                 return all_tensors(call.operator.overload(*args, **kwargs))
 
-        shapes = [self.operand(self.table.record(tensor)).shape for tensor in results]
+        shapes = [record.spec.shape for record in results]
         step = Step(op.kind, op.module or "the network", call.attrs, operands, shapes, rerun)
         axes = flow(self.ties, step)
-        for tensor, axis in zip(results, axes, strict=True):
+        for record, axis in zip(results, axes, strict=True):
             if axis is not None and len(axis.labels) > 1:
-                self.axes[id(tensor)] = axis
+                self.axes[record] = axis
         read = {name: operand.axis for name, operand in operands.items() if operand.axis is not None}
         weights = {name: operand.weight for name, operand in operands.items() if operand.weight is not None}
         self.op_axes[op.name] = OpAxes(read, weights, tuple(axes))

@@ -22,7 +22,7 @@ from costlab.tracing.operators import Operator, operator_of
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.step.checkpointing import unchecked
 from costlab.tracing.step.forms import FORMS
-from costlab.tracing.step.lifetimes import Unrecorded, WeakTable, unsaved
+from costlab.tracing.step.saving import Unrecorded, unsaved
 from costlab.tracing.tensors import META, all_tensors, is_meta, moved, on_meta, storage_key, with_device
 
 DETACH = torch.ops.aten.detach.default
@@ -36,11 +36,8 @@ ONE_DEVICE = frozenset("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_c
 class DifferentiatingRecorder(Recorder):
     """Collects operators while a forward pass runs under it, and while its result is differentiated."""
 
-    table: WeakTable
-
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args, table=WeakTable())
-        self.table.ops = self.ops
+        super().__init__(*args)
         self.answers.differentiates = True  # if it fails, no floating-point tensor of the network has values
         self.twins: dict[int, torch.Tensor] = {}  # by the id of a parameter with data: its like on the meta device
         self.paths: dict[int, str] = {}  # by the id of a parameter: the module that registered it first

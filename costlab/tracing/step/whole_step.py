@@ -14,7 +14,6 @@ from costlab.tracing.autograd import grad_mode
 from costlab.tracing.layouts import SPARSE
 from costlab.tracing.modules import tensors_in
 from costlab.tracing.step.checkpointing import checkpoint_modules
-from costlab.tracing.step.lifetimes import Lifetime
 from costlab.tracing.step.options import StepOptions, check_globs, is_frozen, matches
 from costlab.tracing.step.recorder import DifferentiatingRecorder
 from costlab.tracing.tensor_table import Storage
@@ -126,7 +125,7 @@ class StepRecorder(DifferentiatingRecorder):
             outputs.append(trained)
             after.add(max(gradient.producer, gradient.storage.writer))
             for shape, dtype in OPTIMIZERS[kind].states(record.shape, record.spec.dtype_name):
-                storage = self.table.add_lifetime(prod(shape) * ITEM_BYTES[dtype], "constant")
+                storage = self.table.add_lasting(prod(shape) * ITEM_BYTES[dtype], "constant")
                 states.append(Tensor(f"states.{len(states)}", shape, dtype, "constant", prod(shape), storage.number))
         return Op(
             name=self.operations.unique(f"{path}/{kind}" if path else kind),
@@ -148,12 +147,11 @@ class StepRecorder(DifferentiatingRecorder):
         """What the graph does not say of the step."""
         trained = [p for p, _ in self.parameters if p.requires_grad]
         gradients = {self.table.record(p.grad).storage.number for p in trained if p.grad is not None}
-        lifetimes = self.table.lifetimes
         return TrainingStep(
             optimizer=self.options.optimizer,
             trainable_params=sum(p.numel() for p in trained),
             gradient_bytes=sum(self._gradient_bytes(p) for p in trained),
-            optimizer_bytes=sum(lifetimes[number].bytes for number in states),
+            optimizer_bytes=sum(self.table.storages[number].bytes for number in states),
             shards=self.options.shards,
             storages=tuple(self._storages(gradients, states)),
         )
@@ -162,7 +160,7 @@ class StepRecorder(DifferentiatingRecorder):
         """The bytes of a gradient: those of the parameter, unless it is sparse."""
         grad = parameter.grad
         if grad is not None and grad.layout in SPARSE:
-            return self.table.lifetimes[self.table.record(grad).storage.number].bytes
+            return self.table.record(grad).storage.bytes
         return parameter.numel() * parameter.element_size()
 
     def _storages(self, gradients: set[int], states: set[int]) -> Iterable[StorageInfo]:
@@ -170,34 +168,33 @@ class StepRecorder(DifferentiatingRecorder):
         backward = next((i for i, op in enumerate(self.ops) if op.phase != "forward"), len(self.ops))
         self.table.collect_garbage({*gradients, *states, *self.results})
         end = len(self.ops) - 1
-        for number, lifetime in self.table.lifetimes.items():
-            storage, last = lifetime.storage, lifetime.last
+        for number, storage in enumerate(self.table.storages):
+            last = storage.last
             if number in gradients:
                 category = "gradient"
             elif number in states:
                 category = "optimizer"
             else:
-                category = category_of(lifetime, backward)
+                category = category_of(storage, backward)
             if last is None:
                 known = not storage.abstract and not storage.external  # held by the trace for its values
-                last = self.table.last_uses.get(number, lifetime.first) if known else end
-            if last < lifetime.first:  # between two operators: inferring a result allocated and dropped it
+                last = self.table.last_uses.get(number, storage.first) if known else end
+            if last < storage.first:  # between two operators: inferring a result allocated and dropped it
                 continue
-            yield StorageInfo(number, lifetime.bytes, category, lifetime.first, last, lifetime.saved_by)
+            yield StorageInfo(number, storage.bytes, category, storage.first, last, storage.saved_by)
 
 
-def category_of(lifetime: Lifetime, backward: int) -> str:
+def category_of(storage: Storage, backward: int) -> str:
     """What a storage is for, if it is neither a gradient of a parameter nor the optimizer's.
 
     Args:
         backward: position of the first operator of the backward pass.
     """
-    storage: Storage = lifetime.storage
     if storage.external:
         return "buffer" if storage.role == "constant" else storage.role
-    if lifetime.first >= backward:
+    if storage.first >= backward:
         return "temporary"
-    return "activation" if lifetime.saved_by < 0 else "saved"
+    return "activation" if storage.saved_by < 0 else "saved"
 
 
 def own_loss(loss: Callable[[Any], Any], result: Any) -> torch.Tensor:
