@@ -20,6 +20,7 @@ from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import isolated
 from costlab.tracing.survivors import forget, globals_of
 from costlab.tracing.tensors import is_meta, moved, on_meta
+from costlab.tracing.threads import threads_finishing
 
 RecorderType = Callable[[ModuleTracker, Mapping[str, Rule], Callable[[Op], int], Answers, torch.device], Recorder]
 
@@ -106,7 +107,7 @@ def run(
     recorder.operations.scripted = scripted_parameters(tracker, parameters)
     recorder.prepare(tracker.paths, parameters)
     try:
-        with recorder.watching():
+        with recorder.watching(), threads_finishing():
             result = recorder.passes(lambda: model(*call_args, **call_kwargs))
     except (CostlabError, KeyboardInterrupt):
         raise

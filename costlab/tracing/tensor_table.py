@@ -286,7 +286,8 @@ class TensorTable:
         return tensor, tensor._version
 
     def _freed(self, key: int, storage: Storage, _: object) -> None:
-        self._storages.pop(key, None)
+        if self._storages.get(key) is storage:
+            del self._storages[key]
         storage.last = len(self.ops) - (not self.running)
         if self._touched is not None:
             storage.last = self._touched.get(storage.number, storage.last)

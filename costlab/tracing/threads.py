@@ -1,5 +1,6 @@
 """Layers that a network runs in threads of its own: recorded as if they ran one after another."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -16,8 +17,24 @@ from costlab.tracing.autograd import AUTOGRAD, exclude_autograd, grad_mode
 from costlab.tracing.recorder import Recorder
 from costlab.tracing.restoration import replaced
 
+SLICE = 0.1  # seconds that a thread goes on before another may
 SECONDS = 5.0  # after which a thread is taken to wait for something that only comes later
 sequence_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
+
+
+@contextmanager
+def threads_finishing() -> Iterator[None]:
+    """In the body, another thread that has begun goes on for up to a tenth of a second before the network does.
+
+    A thread that samples what others run, as a Dask worker's does, refers to their frames meanwhile, and so to tensors
+    that the network no longer holds.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(max(before, SLICE))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -69,6 +73,27 @@ def test_autocast_keeps_casts_of_weights_only_outside_inference_mode():
         profile = costlab.profile(network, (1, 1000), mode=mode, amp=True)
         small = (profile.total.peak_bytes or 0) - weights - kept * casts
         assert 0 < small < 20_000
+
+
+def test_a_thread_that_samples_frames_changes_nothing():
+    network = nn.Sequential(*(nn.ReLU() for _ in range(60)))
+    stop = threading.Event()
+
+    def sample() -> None:
+        while not stop.is_set():
+            frames = sys._current_frames()
+            sum(range(1_000_000))  # some ten milliseconds
+            del frames
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        peaks = {costlab.profile(network, (1000,)).total.peak_bytes for _ in range(30)}
+    finally:
+        stop.set()
+        thread.join()
+    assert peaks == {3 * T}
 
 
 def test_merged_operators_hold_nothing_longer():
