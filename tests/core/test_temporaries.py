@@ -13,11 +13,7 @@ from costlab.core.temporaries import temporary_bytes
 CONVOLUTIONS = [  # network, input, elements of input, weight and output that are copied
     (nn.Conv2d(16, 24, 3, padding=1), (2, 16, 8, 8), 2 * 16 * 64 + 24 * 16 * 9 + 2 * 24 * 64),
     (nn.Conv2d(16, 24, 3, padding=1, groups=4), (2, 16, 8, 8), 2 * 16 * 64 + 24 * 4 * 9 + 2 * 24 * 64),
-    (
-        nn.Conv2d(60, 240, 1, groups=3),
-        (2, 60, 8, 8),
-        2 * 3 * 128 * 64 + 2 * 3 * 128 * 64,
-    ),  # 20 and 80 fill a tile of 128
+    (nn.Conv2d(60, 240, 1, groups=3), (2, 60, 8, 8), 2 * 3 * 128 * 64 + 2 * 3 * 128 * 64),  # tiles of 128
     (nn.Conv2d(12, 24, 3, padding=1), (2, 12, 8, 8), 2 * 16 * 64 + 24 * 12 * 9 + 2 * 24 * 64),  # channels padded to 16
     (nn.Conv2d(16, 24, 1, stride=2), (2, 16, 8, 8), 2 * 16 * 64 + 2 * 24 * 16),  # a 1 x 1 weight lies the same
     (nn.Conv2d(16, 24, 1), (2, 16, 7, 7), 2 * 16 * 49 + 2 * 24 * 49),  # rows of 49 pixels are not aligned
