@@ -43,8 +43,9 @@ def storage_lifetimes(trace: Trace, held: Mapping[int, int] = NOTHING) -> list[S
                 size = tensor.elements * ITEM_BYTES[tensor.dtype]
                 created[storage] = StorageLifetime(position if creator else -1, position, size, tensor.shape, creator)
             last_use[storage] = position
-    last_use.update((storage, len(trace.ops) - 1) for storage in trace.outputs)
-    last_use.update(held)
+    end = len(trace.ops) - 1
+    last_use.update((storage, end) for storage in trace.outputs)
+    last_use.update((storage, min(position, end)) for storage, position in held.items())
     return [
         lifetime._replace(last=last_use[storage]) for storage, lifetime in created.items() if storage not in constants
     ]
