@@ -22,7 +22,7 @@ ROWS = 20  # shown by default
 NOISY = 0.1  # IQR over median above which a reader is warned
 NAMES_SHOWN = 4
 MANY_FAULTS = 500  # pages of 4 KB: up to a millisecond
-KEEPS_MEMORY = "MALLOC_TOP_PAD_=268435456"
+KEEPS_MEMORY = "MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000"
 PAGE_STYLE = "<style>:root {color-scheme: light dark; font: 14px sans-serif} body {margin: 2em}</style>"
 MODES = {"train": "train, one forward pass", "step": "training step: forward, backward and {}, learning rate 0"}
 BUSY = 0.8  # share of the whole below which a device waits for the host

@@ -34,7 +34,10 @@ NETWORKS = """
     torchvision:convnext_tiny torchvision:swin_t torchvision:regnet_y_400mf torchvision:googlenet
     timm:vit_tiny_patch16_224
 """.split()
-KEEPS_MEMORY = {"MALLOC_TOP_PAD_": "268435456"}  # read when a process starts
+KEEPS_MEMORY = {  # read when a process starts
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000",
+}
 SECONDS = 3.0  # of turns for a change
 FEWEST = 5  # turns
 Run = Callable[[], Any]
@@ -248,7 +251,7 @@ PAGE_TEXT = """# What-ifs: predicted and measured
 
 Written by `python tests/bench/what_ifs.py` on {date}: {cpu}, one thread, torch {torch}, calibrated by
 `costlab calibrate`. The clock counts CPU seconds of the process, and network and changed network run in turns. glibc
-was told to keep its memory (`MALLOC_TOP_PAD_=268435456`), also during the calibration.
+was told to keep its memory, also during the calibration.
 
 `lint`, `report --device` and the HTML page say what to do first: up to five changes of the whole network that the
 latency model predicts to save more than 2 % of the time. Here every change of {networks} networks that a few lines of
