@@ -192,7 +192,8 @@ def test_lint_counts_changes_from_the_revision(repository, capsys):
     assert capsys.readouterr().err.endswith("All checks passed.\n")
 
 
-def test_a_change_without_a_base_is_not_checked_and_fails_nothing(repository, capsys, tmp_path):
+def test_a_change_without_a_base_is_not_checked_and_fails_nothing(repository, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # narrower tables leave out the details
     said = "no base for +1%: add --against main"
     junit = tmp_path / "junit.xml"
     assert run(["lint", "--output", f"junit={junit}"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def costs(profile: Any) -> dict[str, Any]:
     return {path: (r.mult_adds, r.params, r.memory_access) for path, r in profile.by_module().items()}
 
 
+def total(profile: Any) -> Any:
+    """All totals but the peak of everything: a program's code lets go of values earlier than its network's."""
+    return replace(profile.total, peak_bytes=None)
+
+
 @pytest.fixture(scope="module")
 def net(tmp_path_factory) -> Path:
     return save_net(tmp_path_factory.mktemp("exported") / "net.pt2")
@@ -52,7 +58,7 @@ def test_a_program_costs_what_its_network_costs_by_module(name, strict, tmp_path
     network = loaded.model.to("meta")
     path = save(tmp_path / "network.pt2", network, loaded.inputs.args, strict=strict)
     expected, profile = costlab.profile(network, loaded.inputs), profile_of(ModelSpec(str(path)))
-    assert profile.total == expected.total
+    assert total(profile) == total(expected)
     assert costs(profile) == costs(expected)
     assert [op.name for op in profile.trace.ops] == [op.name for op in expected.trace.ops]
     if strict:  # otherwise export leaves out frames
@@ -68,7 +74,7 @@ def test_programs_of_other_releases_cost_what_their_networks_cost(name, release)
     }[name]
     program = profile_of(ModelSpec(str(EXPORTED / f"{name}-{release}.pt2")))
     expected = costlab.profile(network, inputs, keywords)
-    assert program.total == expected.total
+    assert total(program) == total(expected)
     assert program.estimated == expected.estimated
     assert not program.uncounted
     if name == "attention":  # export leaves out the module of operators in branches
@@ -95,7 +101,7 @@ def test_a_language_model_costs_what_its_program_costs_in_torch(name, strict, tm
     program = torch.export.export(network, (), {"input_ids": tokens}, strict=strict)
     torch.export.save(program, tmp_path / "network.pt2")
     profile = profile_of(ModelSpec(str(tmp_path / "network.pt2")))
-    assert profile.total == costlab.profile(program.module(), (), {"input_ids": tokens}).total
+    assert total(profile) == total(costlab.profile(program.module(), (), {"input_ids": tokens}))
     traced = costlab.profile(network, (), {"input_ids": tokens})
     assert (profile.mult_adds, profile.params) == (traced.mult_adds, traced.params)
 
@@ -264,7 +270,7 @@ def test_tied_shared_and_unused_weights_count_as_in_the_network(strict, tmp_path
     tokens = torch.zeros(2, 5, dtype=torch.long)
     expected = costlab.profile(Tied(), [tokens])
     profile = profile_of(ModelSpec(str(save(tmp_path / "net.pt2", Tied(), (tokens,), strict=strict))))
-    assert profile.total == expected.total
+    assert total(profile) == total(expected)
     assert costs(profile) == costs(expected)
 
 
