@@ -1,4 +1,4 @@
-"""What an operator allocates besides its results, and frees before it returns."""
+"""Memory that an operator allocates in addition to its results and frees before it returns."""
 
 from math import ceil, prod
 from typing import Any
@@ -7,7 +7,7 @@ from costlab.core.graph import ITEM_BYTES, Op
 
 HALVES = ("float16", "bfloat16")
 MULTIPLE = 8  # matrix units take channels in multiples of this without padding
-GROUP_TILE = 128  # columns of a tile of grouped convolutions in channels-last whose width is no power of two
+GROUP_TILE = 128  # columns to which channels-last kernels pad a group whose width is not a power of two
 IMAGE, IMAGE_TAPS = 4, 49  # with so few channels, only kernels of 7 x 7 and more run in channels-last
 INDEX_BYTES = 8
 

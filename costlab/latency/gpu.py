@@ -41,7 +41,7 @@ ROWS = {  # cycles of a multiprocessor per row, on top of those per element
     "reduction": "reduction_row",
     "pooling": "pooled_output",
 }
-LATENCIES = {  # what kernels take however small they are, besides `kernel_seconds`: steps that wait for each other
+LATENCIES = {  # kinds of kernels whose dependent steps add a fixed latency to `kernel_seconds`
     "reducing_seconds": ("batch_norm", "normalisation", "reduction"),
     "product_seconds": ("matmul", "batched_matmul", "convolution", "grouped_convolution", "depthwise_convolution"),
     "attention_seconds": ("attention",),
@@ -204,7 +204,7 @@ class GpuModel:
         return (1 + half / np.maximum(self.work.m[at], 1)) * (1 + half / np.maximum(self.work.kernels.n[at], 1))
 
     def launch(self, e: Mapping[str, float]) -> Array:
-        """Seconds that each kernel takes besides the shortest one; none for its launch, the CPU is ahead of it."""
+        """Fixed latency of each kernel in addition to `kernel_seconds`; launches are free, as the CPU runs ahead."""
         seconds = np.zeros(len(self.work.kernels))
         for name, at in self.latencies.items():
             seconds[at] = e[name]

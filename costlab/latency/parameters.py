@@ -96,9 +96,11 @@ GPU: dict[str, Parameter] = {
     "overlap": P(2, 2.54, 2.38, 1.5, 8, "exponent", "p of (memory^p + issue^p + matrix^p)^(1/p)"),
     # Launching.
     "kernel_seconds": P(2e-6, 1.79e-06, 1.3e-07, 1e-7, 6e-6, SECONDS, "minimum time of a kernel on the GPU"),
-    "reducing_seconds": P(1e-6, 1e-08, 1e-08, 1e-8, 3e-6, SECONDS, "that norms and sums take besides"),
-    "product_seconds": P(1e-6, 1e-08, 1e-08, 1e-8, 5e-6, SECONDS, "that convolutions and matrix products take besides"),
-    "attention_seconds": P(5e-6, 1e-08, 1e-08, 1e-8, 3e-5, SECONDS, "that fused attention takes besides"),
+    "reducing_seconds": P(1e-6, 1e-08, 1e-08, 1e-8, 3e-6, SECONDS, "additional latency of norms and sums"),
+    "product_seconds": P(
+        1e-6, 1e-08, 1e-08, 1e-8, 5e-6, SECONDS, "additional latency of convolutions and matrix products"
+    ),
+    "attention_seconds": P(5e-6, 1e-08, 1e-08, 1e-8, 3e-5, SECONDS, "additional latency of fused attention"),
     "launch_seconds": P(2.5e-5, 2.5e-05, 1.42e-05, 1e-6, 5e-5, SECONDS, "CPU time to launch one kernel"),
     "start_seconds": P(1e-5, 1e-05, 1e-05, 1e-8, 3e-3, SECONDS, "of a forward pass outside its kernels"),
     # Fixed, not fitted.

@@ -32,7 +32,7 @@ KEYS = (
     "activations",
     "peak_activation_bytes",
 )
-STEP_KEYS = ("saved_bytes", "peak_bytes")  # of a training step, besides
+STEP_KEYS = ("saved_bytes", "peak_bytes")  # in addition, for a training step
 STEPS = {"batch": (1,), "resolution": (32, 64)}  # tried in this order
 OTHER_STEPS = (1, 8, 64)  # of other sizes
 FIRST = {"batch": 1, "resolution": 32}  # smallest size; networks may need a larger one

@@ -1,4 +1,4 @@
-"""Shape, strides and dtype of a tensor: what the results of operators depend on, besides values."""
+"""Shape, strides and dtype of a tensor: what the results of operators depend on in addition to values."""
 
 from dataclasses import dataclass
 

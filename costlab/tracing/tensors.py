@@ -79,7 +79,7 @@ def memory_of(tensor: torch.Tensor) -> tuple[int, Any]:
     """The storage of a tensor, or the tensor itself if it has none (sparse, opaque), and what identifies it."""
     try:
         memory = tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # torch's way to say that there is no storage
         return id(tensor), tensor
     return memory._cdata, memory
 

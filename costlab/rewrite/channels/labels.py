@@ -48,7 +48,7 @@ class Ties:
         self.weights: dict[tuple[str, int], Labels] = {}  # by name and axis of a parameter or buffer
         self.produced: dict[str, int] = {}  # weights whose channels begin there, and along which axis
         self.kept_weights: dict[str, str] = {}  # by name: why a weight keeps its shape
-        self.mixed: list[Labels] = []  # channels that others depend on besides being summed over
+        self.mixed: list[Labels] = []  # channels that are summed over and that others depend on as well
 
     def new(self, count: int) -> Labels:
         """Labels that nothing has yet."""
